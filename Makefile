@@ -1,0 +1,118 @@
+# Strongroom. The targets people use:
+#
+#   make deps    install what the build needs (Debian packages; asks for root when it must)
+#   make build   build/strongroom
+#   make run     build, then a development server on 127.0.0.1:10000
+#   make test    every test that CI runs
+#   make bench   comparison tables; leaves build/bench.json
+#   make lint    compiler, clang-tidy, gcc -fanalyzer, include direction, format
+#   make install PREFIX=/usr/local DESTDIR=
+#
+# A variant is built beside the plain one with V=asan or V=tsan (build/asan/, build/tsan/).
+
+V        ?= release
+PREFIX   ?= /usr/local
+DATA     ?= build/dev-data
+PORT     ?= 10000
+CC       ?= gcc
+JOBS     ?= $(shell nproc)
+MAKEFLAGS += --no-print-directory
+
+PKGS     := libmicrohttpd rocksdb libcrypto jansson expat libcurl yaml-0.1
+WARN     := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wcast-qual -Wstrict-prototypes \
+            -Wmissing-prototypes -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wno-missing-field-initializers
+HARDEN   := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE -fno-plt
+LDHARDEN := -pie -Wl,-z,relro,-z,now
+
+ifeq ($(V),release)
+  DIR  := build
+  OPT  := -O2 -g $(HARDEN)
+  LOPT := $(LDHARDEN)
+else ifeq ($(V),asan)
+  DIR  := build/asan
+  OPT  := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+  LOPT := -fsanitize=address,undefined
+else ifeq ($(V),tsan)
+  DIR  := build/tsan
+  OPT  := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
+  LOPT := -fsanitize=thread
+else
+  $(error V must be release, asan or tsan)
+endif
+
+CFLAGS  += -std=gnu17 -D_GNU_SOURCE -Isrc $(OPT) $(WARN) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+LDLIBS  += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread -lm
+
+SRCS    := $(filter-out src/cli/main.c,$(shell find src -name '*.c' | LC_ALL=C sort))
+OBJS    := $(SRCS:%.c=$(DIR)/obj/%.o)
+LIB     := $(DIR)/libstrongroom.a
+UNIT    := $(patsubst tests/unit/%_test.c,$(DIR)/unit/%_test,$(wildcard tests/unit/*_test.c))
+BENCHES := $(patsubst bench/%.c,$(DIR)/bench/%,$(wildcard bench/*.c))
+
+.PHONY: all build deps deps-test run test test-unit test-sanitize test-wire test-clients test-crash \
+        bench lint format install clean unit-bins
+
+all: build
+build: $(DIR)/strongroom
+
+deps:
+	tools/deps.sh build
+deps-test:
+	tools/deps.sh test
+
+$(DIR)/obj/%.o: %.c | .deps-ok
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(LIB): $(OBJS)
+	@rm -f $@
+	ar rcs $@ $(OBJS)
+$(DIR)/strongroom: $(DIR)/obj/src/cli/main.o $(LIB)
+	$(CC) $(LOPT) -o $@ $< $(LIB) $(LDLIBS)
+$(DIR)/unit/%_test: tests/unit/%_test.c $(wildcard tests/unit/*.h) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit $(LOPT) -o $@ $< $(wildcard tests/unit/*_suite.c) $(LIB) -lcmocka $(LDLIBS)
+$(DIR)/bench/%: bench/%.c $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(LOPT) -o $@ $< $(LIB) $(LDLIBS)
+
+# Headers found: nothing is installed behind a developer's back by `make build`; it says what to do.
+.PHONY: .deps-ok
+.deps-ok:
+	@pkg-config --exists $(PKGS) || { echo "make: libraries are missing; run 'make deps' first" >&2; exit 1; }
+
+run:
+	@pkg-config --exists $(PKGS) || tools/deps.sh build
+	@$(MAKE) -j$(JOBS) build
+	@$(DIR)/strongroom serve --dev --data $(DATA) --port $(PORT)
+
+unit-bins: $(UNIT)
+test-unit: $(UNIT)
+	@for t in $(UNIT); do echo "== $$t"; $$t || exit 1; done
+
+test:
+	tools/deps.sh build
+	tools/deps.sh test
+	$(MAKE) -j$(JOBS) build unit-bins
+	tests/run
+
+bench: build
+	tools/deps.sh test
+	$(MAKE) -j$(JOBS) $(BENCHES)
+	bench/run
+
+lint:
+	tools/check-includes
+	tools/lint.sh
+
+format:
+	clang-format -i $(shell find src tests bench -name '*.[ch]')
+
+install: build
+	install -D -m 0755 $(DIR)/strongroom $(DESTDIR)$(PREFIX)/bin/strongroom
+	install -D -m 0644 tools/strongroom.service $(DESTDIR)$(PREFIX)/lib/systemd/system/strongroom.service
+	install -D -m 0644 tools/strongroom.yaml $(DESTDIR)$(PREFIX)/share/doc/strongroom/strongroom.yaml
+
+clean:
+	rm -rf build
+
+-include $(OBJS:.o=.d) $(DIR)/obj/src/cli/main.d

@@ -1,0 +1,30 @@
+/* Text encodings. Decoders take hostile input and say ERR_INVALID_ENCODING. */
+#pragma once
+
+#include "base/buf.h"
+
+void base64_put(buf *b, slice in); /* RFC 4648 4, padded */
+void base64url_put(buf *b, slice in); /* RFC 4648 5, unpadded */
+/* Strict: padding demanded, no white space, no stray bits. Result from the arena. */
+err base64_get(arena *a, slice in, slice *ret) CHECKED;
+err base64url_get(arena *a, slice in, slice *ret) CHECKED;
+void hex_put(buf *b, slice in); /* lower case */
+err hex_get(arena *a, slice in, slice *ret) CHECKED;
+
+/* %HH decoding. plus_is_space for form-style query values (Azure's query strings: '+' decodes to a
+ * space only in signatures of some clients; the wire layer decides). Malformed % is an error. */
+err percent_get(arena *a, slice in, bool plus_is_space, slice *ret) CHECKED;
+/* Everything but RFC 3986 unreserved characters and those in `keep` becomes %HH. */
+void percent_put(buf *b, slice in, const char *keep);
+
+/* XML 1.0 text with & < > " and CR escaped. */
+void xml_put(buf *b, slice text);
+/* True when XML 1.0 can carry every character of s (UTF-8). */
+bool xml_can_carry(slice s);
+/* JSON string body, without the quotes. Invalid UTF-8 becomes U+FFFD. */
+void json_put(buf *b, slice text);
+
+/* Random version-4 UUID, 36 characters, lower case (request ids). */
+void uuid_put(buf *b);
+/* Cryptographically secure random bytes; aborts if the system has none. */
+void random_fill(void *p, size_t n);

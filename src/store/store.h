@@ -1,0 +1,333 @@
+/* store: the meaning of accounts, containers and blobs. Knows no HTTP and no XML.
+ *
+ * What it promises: a change that returned OK is durable and whole; one that failed changed nothing.
+ * A reader sees one state of a blob from its first byte to its last, whatever is written meanwhile.
+ * Conditions are evaluated in the same transaction as the change they guard.
+ * What it needs from below: engine (rows, streams, vault) and crypto (content is sealed here, before
+ * the engine sees it).
+ *
+ * Lifetime: results are allocated in the arena of the call. `store_account` and `store_container` are
+ * shared, immutable snapshots with a reference count: get, use, unref. Times are wall microseconds.
+ *
+ * Threads: every function may be called from any thread; an upload or a reader is used by one
+ * thread at a time. `nowait` calls answer from memory or say ERR_WOULD_BLOCK. */
+#pragma once
+
+#include "crypto/crypto.h"
+#include "engine/engine.h"
+
+#define STORE_BLOCK_LEN_MAX (4000ull << 20)
+#define STORE_PUT_BLOB_LEN_MAX (5000ull << 20)
+#define STORE_COMMITTED_BLOCKS_MAX 50000
+#define STORE_UNCOMMITTED_BLOCKS_MAX 100000
+#define STORE_BLOCK_ID_MAX 64       /* bytes before base64 */
+#define STORE_METADATA_MAX 8192     /* names and values together */
+#define STORE_BLOB_NAME_CHARS_MAX 1024
+#define STORE_POLICIES_MAX 5
+#define STORE_CORS_RULES_MAX 5
+#define STORE_LIST_MAX 5000
+#define STORE_TIME_NONE INT64_MIN
+
+typedef struct store store;
+
+/* What every call carries. */
+typedef struct store_call {
+    arena *arena;
+    bool nowait;
+} store_call;
+
+typedef struct store_options {
+    engine *engine;              /* the store owns it from here on, also when opening fails */
+    crypto_keyservice *keys;     /* owned likewise */
+    bool background;             /* run the reaper and sweeper threads (not for check) */
+    uint64_t inline_max;         /* content up to this many bytes stands in rows; 0: the default */
+} store_options;
+
+err store_open(const store_options *o, store **ret) CHECKED;
+store *store_close(store *s); /* waits for background work; closes engine and key service */
+engine *store_engine(store *s); /* for stats only */
+
+/* ---- names ------------------------------------------------------------------------------------- */
+/* 3-24 lower-case letters and digits. */
+bool store_account_name_valid(slice name);
+/* 3-63 of a-z 0-9 and single '-' inside; also $root, $web, $logs, $blobchangefeed. */
+bool store_container_name_valid(slice name);
+/* 1-1,024 UTF-16 code units of valid UTF-8 without NUL; at most 254 path segments. */
+bool store_blob_name_valid(slice name);
+
+/* ---- accounts ---------------------------------------------------------------------------------- */
+typedef struct store_account {
+    slice name;
+    int64_t created_us;
+    slice keys[2];       /* decoded shared keys, 64 bytes each; secret */
+    bool key_set[2];
+    uint64_t id;
+} store_account;
+
+/* keys: decoded, or SLICE_NONE for a random one. ERR_ACCOUNT_ALREADY_EXISTS,
+ * ERR_INVALID_RESOURCE_NAME. */
+err store_account_create(store *s, store_call c, slice name, const slice keys[2]) CHECKED;
+/* From memory after the first time. ERR_NOT_FOUND. */
+err store_account_get(store *s, store_call c, slice name, const store_account **ret) CHECKED;
+const store_account *store_account_unref(const store_account *a);
+/* Replaces shared key 0 or 1 by a random one. */
+err store_account_rotate(store *s, store_call c, slice name, int which) CHECKED;
+/* Destroys the account's key: all it held is unreadable at once, and removed in the background. */
+err store_account_delete(store *s, store_call c, slice name) CHECKED;
+/* Calls each account's name in order. */
+err store_account_list(store *s, store_call c, void (*each)(void *ctx, const store_account *a),
+                       void *ctx) CHECKED;
+
+/* ---- service properties (Set Blob Service Properties) -------------------------------------------- */
+typedef struct store_cors_rule {
+    slice origins, methods, allowed_headers, exposed_headers; /* comma-separated, as given */
+    uint64_t max_age_s;
+} store_cors_rule;
+
+typedef struct store_retention {
+    bool enabled;
+    uint32_t days;
+} store_retention;
+
+typedef struct store_service {
+    bool log_delete, log_read, log_write;
+    store_retention log_retention;
+    struct store_metrics {
+        bool enabled, include_apis;
+        store_retention retention;
+    } hour, minute;
+    store_cors_rule cors[STORE_CORS_RULES_MAX];
+    size_t cors_count;
+    slice default_version; /* empty: not set */
+    store_retention delete_retention;
+    bool delete_permanent;
+    bool website;
+    slice website_index, website_error, website_default_path;
+} store_service;
+
+err store_service_get(store *s, store_call c, const store_account *a, store_service *ret) CHECKED;
+/* Replaces all (the protocol merges first). */
+err store_service_set(store *s, store_call c, const store_account *a,
+                      const store_service *v) CHECKED;
+
+/* ---- conditions -------------------------------------------------------------------------------- */
+typedef struct store_conditions {
+    slice if_match, if_none_match; /* header values as sent; empty: absent */
+    int64_t if_modified_since_us, if_unmodified_since_us; /* STORE_TIME_NONE: absent */
+    slice lease_id;                /* x-ms-lease-id; empty: absent */
+} store_conditions;
+#define STORE_NO_CONDITIONS                                                                        \
+    ((store_conditions){.if_modified_since_us = STORE_TIME_NONE,                                   \
+                        .if_unmodified_since_us = STORE_TIME_NONE})
+
+/* ---- containers -------------------------------------------------------------------------------- */
+typedef enum store_public { STORE_PRIVATE, STORE_PUBLIC_BLOB, STORE_PUBLIC_CONTAINER } store_public;
+
+typedef struct store_policy { /* a stored access policy (SignedIdentifier) */
+    slice id;                 /* 1-64 characters */
+    bool has_start, has_expiry, has_permission;
+    int64_t start_us, expiry_us;
+    slice start_text, expiry_text; /* as the client sent them: echoed by Get Container ACL */
+    slice permission;
+} store_policy;
+
+typedef struct store_container {
+    uint64_t id;
+    slice account, name;
+    uint64_t etag;
+    int64_t created_us, modified_us;
+    store_public public_access;
+    pair *metadata;
+    size_t metadata_count;
+    store_policy policies[STORE_POLICIES_MAX];
+    size_t policy_count;
+} store_container;
+
+/* ERR_CONTAINER_ALREADY_EXISTS, ERR_CONTAINER_BEING_DELETED never (names are free at once). */
+err store_container_create(store *s, store_call c, const store_account *a, slice name,
+                           store_public access, const pair *metadata, size_t metadata_count,
+                           const store_container **ret) CHECKED;
+/* From memory after the first time (bounded cache). ERR_CONTAINER_NOT_FOUND. */
+err store_container_get(store *s, store_call c, const store_account *a, slice name,
+                        const store_container **ret) CHECKED;
+const store_container *store_container_unref(const store_container *k);
+/* The container and all in it are gone at once for everyone; its key is destroyed and its space given
+ * back in the background, also after a restart. */
+err store_container_delete(store *s, store_call c, const store_account *a, slice name,
+                           const store_conditions *cond) CHECKED;
+/* ret (may be NULL): the container after the change. */
+err store_container_set_metadata(store *s, store_call c, const store_account *a, slice name,
+                                 const store_conditions *cond, const pair *metadata, size_t count,
+                                 const store_container **ret) CHECKED;
+err store_container_set_acl(store *s, store_call c, const store_account *a, slice name,
+                            const store_conditions *cond, store_public access,
+                            const store_policy *policies, size_t count,
+                            const store_container **ret) CHECKED;
+/* Reading conditions against a container. */
+err store_container_check(const store_container *k, const store_conditions *cond) CHECKED;
+
+typedef struct store_container_list {
+    slice prefix, marker; /* marker: the name to begin with, or empty */
+    size_t max;           /* 1..STORE_LIST_MAX */
+    bool metadata;
+} store_container_list;
+/* Calls each container of the page; ret_next: the marker of the next page, or empty. The container
+ * lives only during the call. */
+err store_container_scan(store *s, store_call c, const store_account *a,
+                         const store_container_list *q,
+                         err (*each)(void *ctx, const store_container *k), void *ctx,
+                         slice *ret_next) CHECKED;
+
+/* ---- blobs -------------------------------------------------------------------------------------- */
+typedef enum store_blob_type { STORE_BLOCK_BLOB, STORE_PAGE_BLOB, STORE_APPEND_BLOB } store_blob_type;
+typedef enum store_tier {
+    STORE_TIER_INFERRED, /* Hot, and x-ms-access-tier-inferred */
+    STORE_TIER_HOT,
+    STORE_TIER_COOL,
+    STORE_TIER_COLD,
+    STORE_TIER_ARCHIVE,
+    STORE_TIER_PREMIUM
+} store_tier;
+
+typedef struct store_http { /* what the client says about the content; each may be empty */
+    slice content_type, content_encoding, content_language, content_disposition, cache_control;
+    bool has_md5;
+    uint8_t md5[16]; /* as stored: x-ms-blob-content-md5, or computed by Put Blob */
+} store_http;
+
+typedef struct store_blob {
+    slice name;
+    store_blob_type type;
+    uint64_t content_id; /* changes with the content */
+    uint64_t length, etag;
+    int64_t created_us, modified_us;
+    store_http http;
+    bool has_crc64;
+    uint64_t crc64; /* of the whole content */
+    store_tier tier;
+    int64_t tier_changed_us; /* STORE_TIME_NONE: never set */
+    const pair *metadata;
+    size_t metadata_count;
+    bool uncommitted; /* only in listings with uncommitted: length 0, no etag */
+    uint32_t block_count; /* committed blocks; 0 when put whole */
+} store_blob;
+
+/* Properties. ERR_BLOB_NOT_FOUND, ERR_NOT_MODIFIED, ERR_CONDITION_NOT_MET. */
+err store_blob_get(store *s, store_call c, const store_container *k, slice name,
+                   const store_conditions *cond, store_blob *ret) CHECKED;
+
+/* A reader holds the content of one state of a blob until it is freed. */
+typedef struct store_reader store_reader;
+err store_blob_open(store *s, store_call c, const store_container *k, slice name,
+                    const store_conditions *cond, store_blob *ret, store_reader **ret_reader) CHECKED;
+/* Up to cap bytes from offset; ret_n 0 only at the end. Opens whole chunks: fastest with cap >= 64 KiB
+ * and increasing offsets. */
+err store_reader_read(store_reader *r, uint64_t offset, uint8_t *out, size_t cap, bool nowait,
+                      size_t *ret_n) CHECKED;
+/* Content that stands in memory already (inline): no copy needed. False for streams. */
+bool store_reader_inline(const store_reader *r, slice *ret);
+store_reader *store_reader_free(store_reader *r);
+
+/* An upload: bytes on their way in, sealed as they come. Small ones stay in memory, larger ones go to
+ * a stream. Counts, and computes what `flags` ask for. */
+typedef struct store_upload store_upload;
+#define STORE_UPLOAD_MD5 1u
+/* len: the length announced, or ENGINE_LEN_UNKNOWN; len_max: the limit of the operation. */
+err store_upload_new(store *s, const store_container *k, uint64_t len, uint64_t len_max,
+                     unsigned flags, store_upload **ret) CHECKED;
+/* ERR_REQUEST_BODY_TOO_LARGE past len_max. */
+err store_upload_write(store_upload *u, slice data) CHECKED;
+/* No more bytes: durable after this (streams). Then the checksums and the length can be asked. */
+err store_upload_finish(store_upload *u) CHECKED;
+uint64_t store_upload_len(const store_upload *u);
+uint64_t store_upload_crc64(const store_upload *u);
+/* Only with STORE_UPLOAD_MD5. */
+void store_upload_md5(const store_upload *u, uint8_t ret[16]);
+store_upload *store_upload_free(store_upload *u); /* drops what was not committed; NULL allowed */
+
+typedef struct store_put {
+    store_http http;
+    const pair *metadata;
+    size_t metadata_count;
+    store_tier tier;
+    const store_conditions *cond;
+} store_put;
+
+/* Commits a finished upload as the blob's content (Put Blob); discards uncommitted blocks. Consumes the
+ * upload on success. ret: the blob as committed. ERR_BLOB_ALREADY_EXISTS (If-None-Match: *),
+ * ERR_CONDITION_NOT_MET. */
+err store_blob_put(store *s, store_call c, const store_container *k, slice name, store_upload *u,
+                   const store_put *p, store_blob *ret) CHECKED;
+/* Stages a block (Put Block). id: decoded. ERR_INVALID_BLOB_OR_BLOCK (length of id differs from the
+ * others'), ERR_BLOCK_COUNT_EXCEEDS_LIMIT. */
+err store_block_put(store *s, store_call c, const store_container *k, slice name, slice id,
+                    store_upload *u, slice lease_id) CHECKED;
+
+typedef enum store_block_source {
+    STORE_BLOCK_COMMITTED,
+    STORE_BLOCK_UNCOMMITTED,
+    STORE_BLOCK_LATEST
+} store_block_source;
+typedef struct store_block_pick {
+    slice id;
+    store_block_source source;
+} store_block_pick;
+/* Commits a block list. ERR_INVALID_BLOCK_LIST (a block is not there), ERR_BLOCK_LIST_TOO_LONG. */
+err store_block_list_put(store *s, store_call c, const store_container *k, slice name,
+                         const store_block_pick *picks, size_t count, const store_put *p,
+                         store_blob *ret) CHECKED;
+
+typedef struct store_block {
+    slice id;
+    uint64_t length;
+} store_block;
+/* Blocks in order: committed in list order, uncommitted by id. ret_exists false when only uncommitted
+ * blocks are there. ERR_BLOB_NOT_FOUND when neither is. */
+err store_block_list_get(store *s, store_call c, const store_container *k, slice name,
+                         const store_conditions *cond, bool committed, bool uncommitted,
+                         store_blob *ret, bool *ret_exists, store_block **ret_committed,
+                         size_t *ret_committed_count, store_block **ret_uncommitted,
+                         size_t *ret_uncommitted_count) CHECKED;
+
+err store_blob_set_http(store *s, store_call c, const store_container *k, slice name,
+                        const store_conditions *cond, const store_http *http,
+                        store_blob *ret) CHECKED;
+err store_blob_set_metadata(store *s, store_call c, const store_container *k, slice name,
+                            const store_conditions *cond, const pair *metadata, size_t count,
+                            store_blob *ret) CHECKED;
+err store_blob_delete(store *s, store_call c, const store_container *k, slice name,
+                      const store_conditions *cond) CHECKED;
+
+typedef struct store_blob_list {
+    slice prefix;
+    slice delimiter;  /* empty: flat; may be several bytes */
+    slice marker;     /* position from an earlier page, or empty */
+    slice start_from; /* first name to list, inclusive; empty: from the beginning */
+    size_t max;       /* 1..STORE_LIST_MAX: blobs and prefixes together */
+    bool uncommitted; /* include blobs that have only uncommitted blocks */
+} store_blob_list;
+/* Calls each entry in order of names (UTF-8 bytewise): a blob, or (blob NULL) a common prefix. The
+ * blob lives only during the call. When each says ERR_TOO_LARGE the page ends before that entry.
+ * ret_next: opaque marker of the next page (arena), or empty.
+ * ERR_OUT_OF_RANGE_INPUT for a marker this store did not make. Cost is that of the page, wherever
+ * it lies. */
+err store_blob_scan(store *s, store_call c, const store_container *k, const store_blob_list *q,
+                    err (*each)(void *ctx, const store_blob *b, slice prefix), void *ctx,
+                    slice *ret_next) CHECKED;
+
+/* ---- check --------------------------------------------------------------------------------------- */
+typedef struct store_check_progress {
+    uint64_t blobs, blocks, bytes; /* verified so far */
+    uint64_t defects;
+} store_check_progress;
+/* Verifies every row, every stream's framing and every tag; reports each defect with account,
+ * container and blob. progress (may be NULL) is called now and then. */
+err store_check(store *s, engine_report *report, void (*progress)(void *, store_check_progress),
+                void *ctx, store_check_progress *ret) CHECKED;
+
+/* Counters for metrics, kept while running. */
+typedef struct store_stats {
+    uint64_t garbage_pending; /* contents waiting for the reaper */
+    uint64_t readers_open, uploads_open;
+} store_stats;
+void store_get_stats(store *s, store_stats *ret);
