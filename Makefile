@@ -43,7 +43,8 @@ endif
 CFLAGS  += -std=gnu17 -D_GNU_SOURCE -Isrc $(OPT) $(WARN) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDLIBS  += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread -lm
 
-SRCS    := $(filter-out src/cli/main.c,$(shell find src -name '*.c' | LC_ALL=C sort))
+FOLDERS ?= $(notdir $(patsubst %/,%,$(wildcard src/*/)))
+SRCS    := $(filter-out src/cli/main.c,$(shell find $(addprefix src/,$(FOLDERS)) -name '*.c' | LC_ALL=C sort))
 OBJS    := $(SRCS:%.c=$(DIR)/obj/%.o)
 LIB     := $(DIR)/libstrongroom.a
 UNIT    := $(patsubst tests/unit/%_test.c,$(DIR)/unit/%_test,$(wildcard tests/unit/*_test.c))
