@@ -11,11 +11,14 @@ typedef struct buf {
     size_t len, cap, max;
     arena *arena; /* memory comes from here; NULL: malloc, freed by buf_done */
     bool failed;
+    bool fixed; /* p is the caller's memory: never grows, never freed */
 } buf;
 
 void buf_init(buf *b, size_t max);
 void buf_init_arena(buf *b, arena *a, size_t max);
-void buf_done(buf *b); /* frees (wiping nothing), leaves an empty buf */
+/* Over memory of the caller's, cap bytes, that outlives it: never allocates. */
+void buf_init_fixed(buf *b, void *memory, size_t cap);
+void buf_done(buf *b);  /* frees (wiping nothing), leaves an empty buf */
 void buf_reset(buf *b); /* empty again, memory kept, failed cleared */
 /* Room for n more bytes at the end, or NULL (failed). Follow with buf_advance. */
 uint8_t *buf_reserve(buf *b, size_t n);
@@ -25,7 +28,9 @@ void buf_byte(buf *b, uint8_t c);
 void buf_str(buf *b, const char *s);
 void buf_u64(buf *b, uint64_t v); /* decimal */
 void buf_fmt(buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static inline slice buf_slice(const buf *b) { return (slice){b->p, b->len}; }
+static inline slice buf_slice(const buf *b) {
+    return (slice){b->p, b->len};
+}
 err buf_check(const buf *b) CHECKED; /* ERR_TOO_LARGE when the maximum was passed */
 
 /* Big-endian fixed width, and LEB128 varints. */

@@ -27,10 +27,13 @@ typedef struct err_info {
 
 const err_info *err_get(err code);
 
-/* Sets this thread's detail (at most 511 bytes, cut at a UTF-8 boundary) and returns code. */
-err err_fail(err code, const char *fmt, ...) PRINTF_LIKE(2, 3) CHECKED;
+/* Sets this thread's detail (at most 511 bytes, cut at a UTF-8 boundary) and has the value `code`.
+ * A macro so that the compiler sees that a failing path does not go on. */
+#define err_fail(code, ...) (err_note(__VA_ARGS__), (code))
 /* As err_fail, appending ": strerror(errnum)". */
-err err_fail_errno(err code, int errnum, const char *fmt, ...) PRINTF_LIKE(3, 4) CHECKED;
+#define err_fail_errno(code, errnum, ...) (err_note_errno((errnum), __VA_ARGS__), (code))
+void err_note(const char *fmt, ...) PRINTF_LIKE(1, 2);
+void err_note_errno(int errnum, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* This thread's detail for the last err_fail, or "" after err_clear. Never NULL. */
 const char *err_detail(void);
 void err_clear(void);
