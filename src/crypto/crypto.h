@@ -4,8 +4,9 @@
  * The hierarchy: a piece of content is encrypted under its own random key (crypto_key); that key is
  * wrapped by its container's key, the container's by its account's, the account's by the root key,
  * which a key service holds. Wrapping is AES-256 key wrap (RFC 3394): deterministic, authenticated,
- * no nonce that could repeat. Content follows C2SP chunked-encryption (https://c2sp.org/chunked-encryption), Cobblestone-256:
- * HKDF-Expand-SHA-512 and AES-256-GCM, 16 KiB chunks, the last always shorter.
+ * no nonce that could repeat. Content follows C2SP chunked-encryption
+ * (https://c2sp.org/chunked-encryption), Cobblestone-256: HKDF-Expand-SHA-512 and AES-256-GCM, 16
+ * KiB chunks, the last always shorter.
  *
  * What it promises: key material is wiped when its holder is done; failure to authenticate is
  * ERR_CORRUPT and never bytes; nothing here logs.
@@ -14,13 +15,13 @@
 
 #include "base/base.h"
 
-#define CRYPTO_KEY_LEN 32
-#define CRYPTO_WRAPPED_LEN 40 /* RFC 3394: key + 8 */
-#define CRYPTO_CHUNK_LEN 16384
-#define CRYPTO_TAG_LEN 16
-#define CRYPTO_SALT_LEN 24
-#define CRYPTO_COMMITMENT_LEN 32
-#define CRYPTO_PREFIX_LEN (CRYPTO_SALT_LEN + CRYPTO_COMMITMENT_LEN)
+#define CRYPTO_KEY_LEN          32
+#define CRYPTO_WRAPPED_LEN      40 /* RFC 3394: key + 8 */
+#define CRYPTO_CHUNK_LEN        16384
+#define CRYPTO_TAG_LEN          16
+#define CRYPTO_SALT_LEN         24
+#define CRYPTO_COMMITMENT_LEN   32
+#define CRYPTO_PREFIX_LEN       (CRYPTO_SALT_LEN + CRYPTO_COMMITMENT_LEN)
 #define CRYPTO_SEALED_CHUNK_LEN (CRYPTO_CHUNK_LEN + CRYPTO_TAG_LEN)
 
 typedef struct crypto_key {
@@ -45,11 +46,12 @@ struct crypto_keyservice {
     err (*unwrap)(crypto_keyservice *ks, const crypto_wrapped *wrapped, crypto_key *ret) CHECKED;
     void (*free)(crypto_keyservice *ks);
 };
-/* The root key in a file: one line, "strongroom-root-key-1 " and 64 hex digits. Refused unless it is a
- * regular file, owned by this user, with no permission for group and others: ERR_KEY_UNREADABLE with
- * the command that mends it. */
+/* The root key in a file: one line, "strongroom-root-key-1 " and 64 hex digits. Refused unless it
+ * is a regular file, owned by this user, with no permission for group and others:
+ * ERR_KEY_UNREADABLE with the command that mends it. */
 err crypto_keyfile_open(const char *path, crypto_keyservice **ret) CHECKED;
-/* Makes a new root key file (0400, O_EXCL, synced with its folder). ERR_IN_USE when one is there. */
+/* Makes a new root key file (0400, O_EXCL, synced with its folder). ERR_IN_USE when one is there.
+ */
 err crypto_keyfile_create(const char *path) CHECKED;
 
 /* ---- Content: sealing and opening of one message --------------------------------------------- */
@@ -63,8 +65,8 @@ err crypto_plain_len(uint64_t sealed_len, uint64_t *ret) CHECKED;
  * threads. */
 typedef struct crypto_message crypto_message;
 
-/* New message under key, bound to context; ret_prefix receives salt and commitment, which must stand
- * before the chunks. */
+/* New message under key, bound to context; ret_prefix receives salt and commitment, which must
+ * stand before the chunks. */
 err crypto_message_new(const crypto_key *key, slice context, uint8_t ret_prefix[CRYPTO_PREFIX_LEN],
                        crypto_message **ret) CHECKED;
 /* Existing message: checks the commitment in constant time. ERR_CORRUPT if it does not fit. */
@@ -81,7 +83,8 @@ err crypto_chunk_open(crypto_message *m, uint64_t index, slice sealed, uint8_t *
 err crypto_seal(const crypto_key *key, slice context, slice plain, buf *out) CHECKED;
 err crypto_open(const crypto_key *key, slice context, slice sealed, buf *out) CHECKED;
 
-/* ---- Hashes and MACs --------------------------------------------------------------------------- */
+/* ---- Hashes and MACs ---------------------------------------------------------------------------
+ */
 void crypto_sha256(slice data, uint8_t ret[32]);
 void crypto_hmac_sha256(slice key, slice data, uint8_t ret[32]);
 void crypto_md5(slice data, uint8_t ret[16]);
