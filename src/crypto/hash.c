@@ -57,9 +57,9 @@ static void expand_block(const SHA512_CTX *inner, const SHA512_CTX *outer, slice
 
 void crypto_hkdf_expand(const crypto_key *prk, const slice *info, size_t info_count, uint8_t *ret,
                         size_t len) {
-    MUST(len <= 2 * CRYPTO_SHA512_LEN);
     uint8_t block[SHA512_CBLOCK] = {0}, out[2][CRYPTO_SHA512_LEN];
     SHA512_CTX inner, outer;
+    MUST(len <= sizeof out);
     memcpy(block, prk->b, sizeof prk->b);
     for (size_t i = 0; i < sizeof block; i++) block[i] ^= 0x36;
     MUST(SHA512_Init(&inner) == 1 && SHA512_Update(&inner, block, sizeof block) == 1);

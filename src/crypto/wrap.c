@@ -72,11 +72,12 @@ void crypto_wipe(void *p, size_t n) {
     if (p) OPENSSL_cleanse(p, n);
 }
 
-/* The check value of RFC 3394 2.2.3.1, XORed with the step number that the RFC calls t. */
-static void xor_step(uint8_t a[8], unsigned t) {
+/* The step number, which the RFC calls t, goes into the integrity check register big-endian. */
+static void xor_step(uint8_t a[8], size_t t) {
     a[7] ^= (uint8_t)t; /* t is at most 24 */
 }
 
+/* RFC 3394 2.2.3.1: the default initial value. */
 static const uint8_t check_value[8] = {0xa6, 0xa6, 0xa6, 0xa6, 0xa6, 0xa6, 0xa6, 0xa6};
 
 err crypto_wrap(const crypto_key *kek, const crypto_key *key, crypto_wrapped *ret) {
@@ -86,8 +87,8 @@ err crypto_wrap(const crypto_key *kek, const crypto_key *key, crypto_wrapped *re
     MUST(EVP_EncryptInit_ex2(c, NULL, kek->b, NULL, NULL) == 1);
     memcpy(block, check_value, 8);
     memcpy(r, key->b, sizeof r);
-    for (unsigned j = 0; j < ROUNDS; j++) {
-        for (unsigned i = 0; i < SEMIBLOCKS; i++) {
+    for (size_t j = 0; j < ROUNDS; j++) {
+        for (size_t i = 0; i < SEMIBLOCKS; i++) {
             memcpy(block + 8, r + 8 * i, 8);
             MUST(EVP_EncryptUpdate(c, block, &n, block, sizeof block) == 1);
             xor_step(block, SEMIBLOCKS * j + i + 1);
@@ -108,8 +109,8 @@ err crypto_unwrap(const crypto_key *kek, const crypto_wrapped *wrapped, crypto_k
     MUST(EVP_DecryptInit_ex2(c, NULL, kek->b, NULL, NULL) == 1);
     memcpy(block, wrapped->b, 8);
     memcpy(r, wrapped->b + 8, sizeof r);
-    for (unsigned j = ROUNDS; j-- > 0;) {
-        for (unsigned i = SEMIBLOCKS; i-- > 0;) {
+    for (size_t j = ROUNDS; j-- > 0;) {
+        for (size_t i = SEMIBLOCKS; i-- > 0;) {
             xor_step(block, SEMIBLOCKS * j + i + 1);
             memcpy(block + 8, r + 8 * i, 8);
             MUST(EVP_DecryptUpdate(c, block, &n, block, sizeof block) == 1);
