@@ -42,6 +42,7 @@ typedef struct auth_caller {
     slice services, types;    /* ss and srt of an account SAS */
     slice resource;           /* sr of a service SAS: b, bs, bv, c, d */
     slice policy_id;          /* si */
+    slice encryption_scope;   /* ses */
     /* Response headers a service SAS overrides (rscc, rscd, rsce, rscl, rsct); empty: none. */
     slice cache_control, content_disposition, content_encoding, content_language, content_type;
 } auth_caller;
@@ -77,3 +78,9 @@ err auth_identify(store *s, store_call c, const auth_request *r, const store_acc
  * (404, as Azure) where the container is private or missing; ERR_WOULD_BLOCK with c.nowait. */
 err auth_permit(store *s, store_call c, const auth_request *r, const auth_caller *who,
                 const store_account *account, const auth_need *need) CHECKED;
+
+/* Whether the caller may replace a blob that is there. False for a SAS that may create (c) but not write
+ * (w): the handler of an operation that replaces content then adds If-None-Match: * to its conditions,
+ * so that the store decides in the transaction, and answers ERR_UNAUTHORIZED_BLOB_OVERWRITE for the
+ * ERR_BLOB_ALREADY_EXISTS it gets. */
+bool auth_may_overwrite(const auth_caller *who);
