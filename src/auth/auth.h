@@ -2,23 +2,23 @@
  * stored access policies, anonymous access.
  *
  * What it promises: signatures are compared in constant time; no secret and no signature reaches an
- * error's detail; a decision depends only on the request, the account's keys, the container's policy and
- * public access, and the clock. Azure's reference: "Authorize with Shared Key", "Create an account
- * SAS", "Create a service SAS", "Define a stored access policy".
- * What it needs from below: store (accounts, containers), crypto (HMAC), base. */
+ * error's detail; a decision depends only on the request, the account's keys, the container's
+ * policy and public access, and the clock. Azure's reference: "Authorize with Shared Key", "Create
+ * an account SAS", "Create a service SAS", "Define a stored access policy". What it needs from
+ * below: store (accounts, containers), crypto (HMAC), base. */
 #pragma once
 
 #include "store/store.h"
 
 /* The request, as far as signatures and decisions see it. Slices live as long as the request. */
 typedef struct auth_request {
-    slice method;     /* "GET" */
-    slice path_raw;   /* the path of the request target as sent, still percent-encoded */
+    slice method;        /* "GET" */
+    slice path_raw;      /* the path of the request target as sent, still percent-encoded */
     const pair *headers; /* as received, values trimmed */
     size_t header_count;
     const pair *params; /* query parameters, names and values percent-decoded, in order */
     size_t param_count;
-    slice account;    /* from the address, without "-secondary" */
+    slice account; /* from the address, without "-secondary" */
     bool secondary;
     slice container, blob; /* decoded; empty at service or container level */
     bool tls;
@@ -36,13 +36,13 @@ typedef enum auth_kind {
 /* Who asks: the outcome of verifying a signature. */
 typedef struct auth_caller {
     auth_kind kind;
-    int key_index;            /* which of the account's keys signed; -1 for anonymous */
-    slice version;            /* sv of a SAS; empty otherwise */
-    slice permissions;        /* sp, or the stored policy's */
-    slice services, types;    /* ss and srt of an account SAS */
-    slice resource;           /* sr of a service SAS: b, bs, bv, c, d */
-    slice policy_id;          /* si */
-    slice encryption_scope;   /* ses */
+    int key_index;          /* which of the account's keys signed; -1 for anonymous */
+    slice version;          /* sv of a SAS; empty otherwise */
+    slice permissions;      /* sp, or the stored policy's */
+    slice services, types;  /* ss and srt of an account SAS */
+    slice resource;         /* sr of a service SAS: b, bs, bv, c, d */
+    slice policy_id;        /* si */
+    slice encryption_scope; /* ses */
     /* Response headers a service SAS overrides (rscc, rscd, rsce, rscl, rsct); empty: none. */
     slice cache_control, content_disposition, content_encoding, content_language, content_type;
 } auth_caller;
@@ -55,32 +55,34 @@ typedef enum auth_public {
     AUTH_PUBLIC_ALWAYS     /* health checks, CORS preflight */
 } auth_public;
 typedef struct auth_need {
-    char resource_type;       /* srt letter of an account SAS: 's', 'c', 'o' */
-    const char *account_any;  /* account SAS: one of these permission letters suffices; NULL: refused */
-    const char *service_any;  /* service SAS: likewise; NULL: refused */
+    char resource_type; /* srt letter of an account SAS: 's', 'c', 'o' */
+    const char
+        *account_any; /* account SAS: one of these permission letters suffices; NULL: refused */
+    const char *service_any; /* service SAS: likewise; NULL: refused */
     auth_public anonymous;
-    bool writes;              /* refused on the secondary */
+    bool writes; /* refused on the secondary */
 } auth_need;
 
 /* Verifies the request's signature, SAS validity (times, protocol, address, that the SAS covers the
- * addressed resource) and says who asks. account: as the address names it (not NULL; the caller answers
- * for accounts that do not exist with the same error as for a wrong signature).
- * Errors: ERR_AUTHENTICATION_FAILED (with what was wrong, and for Shared Key the server's string to sign,
- * which holds no secret), ERR_INVALID_AUTHENTICATION_INFO (malformed), ERR_AUTHORIZATION_PROTOCOL_MISMATCH,
- * ERR_AUTHORIZATION_SOURCE_IP_MISMATCH, ERR_NO_AUTHENTICATION_INFORMATION never (anonymous is a kind),
- * ERR_WOULD_BLOCK with c.nowait. */
+ * addressed resource) and says who asks. account: as the address names it (not NULL; the caller
+ * answers for accounts that do not exist with the same error as for a wrong signature). Errors:
+ * ERR_AUTHENTICATION_FAILED (with what was wrong, and for Shared Key the server's string to sign,
+ * which holds no secret), ERR_INVALID_AUTHENTICATION_INFO (malformed),
+ * ERR_AUTHORIZATION_PROTOCOL_MISMATCH, ERR_AUTHORIZATION_SOURCE_IP_MISMATCH,
+ * ERR_NO_AUTHENTICATION_INFORMATION never (anonymous is a kind), ERR_WOULD_BLOCK with c.nowait. */
 err auth_identify(store *s, store_call c, const auth_request *r, const store_account *account,
                   auth_caller *ret) CHECKED;
 
 /* Decides. Errors: ERR_AUTHORIZATION_PERMISSION_MISMATCH, ERR_AUTHORIZATION_RESOURCE_TYPE_MISMATCH,
  * ERR_AUTHORIZATION_SERVICE_MISMATCH, ERR_AUTHORIZATION_FAILURE; for anonymous callers
- * ERR_NO_AUTHENTICATION_INFORMATION (401) at levels that are never public, and ERR_RESOURCE_NOT_FOUND
- * (404, as Azure) where the container is private or missing; ERR_WOULD_BLOCK with c.nowait. */
+ * ERR_NO_AUTHENTICATION_INFORMATION (401) at levels that are never public, and
+ * ERR_RESOURCE_NOT_FOUND (404, as Azure) where the container is private or missing; ERR_WOULD_BLOCK
+ * with c.nowait. */
 err auth_permit(store *s, store_call c, const auth_request *r, const auth_caller *who,
                 const store_account *account, const auth_need *need) CHECKED;
 
-/* Whether the caller may replace a blob that is there. False for a SAS that may create (c) but not write
- * (w): the handler of an operation that replaces content then adds If-None-Match: * to its conditions,
- * so that the store decides in the transaction, and answers ERR_UNAUTHORIZED_BLOB_OVERWRITE for the
- * ERR_BLOB_ALREADY_EXISTS it gets. */
+/* Whether the caller may replace a blob that is there. False for a SAS that may create (c) but not
+ * write (w): the handler of an operation that replaces content then adds If-None-Match: * to its
+ * conditions, so that the store decides in the transaction, and answers
+ * ERR_UNAUTHORIZED_BLOB_OVERWRITE for the ERR_BLOB_ALREADY_EXISTS it gets. */
 bool auth_may_overwrite(const auth_caller *who);

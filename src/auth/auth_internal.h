@@ -5,7 +5,7 @@
 
 #define AUTH_MAC_LEN 32
 /* Azure's tolerance for x-ms-date and Date. */
-#define AUTH_CLOCK_SKEW_US (15 * 60 * INT64_C(1000000))
+#define AUTH_CLOCK_SKEW_US (INT64_C(15) * 60 * 1000000)
 /* The oldest SAS whose layout this server knows. */
 #define AUTH_SAS_OLDEST S("2015-04-05")
 

@@ -126,7 +126,7 @@ slice auth_service_sas_text(arena *a, slice resource, const auth_sas *sas) {
  * ----------------------------------------------------------------------- */
 
 static err check_letters(const char *field, slice v, const char *known) {
-    ENSURE(v.len, ERR_AUTHENTICATION_FAILED, "%s is mandatory. Cannot be empty", field);
+    ENSURE(v.p && v.len, ERR_AUTHENTICATION_FAILED, "%s is mandatory. Cannot be empty", field);
     for (size_t i = 0; i < v.len; i++) {
         ENSURE(v.p[i] && strchr(known, v.p[i]), ERR_AUTHENTICATION_FAILED,
                "%s: '%.*s' holds a letter that is none of '%s'.", field,
