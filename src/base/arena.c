@@ -110,14 +110,25 @@ void *arena_try(arena *a, size_t n) {
     return p;
 }
 
-/* The block whose last allocation is p, of old_n bytes; NULL when it is none of the two looked at.
- */
+/* The block whose last allocation is p; NULL when it is none of the two looked at. */
 static block *block_ending_with(const arena *a, const uint8_t *p, size_t rounded) {
     block *look[2] = {a->cur, a->newest};
     for (size_t i = 0; i < 2; i++)
         if (look[i]->len >= rounded && look[i]->data + (look[i]->len - rounded) == p)
             return look[i];
     return NULL;
+}
+
+/* A large allocation alone in the newest block: the block itself grows. */
+static uint8_t *grow_block(arena *a, size_t n) {
+    block *k = a->newest;
+    size_t cap = round_up(n);
+    k = realloc(k, sizeof(block) + cap);
+    MUST(k != NULL);
+    a->used += cap - k->len;
+    k->cap = k->len = cap;
+    a->newest = k;
+    return k->data;
 }
 
 void *arena_grow_try(arena *a, void *p, size_t old_n, size_t n) {
@@ -127,12 +138,15 @@ void *arena_grow_try(arena *a, void *p, size_t old_n, size_t n) {
     if (n > SIZE_MAX / 4) return NULL;
     size_t had = old_n == 0 ? ALIGN : round_up(old_n), more = round_up(n) - had;
     block *k = block_ending_with(a, p, had);
-    if (k != NULL && more <= k->cap - k->len && (a->max == 0 || more <= a->max - a->used)) {
+    bool allowed = a->max == 0 || more <= a->max - a->used;
+    if (k != NULL && allowed && more <= k->cap - k->len) {
         k->len += more;
         a->used += more;
         UNPOISON(p, n);
         return p;
     }
+    if (k != NULL && allowed && k == a->newest && k != a->cur && k->len == had)
+        return grow_block(a, n);
     void *moved = arena_try(a, n);
     if (moved != NULL && old_n > 0) memcpy(moved, p, old_n);
     return moved;

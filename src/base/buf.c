@@ -1,6 +1,6 @@
 /* Growing buffers, fixed-width integers and varints, and the cursors that read them back.
  *
- * Invariants: len <= cap; cap <= max unless max shrank to 0; a buffer that failed stays as it was
+ * Invariants: len <= cap <= max; a buffer that failed stays as it was
  * at the failure. */
 #include <stdarg.h>
 

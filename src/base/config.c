@@ -144,14 +144,21 @@ static slice leaf_of(slice name) {
     return part;
 }
 
-/* The known key or section nearest to name; empty when none is near. A key of the same last word in
- * another section counts as two letters away. */
+/* How far a last word is from a key's last word: its beginning is enough to be near. */
+static size_t leaf_distance(slice name, slice key) {
+    if (name.len >= 3 && slice_starts_nocase(key, name)) return 1;
+    return edit_distance(name, key);
+}
+
+/* The known key or section nearest to name; empty when none is near. A key of a like last word in
+ * another section counts as two letters further away. */
 static slice nearest(const reader *r, slice name) {
     slice best = SLICE_NONE;
     size_t best_distance = 2 + name.len / 5;
+    if (best_distance >= name.len) best_distance = name.len - 1;
     for (size_t i = 0; i < r->count; i++) {
         slice key = slice_str(r->keys[i].name);
-        size_t d = edit_distance(leaf_of(name), leaf_of(key)) + 2;
+        size_t d = leaf_distance(leaf_of(name), leaf_of(key)) + 2;
         if (d <= best_distance && (d < best_distance || best.len == 0)) {
             best = key;
             best_distance = d;

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 
 #include "base/base.h"
+#include "base/utf8.h"
 
 #define DETAIL_MAX 512
 
@@ -19,22 +20,12 @@ const err_info *err_get(err code) {
     return &table[code];
 }
 
-/* The longest prefix of p[0..len) that ends with a whole UTF-8 character. */
-static size_t cut_utf8(const char *p, size_t len) {
-    size_t at = len;
-    while (at > 0 && len - at < 3 && ((uint8_t)p[at - 1] & 0xC0) == 0x80) at--;
-    if (at == 0) return len;
-    uint8_t lead = (uint8_t)p[at - 1];
-    size_t want = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
-    return len - (at - 1) < want ? at - 1 : len;
-}
-
 /* Written to a local first: the arguments may be the detail of the error being wrapped. */
 __attribute__((format(printf, 1, 0))) static size_t set_detail(const char *fmt, va_list args) {
     char text[DETAIL_MAX];
     int n = vsnprintf(text, sizeof(text), fmt, args);
     size_t len = n < 0 ? 0 : (size_t)n;
-    if (len >= sizeof(text)) len = cut_utf8(text, sizeof(text) - 1);
+    if (len >= sizeof(text)) len = utf8_cut((const uint8_t *)text, sizeof(text) - 1);
     if (len > 0) memcpy(detail, text, len);
     detail[len] = '\0';
     return len;
@@ -59,7 +50,7 @@ void err_note_errno(int errnum, const char *fmt, ...) {
     const char *why = strerror_r(errnum, text, sizeof(text));
     int n = snprintf(detail + len, sizeof(detail) - len, ": %s", why);
     if (n > 0 && (size_t)n >= sizeof(detail) - len)
-        detail[cut_utf8(detail, sizeof(detail) - 1)] = '\0';
+        detail[utf8_cut((const uint8_t *)detail, sizeof(detail) - 1)] = '\0';
     errno = saved;
 }
 

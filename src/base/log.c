@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/utf8.h"
 
 #define LINE_MAX_ 8192
 #define TAIL_MAX  24 /* room kept for ,"cut":true} and the line feed */
@@ -43,7 +44,8 @@ static void put_i64(buf *b, int64_t v) {
 
 static void put_quoted(buf *b, slice s) {
     buf_byte(b, '"');
-    json_put(b, slice_take(s, VALUE_MAX));
+    if (s.len > VALUE_MAX) s.len = utf8_cut(s.p, VALUE_MAX);
+    json_put(b, s);
     buf_byte(b, '"');
 }
 

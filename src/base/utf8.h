@@ -28,3 +28,13 @@ static inline size_t utf8_len(const uint8_t *p, const uint8_t *end) {
     if (c == 0xF4 && p[1] >= 0x90) return 0; /* above U+10FFFF */
     return 4;
 }
+
+/* The length of p[0..len) without a character that was cut off at its end. */
+static inline size_t utf8_cut(const uint8_t *p, size_t len) {
+    size_t at = len;
+    while (at > 0 && len - at < 3 && utf8_is_tail(p[at - 1])) at--;
+    if (at == 0) return len;
+    uint8_t lead = p[at - 1];
+    size_t whole = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
+    return len - (at - 1) < whole ? at - 1 : len;
+}
