@@ -1,30 +1,55 @@
-/* admin: the operator's side. Health, readiness and metrics on the admin listener; accounts, containers
- * and keys on a Unix socket in the data folder (ADMIN_SOCKET), which the operator's commands use when a
- * server runs. When none runs the commands call admin_call themselves on the folder they opened: either
- * way the same code does it.
+/* admin: the operator's side. Health, readiness and metrics on the admin listener; accounts,
+ * containers and keys on a Unix socket in the data folder (ADMIN_SOCKET), which the operator's
+ * commands use when a server runs. When none runs the commands call admin_call themselves on the
+ * folder they opened: either way the same code does it.
  *
  * What it needs from below: ops, store, base, jansson. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "ops/ops.h"
 
-#define ADMIN_SOCKET "admin.sock" /* under the data folder */
+#define ADMIN_SOCKET           "admin.sock" /* under the data folder */
+#define ADMIN_REQUEST_MAX      (64u << 10)
+#define ADMIN_RESPONSE_MAX     (8u << 20)
+#define ADMIN_PAGE_MAX         1000 /* containers in one answer */
+#define ADMIN_ENDPOINT_DEFAULT "http://127.0.0.1:10000"
 
 typedef struct admin_state {
     store *store;
     ops_metrics *metrics;
-    bool ready;                        /* set when listeners are up; cleared when stopping */
+    atomic_bool ready; /* set when listeners are up; cleared when stopping */
+    const char
+        *endpoint;       /* what connection strings name, "https://blob.example.org"; may be NULL */
+    const char *version; /* of the program; may be NULL */
     void (*extra_metrics)(void *ctx, buf *out); /* http's; may be NULL */
     void *extra_ctx;
 } admin_state;
 
-/* GET /healthz, /readyz, /metrics. Server context: admin_state. */
+/* GET /healthz (the process answers), /readyz (503 until ready, while stopping and after the engine
+ * failed), /metrics (Prometheus text). Server context: admin_state. */
 extern const ops_protocol admin_public_protocol;
 /* POST /call with {"command": …}: the operator's commands. Only on the Unix socket. */
 extern const ops_protocol admin_operator_protocol;
 
 /* One operator's command as JSON in and out (jansson text):
- *   {"command":"account create","name":…}  -> {"name":…,"keys":[…]}
- *   account create|list|show|delete|rotate, container create|list|show|delete, key show
- * The errors are those of the store, ERR_INVALID_INPUT for what it does not understand. */
+ *   account create {name, keys: [base64, …] (optional)}  account list|show|delete|rotate {name,
+ * key: 1|2} container create {account, name, public: "blob"|"container" (optional)} container list
+ * {account, prefix, marker}  container show|delete {account, name} key show|rotate {name, key}
+ * "endpoint" may be given wherever a connection string is answered. Shared keys are in the answers
+ * of `account create` and `key show` only. The errors are those of the store, ERR_INVALID_INPUT for
+ * what it does not understand. */
 err admin_call(admin_state *st, arena *a, slice request, slice *ret_response) CHECKED;
+
+/* ---- for the command line, which holds no JSON of its own
+ * ------------------------------------------- */
+/* The request of a command; pairs with an empty value are left out. */
+slice admin_request(arena *a, const char *command, const pair *fields, size_t count);
+/* What the socket answered: the response, or the server's error as ERR_INVALID_INPUT with its
+ * message. */
+err admin_reply(arena *a, int status, slice body, slice *ret_response) CHECKED;
+/* A response as a person reads it: lines of "name: value", lists as tables. */
+void admin_text(slice response, buf *out);
+/* The text value of a field of a response; p NULL when it has none. */
+slice admin_field(arena *a, slice response, const char *name);

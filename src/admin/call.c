@@ -1,0 +1,371 @@
+/* The operator's commands: JSON in, store calls, JSON out. */
+#include <jansson.h>
+
+#include "admin/admin.h"
+
+typedef struct call {
+    admin_state *st;
+    store_call c;
+    json_t *in, *out;
+} call;
+
+static slice json_slice(const json_t *v) {
+    return v ? slice_of(json_string_value(v), json_string_length(v)) : SLICE_NONE;
+}
+
+/* A string field; empty when absent. */
+static err field(const call *k, const char *name, bool required, slice *ret) {
+    const json_t *v = json_object_get(k->in, name);
+    ENSURE(v != NULL || !required, ERR_INVALID_INPUT, "the command needs '%s'", name);
+    ENSURE(v == NULL || json_is_string(v), ERR_INVALID_INPUT, "'%s' must be a string", name);
+    *ret = v ? json_slice(v) : S("");
+    return OK;
+}
+
+static void set_slice(json_t *to, const char *name, slice v) {
+    MUST(json_object_set_new_nocheck(to, name, json_stringn_nocheck((const char *)v.p, v.len)) ==
+         0);
+}
+
+static void set_time(arena *a, json_t *to, const char *name, int64_t us) {
+    buf b;
+    buf_init_arena(&b, a, 64);
+    time_put_iso_s(&b, us);
+    set_slice(to, name, buf_slice(&b));
+}
+
+static slice base64_of(arena *a, slice bytes) {
+    buf b;
+    buf_init_arena(&b, a, 4096);
+    base64_put(&b, bytes);
+    return buf_slice(&b);
+}
+
+/* ---- accounts ----------------------------------------------------------------------------------
+ */
+
+/* Both keys, and the connection string of the first. */
+static err put_keys(call *k, const store_account *account) {
+    slice endpoint;
+    TRY(field(k, "endpoint", false, &endpoint));
+    if (slice_empty(endpoint))
+        endpoint = slice_str(k->st->endpoint ? k->st->endpoint : ADMIN_ENDPOINT_DEFAULT);
+    while (slice_ends(endpoint, S("/"))) endpoint.len--;
+    bool https = slice_starts_nocase(endpoint, S("https://"));
+    ENSURE(https || slice_starts_nocase(endpoint, S("http://")), ERR_INVALID_INPUT,
+           "endpoint '%.*s' must begin with http:// or https://", SLICE_ARG(endpoint));
+    json_t *keys = json_array();
+    slice first = SLICE_NONE;
+    for (size_t i = 0; i < ARRAY_LEN(account->keys); i++) {
+        if (!account->key_set[i]) continue;
+        slice text = base64_of(k->c.arena, account->keys[i]);
+        if (!first.p) first = text;
+        MUST(json_array_append_new(keys, json_stringn((const char *)text.p, text.len)) == 0);
+    }
+    set_slice(k->out, "name", account->name);
+    MUST(json_object_set_new(k->out, "keys", keys) == 0);
+    slice line = arena_fmt(k->c.arena,
+                           "DefaultEndpointsProtocol=%s;AccountName=%.*s;AccountKey=%.*s;"
+                           "BlobEndpoint=%.*s/%.*s;",
+                           https ? "https" : "http", SLICE_ARG(account->name), SLICE_ARG(first),
+                           SLICE_ARG(endpoint), SLICE_ARG(account->name));
+    set_slice(k->out, "connection_string", line);
+    return OK;
+}
+
+static err given_keys(call *k, slice ret[2]) {
+    const json_t *keys = json_object_get(k->in, "keys"), *v;
+    size_t i;
+    ret[0] = ret[1] = SLICE_NONE;
+    if (!keys) return OK;
+    ENSURE(json_is_array(keys) && json_array_size(keys) <= 2, ERR_INVALID_INPUT,
+           "'keys' must be a list of at most two");
+    json_array_foreach(keys, i, v) {
+        ENSURE(json_is_string(v), ERR_INVALID_INPUT, "a key must be a string");
+        ENSURE(base64_get(k->c.arena, json_slice(v), &ret[i]) == OK && ret[i].len == 64,
+               ERR_INVALID_INPUT, "a shared key must be 64 bytes in base64");
+    }
+    return OK;
+}
+
+static err with_account(call *k, slice name, err (*then)(call *, const store_account *)) {
+    const store_account *account;
+    err e = store_account_get(k->st->store, k->c, name, &account);
+    if (e == ERR_NOT_FOUND)
+        return err_fail(e, "there is no account '%.*s'", SLICE_ARG(slice_take(name, 64)));
+    TRY(e);
+    e = then(k, account);
+    store_account_unref(account);
+    return e;
+}
+
+static err account_create(call *k) {
+    slice name, keys[2];
+    TRY(field(k, "name", true, &name));
+    TRY(given_keys(k, keys));
+    TRY(store_account_create(k->st->store, k->c, name, keys));
+    return with_account(k, name, put_keys);
+}
+
+static void list_account(void *ctx, const store_account *account) {
+    call *k = ctx;
+    json_t *one = json_object();
+    set_slice(one, "name", account->name);
+    set_time(k->c.arena, one, "created", account->created_us);
+    MUST(json_array_append_new(json_object_get(k->out, "accounts"), one) == 0);
+}
+
+static err account_list(call *k) {
+    MUST(json_object_set_new(k->out, "accounts", json_array()) == 0);
+    return store_account_list(k->st->store, k->c, list_account, k);
+}
+
+static err count_container(void *ctx, const store_container *container) {
+    (void)container;
+    ++*(uint64_t *)ctx;
+    return OK;
+}
+
+static err put_account(call *k, const store_account *account) {
+    uint64_t containers = 0;
+    slice next = SLICE_NONE;
+    set_slice(k->out, "name", account->name);
+    set_time(k->c.arena, k->out, "created", account->created_us);
+    json_object_set_new(k->out, "id", json_integer((json_int_t)account->id));
+    json_t *set = json_array();
+    for (size_t i = 0; i < ARRAY_LEN(account->key_set); i++)
+        json_array_append_new(set, json_boolean(account->key_set[i]));
+    json_object_set_new(k->out, "keys_set", set);
+    do {
+        const store_container_list q = {.max = STORE_LIST_MAX, .marker = next};
+        next = SLICE_NONE;
+        TRY(store_container_scan(k->st->store, k->c, account, &q, count_container, &containers,
+                                 &next));
+    } while (!slice_empty(next));
+    json_object_set_new(k->out, "containers", json_integer((json_int_t)containers));
+    return OK;
+}
+
+static err account_show(call *k) {
+    slice name;
+    TRY(field(k, "name", true, &name));
+    return with_account(k, name, put_account);
+}
+
+static err account_delete(call *k) {
+    slice name;
+    TRY(field(k, "name", true, &name));
+    err e = store_account_delete(k->st->store, k->c, name);
+    if (e == ERR_NOT_FOUND)
+        return err_fail(e, "there is no account '%.*s'", SLICE_ARG(slice_take(name, 64)));
+    TRY(e);
+    set_slice(k->out, "deleted", name);
+    return OK;
+}
+
+/* "key" may be 1, 2, "1" or "2". */
+static err key_rotate(call *k) {
+    slice name;
+    TRY(field(k, "name", true, &name));
+    const json_t *v = json_object_get(k->in, "key");
+    bool first =
+        slice_eq(json_slice(v), S("1")) || (json_is_integer(v) && json_integer_value(v) == 1);
+    bool second =
+        slice_eq(json_slice(v), S("2")) || (json_is_integer(v) && json_integer_value(v) == 2);
+    ENSURE(first || second, ERR_INVALID_INPUT, "'key' must say which key to replace: 1 or 2");
+    err e = store_account_rotate(k->st->store, k->c, name, second ? 1 : 0);
+    if (e == ERR_NOT_FOUND)
+        return err_fail(e, "there is no account '%.*s'", SLICE_ARG(slice_take(name, 64)));
+    TRY(e);
+    set_slice(k->out, "name", name);
+    json_object_set_new(k->out, "rotated", json_integer(second ? 2 : 1));
+    return OK;
+}
+
+static err key_show(call *k) {
+    slice name;
+    TRY(field(k, "name", true, &name));
+    return with_account(k, name, put_keys);
+}
+
+/* ---- containers
+ * ---------------------------------------------------------------------------------- */
+
+static const char *public_name(store_public p) {
+    return p == STORE_PUBLIC_CONTAINER ? "container" : p == STORE_PUBLIC_BLOB ? "blob" : "private";
+}
+
+static void put_container(call *k, json_t *to, const store_container *c) {
+    set_slice(to, "name", c->name);
+    set_time(k->c.arena, to, "created", c->created_us);
+    set_time(k->c.arena, to, "modified", c->modified_us);
+    MUST(json_object_set_new(to, "public", json_string(public_name(c->public_access))) == 0);
+}
+
+static err container_made(call *k, const store_account *account) {
+    slice name, access;
+    TRY(field(k, "name", true, &name));
+    TRY(field(k, "public", false, &access));
+    store_public p = STORE_PRIVATE;
+    if (slice_eq(access, S("blob")))
+        p = STORE_PUBLIC_BLOB;
+    else if (slice_eq(access, S("container")))
+        p = STORE_PUBLIC_CONTAINER;
+    else
+        ENSURE(slice_empty(access) || slice_eq(access, S("private")), ERR_INVALID_INPUT,
+               "'public' must be private, blob or container");
+    const store_container *container;
+    TRY(store_container_create(k->st->store, k->c, account, name, p, NULL, 0, &container));
+    put_container(k, k->out, container);
+    store_container_unref(container);
+    return OK;
+}
+
+static err list_container(void *ctx, const store_container *container) {
+    call *k = ctx;
+    json_t *one = json_object();
+    put_container(k, one, container);
+    MUST(json_array_append_new(json_object_get(k->out, "containers"), one) == 0);
+    return OK;
+}
+
+static err containers_listed(call *k, const store_account *account) {
+    store_container_list q = {.max = ADMIN_PAGE_MAX};
+    slice next = SLICE_NONE;
+    TRY(field(k, "prefix", false, &q.prefix));
+    TRY(field(k, "marker", false, &q.marker));
+    MUST(json_object_set_new(k->out, "containers", json_array()) == 0);
+    TRY(store_container_scan(k->st->store, k->c, account, &q, list_container, k, &next));
+    if (!slice_empty(next)) set_slice(k->out, "next", next);
+    return OK;
+}
+
+static err container_shown(call *k, const store_account *account) {
+    slice name;
+    const store_container *container;
+    TRY(field(k, "name", true, &name));
+    TRY(store_container_get(k->st->store, k->c, account, name, &container));
+    put_container(k, k->out, container);
+    json_t *metadata = json_object(), *policies = json_array();
+    for (size_t i = 0; i < container->metadata_count; i++) {
+        slice key = arena_dup(k->c.arena, container->metadata[i].name);
+        char *text = arena_cstr(k->c.arena, key);
+        json_t *v = json_stringn((const char *)container->metadata[i].value.p,
+                                 container->metadata[i].value.len);
+        (void)json_object_set_new(metadata, text, v); /* what is not UTF-8 is left out */
+    }
+    for (size_t i = 0; i < container->policy_count; i++) {
+        slice id = container->policies[i].id;
+        (void)json_array_append_new(policies, json_stringn((const char *)id.p, id.len));
+    }
+    MUST(json_object_set_new(k->out, "metadata", metadata) == 0);
+    MUST(json_object_set_new(k->out, "policies", policies) == 0);
+    store_container_unref(container);
+    return OK;
+}
+
+static err container_deleted(call *k, const store_account *account) {
+    slice name;
+    const store_conditions none = STORE_NO_CONDITIONS;
+    TRY(field(k, "name", true, &name));
+    TRY(store_container_delete(k->st->store, k->c, account, name, &none));
+    set_slice(k->out, "deleted", name);
+    return OK;
+}
+
+static err in_account(call *k, err (*then)(call *, const store_account *)) {
+    slice account;
+    TRY(field(k, "account", true, &account));
+    return with_account(k, account, then);
+}
+static err container_create(call *k) {
+    return in_account(k, container_made);
+}
+static err container_list(call *k) {
+    return in_account(k, containers_listed);
+}
+static err container_show(call *k) {
+    return in_account(k, container_shown);
+}
+static err container_delete(call *k) {
+    return in_account(k, container_deleted);
+}
+
+/* ---- dispatch
+ * ------------------------------------------------------------------------------------ */
+
+static const struct command {
+    const char *name;
+    err (*run)(call *k);
+    const char *fields[4]; /* what it understands beside "command"; others are refused */
+} commands[] = {
+    {"account create", account_create, {"name", "keys", "endpoint"}},
+    {"account list", account_list, {NULL}},
+    {"account show", account_show, {"name"}},
+    {"account delete", account_delete, {"name"}},
+    {"account rotate", key_rotate, {"name", "key"}},
+    {"container create", container_create, {"account", "name", "public"}},
+    {"container list", container_list, {"account", "prefix", "marker"}},
+    {"container show", container_show, {"account", "name"}},
+    {"container delete", container_delete, {"account", "name"}},
+    {"key show", key_show, {"name", "endpoint"}},
+    {"key rotate", key_rotate, {"name", "key"}},
+};
+
+static bool understands(const struct command *c, const char *name) {
+    if (strcmp(name, "command") == 0) return true;
+    for (size_t i = 0; i < ARRAY_LEN(c->fields) && c->fields[i]; i++)
+        if (strcmp(name, c->fields[i]) == 0) return true;
+    return false;
+}
+
+static err find_command(json_t *in, const struct command **ret) {
+    ENSURE(json_is_object(in), ERR_INVALID_INPUT, "the request is not a JSON object");
+    slice name = json_slice(json_object_get(in, "command"));
+    ENSURE(name.p != NULL, ERR_INVALID_INPUT, "the request names no 'command'");
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        if (!slice_eq(name, slice_str(commands[i].name))) continue;
+        const char *key;
+        json_t *value;
+        json_object_foreach(in, key, value) {
+            ENSURE(understands(&commands[i], key), ERR_INVALID_INPUT,
+                   "command '%s' has no field '%.64s'", commands[i].name, key);
+        }
+        *ret = &commands[i];
+        return OK;
+    }
+    return err_fail(ERR_INVALID_INPUT, "there is no command '%.*s'",
+                    SLICE_ARG(slice_take(name, 64)));
+}
+
+static err dump(arena *a, const json_t *v, slice *ret) {
+    char *text = json_dumps(v, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    MUST(text != NULL);
+    size_t len = strlen(text);
+    uint8_t *copy = len <= ADMIN_RESPONSE_MAX ? arena_try(a, len) : NULL;
+    if (copy) memcpy(copy, text, len);
+    crypto_wipe(text, len); /* it may hold a shared key */
+    free(text);
+    ENSURE(copy != NULL, ERR_NO_MEMORY, "the answer would be %zu bytes long", len);
+    *ret = slice_of(copy, len);
+    return OK;
+}
+
+err admin_call(admin_state *st, arena *a, slice request, slice *ret_response) {
+    ENSURE(request.len > 0 && request.len <= ADMIN_REQUEST_MAX, ERR_INVALID_INPUT,
+           "a request is 1 to %u bytes of JSON", ADMIN_REQUEST_MAX);
+    json_error_t why;
+    const struct command *command = NULL;
+    call k = {.st = st, .c = {.arena = a}};
+    k.in = json_loadb((const char *)request.p, request.len, JSON_REJECT_DUPLICATES, &why);
+    ENSURE(k.in != NULL, ERR_INVALID_INPUT, "the request is not JSON: line %d, column %d", why.line,
+           why.column);
+    k.out = json_object();
+    MUST(k.out != NULL);
+    err e = find_command(k.in, &command);
+    if (e == OK) e = command->run(&k);
+    if (e == OK) e = dump(a, k.out, ret_response);
+    json_decref(k.in);
+    json_decref(k.out);
+    return e;
+}

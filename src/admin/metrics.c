@@ -1,0 +1,105 @@
+/* Metrics of the engine, the store and the process, as Prometheus text. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "admin/internal.h"
+
+void admin_metric(buf *out, const char *name, const char *type, const char *help, uint64_t value) {
+    buf_fmt(out, "# HELP %s %s\n# TYPE %s %s\n%s ", name, help, name, type, name);
+    buf_u64(out, value);
+    buf_byte(out, '\n');
+}
+
+static void seconds(buf *out, const char *name, const char *type, const char *help, uint64_t us) {
+    buf_fmt(out, "# HELP %s %s\n# TYPE %s %s\n%s %llu.%06llu\n", name, help, name, type, name,
+            (unsigned long long)(us / 1000000), (unsigned long long)(us % 1000000));
+}
+
+static void engine_metrics(engine *e, buf *out) {
+    engine_stats s = {0};
+    engine_get_stats(e, &s);
+    admin_metric(out, "strongroom_engine_stream_live_bytes", "gauge",
+                 "Sealed bytes in extents that blobs refer to.", s.stream_bytes_live);
+    admin_metric(out, "strongroom_engine_stream_disk_bytes", "gauge",
+                 "Bytes that extents occupy on disk.", s.stream_bytes_disk);
+    admin_metric(out, "strongroom_engine_row_disk_bytes", "gauge",
+                 "Bytes that rows occupy on disk.", s.row_bytes_disk);
+    admin_metric(out, "strongroom_engine_memory_bytes", "gauge",
+                 "Memory of caches and write buffers.", s.memory_bytes);
+    admin_metric(out, "strongroom_engine_commits_total", "counter", "Transactions committed.",
+                 s.commits);
+    admin_metric(out, "strongroom_engine_commit_batches_total", "counter",
+                 "Synced batches that transactions shared.", s.commit_batches);
+    seconds(out, "strongroom_engine_stall_seconds_total", "counter",
+            "Time writers were held back by compaction.", s.stalls_us);
+    admin_metric(out, "strongroom_engine_failed", "gauge",
+                 "1 after a failed write: read-only until restarted.", s.failed);
+}
+
+static void store_metrics_put(store *st, buf *out) {
+    store_stats s = {0};
+    store_get_stats(st, &s);
+    admin_metric(out, "strongroom_store_garbage_pending", "gauge",
+                 "Contents waiting to be given back.", s.garbage_pending);
+    admin_metric(out, "strongroom_store_readers_open", "gauge", "Contents being read.",
+                 s.readers_open);
+    admin_metric(out, "strongroom_store_uploads_open", "gauge", "Contents being written.",
+                 s.uploads_open);
+}
+
+/* The second number of /proc/self/statm is resident pages. */
+static uint64_t resident_bytes(void) {
+    char text[128];
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    ssize_t n = read(fd, text, sizeof text);
+    (void)close(fd);
+    slice rest = slice_of(text, n > 0 ? (size_t)n : 0), word;
+    uint64_t pages = 0;
+    if (!slice_split(&rest, ' ', &word) || !slice_split(&rest, ' ', &word)) return 0;
+    if (slice_u64(word, &pages) != OK) return 0;
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static uint64_t open_files(void) {
+    uint64_t n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    if (!d) return 0;
+    while (readdir(d)) n++;
+    (void)closedir(d);
+    return n > 3 ? n - 3 : 0; /* without ".", ".." and the folder itself */
+}
+
+static uint64_t timeval_us(struct timeval t) {
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
+}
+
+static void process_metrics(buf *out) {
+    struct rusage use = {0};
+    struct rlimit files = {0};
+    (void)getrusage(RUSAGE_SELF, &use);
+    (void)getrlimit(RLIMIT_NOFILE, &files);
+    seconds(out, "process_cpu_seconds_total", "counter", "User and system time spent.",
+            timeval_us(use.ru_utime) + timeval_us(use.ru_stime));
+    admin_metric(out, "process_resident_memory_bytes", "gauge", "Resident memory.",
+                 resident_bytes());
+    admin_metric(out, "process_open_fds", "gauge", "Open files and sockets.", open_files());
+    admin_metric(out, "process_max_fds", "gauge", "Limit of open files and sockets.",
+                 files.rlim_cur);
+}
+
+void admin_metrics_render(const admin_state *st, buf *out) {
+    buf_fmt(out,
+            "# HELP strongroom_info The program that answers.\n# TYPE strongroom_info gauge\n"
+            "strongroom_info{version=\"%s\"} 1\n",
+            st->version ? st->version : "unknown");
+    if (st->metrics) ops_metrics_render(st->metrics, out);
+    if (st->store) {
+        engine_metrics(store_engine(st->store), out);
+        store_metrics_put(st->store, out);
+    }
+    if (st->extra_metrics) st->extra_metrics(st->extra_ctx, out);
+    process_metrics(out);
+}
