@@ -31,8 +31,7 @@ void buf_reset(buf *b) {
     b->failed = false;
 }
 
-/* Room for n more; the slow half of buf_reserve. */
-static __attribute__((noinline)) uint8_t *grow(buf *b, size_t n) {
+uint8_t *buf_grow(buf *b, size_t n) {
     if (b->failed || b->fixed || b->len > b->max || n > b->max - b->len) {
         b->failed = true;
         return NULL;
@@ -58,32 +57,6 @@ static __attribute__((noinline)) uint8_t *grow(buf *b, size_t n) {
     b->p = p;
     b->cap = cap;
     return p + b->len;
-}
-
-uint8_t *buf_reserve(buf *b, size_t n) {
-    if (__builtin_expect(n <= b->cap - b->len && b->p != NULL && !b->failed, 1))
-        return b->p + b->len;
-    return grow(b, n);
-}
-
-void buf_advance(buf *b, size_t n) {
-    MUST(n <= b->cap - b->len);
-    b->len += n;
-}
-
-void buf_put(buf *b, slice s) {
-    if (s.len == 0) return;
-    uint8_t *p = buf_reserve(b, s.len);
-    if (p == NULL) return;
-    memcpy(p, s.p, s.len);
-    b->len += s.len;
-}
-
-void buf_byte(buf *b, uint8_t c) {
-    uint8_t *p = buf_reserve(b, 1);
-    if (p == NULL) return;
-    *p = c;
-    b->len++;
 }
 
 void buf_str(buf *b, const char *s) {

@@ -20,11 +20,32 @@ void buf_init_arena(buf *b, arena *a, size_t max);
 void buf_init_fixed(buf *b, void *memory, size_t cap);
 void buf_done(buf *b);  /* frees (wiping nothing), leaves an empty buf */
 void buf_reset(buf *b); /* empty again, memory kept, failed cleared */
+
+uint8_t *buf_grow(buf *b, size_t n); /* the slow half of buf_reserve */
 /* Room for n more bytes at the end, or NULL (failed). Follow with buf_advance. */
-uint8_t *buf_reserve(buf *b, size_t n);
-void buf_advance(buf *b, size_t n);
-void buf_put(buf *b, slice s);
-void buf_byte(buf *b, uint8_t c);
+static inline uint8_t *buf_reserve(buf *b, size_t n) {
+    if (__builtin_expect(n <= b->cap - b->len && b->p != NULL && !b->failed, 1))
+        return b->p + b->len;
+    return buf_grow(b, n);
+}
+static inline void buf_advance(buf *b, size_t n) {
+    MUST(n <= b->cap - b->len);
+    b->len += n;
+}
+/* Inline, so that a literal is one or two stores. */
+static inline void buf_put(buf *b, slice s) {
+    if (s.len == 0) return;
+    uint8_t *p = buf_reserve(b, s.len);
+    if (p == NULL) return;
+    memcpy(p, s.p, s.len);
+    b->len += s.len;
+}
+static inline void buf_byte(buf *b, uint8_t c) {
+    uint8_t *p = buf_reserve(b, 1);
+    if (p == NULL) return;
+    *p = c;
+    b->len++;
+}
 void buf_str(buf *b, const char *s);
 void buf_u64(buf *b, uint64_t v); /* decimal */
 void buf_fmt(buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);

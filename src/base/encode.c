@@ -9,6 +9,7 @@ static const char alphabet64url[] =
 
 static uint8_t value64[256], value64url[256], value16[256];
 static char pair16[256][2];
+static bool unreserved[256]; /* RFC 3986 2.3 */
 
 __attribute__((constructor)) static void prepare(void) {
     static const char digits[] = "0123456789abcdef", upper[] = "ABCDEF";
@@ -18,9 +19,11 @@ __attribute__((constructor)) static void prepare(void) {
     for (uint8_t i = 0; i < 64; i++) {
         value64[(uint8_t)alphabet64[i]] = i;
         value64url[(uint8_t)alphabet64url[i]] = i;
+        unreserved[(uint8_t)alphabet64url[i]] = true;
     }
     for (uint8_t i = 0; i < 16; i++) value16[(uint8_t)digits[i]] = i;
     for (uint8_t i = 0; i < 6; i++) value16[(uint8_t)upper[i]] = i + 10;
+    unreserved['.'] = unreserved['~'] = true;
     for (unsigned i = 0; i < 256; i++) {
         pair16[i][0] = digits[i >> 4];
         pair16[i][1] = digits[i & 15];
@@ -156,22 +159,17 @@ err percent_get(arena *a, slice in, bool plus_is_space, slice *ret) {
     return OK;
 }
 
-static inline bool in_set(const uint64_t set[4], uint8_t c) {
-    return set[c >> 6] >> (c & 63) & 1;
-}
-
 void percent_put(buf *b, slice in, const char *keep) {
-    /* A-Z a-z 0-9 - . _ ~ */
-    uint64_t plain[4] = {0x03FF600000000000u, 0x47FFFFFE87FFFFFEu, 0, 0};
-    for (; keep != NULL && *keep; keep++)
-        plain[(uint8_t)*keep >> 6] |= (uint64_t)1 << ((uint8_t)*keep & 63);
+    bool plain[256];
+    memcpy(plain, unreserved, sizeof(plain));
+    for (; keep != NULL && *keep; keep++) plain[(uint8_t)*keep] = true;
     static const char upper[] = "0123456789ABCDEF";
     const uint8_t *p = in.p, *end = in.p + in.len;
     while (p < end) {
         const uint8_t *run = p;
-        while (p < end && in_set(plain, *p)) p++;
+        while (p < end && plain[*p]) p++;
         buf_put(b, slice_of(run, (size_t)(p - run)));
-        for (; p < end && !in_set(plain, *p); p++) {
+        for (; p < end && !plain[*p]; p++) {
             uint8_t *out = buf_reserve(b, 3);
             if (out == NULL) return;
             out[0] = '%';

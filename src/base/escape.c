@@ -2,6 +2,10 @@
 #include "base/base.h"
 #include "base/utf8.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 enum { PLAIN, ESCAPE, NEVER, MULTI };
 
 /* PLAIN stands for itself, ESCAPE has a way to be written, NEVER cannot be carried, MULTI begins a
@@ -17,6 +21,25 @@ __attribute__((constructor)) static void prepare(void) {
     xml_class['\r'] = xml_class['&'] = xml_class['<'] = xml_class['>'] = xml_class['"'] = ESCAPE;
     json_class['"'] = json_class['\\'] = ESCAPE;
     for (unsigned c = 0x80; c < 0x100; c++) xml_class[c] = json_class[c] = MULTI;
+}
+
+/* Where the first byte stands that is a control, above ASCII or one of four marks: at 16 bytes a
+ * step, so up to 15 bytes before the end are left for the tables to look at. */
+static inline const uint8_t *skip_plain(const uint8_t *p, const uint8_t *end, const char marks[4]) {
+#if defined(__SSE2__)
+    for (; end - p >= 16; p += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i_u *)(const void *)p);
+        /* Signed: bytes above ASCII are below the space too. */
+        __m128i found = _mm_cmplt_epi8(v, _mm_set1_epi8(' '));
+        for (int i = 0; i < 4; i++)
+            found = _mm_or_si128(found, _mm_cmpeq_epi8(v, _mm_set1_epi8(marks[i])));
+        unsigned bits = (unsigned)_mm_movemask_epi8(found);
+        if (bits != 0) return p + __builtin_ctz(bits);
+    }
+#endif
+    (void)end;
+    (void)marks;
+    return p;
 }
 
 /* U+FFFE and U+FFFF are the characters above the controls that XML 1.0 leaves out. */
@@ -50,7 +73,7 @@ void xml_put(buf *b, slice text) {
     const uint8_t *p = text.p, *end = text.p + text.len;
     while (p < end) {
         const uint8_t *run = p;
-        while (p < end) {
+        while ((p = skip_plain(p, end, "&<>\"")) < end) {
             size_t n = xml_class[*p] == PLAIN ? 1 : xml_class[*p] == MULTI ? xml_multi(p, end) : 0;
             if (n == 0) break;
             p += n;
@@ -62,7 +85,7 @@ void xml_put(buf *b, slice text) {
 
 bool xml_can_carry(slice s) {
     const uint8_t *p = s.p, *end = s.p + s.len;
-    while (p < end) {
+    while ((p = skip_plain(p, end, "\x7F\x7F\x7F\x7F")) < end) {
         size_t n = xml_class[*p] == MULTI ? xml_multi(p, end) : xml_class[*p] != NEVER;
         if (n == 0) return false;
         p += n;
@@ -109,7 +132,7 @@ void json_put(buf *b, slice text) {
     const uint8_t *p = text.p, *end = text.p + text.len;
     while (p < end) {
         const uint8_t *run = p;
-        while (p < end) {
+        while ((p = skip_plain(p, end, "\"\"\\\\")) < end) {
             size_t n = json_class[*p] == PLAIN ? 1 : json_class[*p] == MULTI ? utf8_len(p, end) : 0;
             if (n == 0) break;
             p += n;
