@@ -130,6 +130,7 @@ struct ops_response {
     void (*source_free)(void *ctx); /* called once in every case when not NULL, with any kind */
     void *source_ctx;
     err error;                 /* what went wrong, OK if nothing; for the log */
+    slice detail;              /* and why, for the log; set by ops_fail */
     bool close;                /* close the connection after this answer */
 };
 
@@ -138,7 +139,8 @@ struct ops_protocol {
     const ops_row *rows;
     size_t row_count;
     /* Fills account_name … blob of r from target and Host, and returns the row. ERR_INVALID_URI,
-     * ERR_UNSUPPORTED_HTTP_VERB, ERR_INVALID_QUERY_PARAMETER_VALUE … */
+     * ERR_UNSUPPORTED_HTTP_VERB, ERR_INVALID_QUERY_PARAMETER_VALUE …; ERR_NOT_FOUND: not a request of
+     * this protocol, the next one is asked. */
     err (*route)(ops_request *r, const ops_row **ret) CHECKED;
     /* Renders an error: status, code header, body. May be called before r is routed. */
     void (*fail)(ops_request *r, ops_response *w, err e, const char *detail);

@@ -1,0 +1,213 @@
+/* Dispatch: from a request to its row, its caller and its handler; errors; the end of a request. */
+#include "base/base.h"
+#include "ops/internal.h"
+
+static err route(ops_request *r) {
+    err e = ERR_INVALID_URI;
+    const ops_protocol *const *p = r->server->protocols;
+    for (; *p != NULL; p++) {
+        r->protocol = *p;
+        const ops_row *row = NULL;
+        e = (*p)->route(r, &row);
+        if (e == ERR_NOT_FOUND && p[1] != NULL) continue; /* not this protocol's: ask the next */
+        if (e == OK) r->row = row;
+        return e;
+    }
+    return e;
+}
+
+static err check_place(const ops_request *r) {
+    if (r->server->require_tls && !r->tls)
+        return err_fail(ERR_AUTHORIZATION_PROTOCOL_MISMATCH, "this account takes HTTPS only");
+    bool writes = r->row->need.writes || (r->row->flags & OPS_NO_SECONDARY) != 0;
+    ENSURE(!r->secondary || !writes, ERR_INSUFFICIENT_ACCOUNT_PERMISSIONS,
+           "Write operations to the secondary location are not allowed.");
+    ENSURE(r->secondary || (r->row->flags & OPS_SECONDARY_ONLY) == 0,
+           ERR_INVALID_QUERY_PARAMETER_VALUE, "%s is answered by the secondary location only",
+           r->row->name);
+    return OK;
+}
+
+/* An account that is not there answers as one whose key does not match, or (anonymous) as a private
+ * container: names of accounts cannot be probed. */
+static err unknown_account(const ops_request *r) {
+    if (r->row->need.anonymous == AUTH_PUBLIC_ALWAYS)
+        return err_fail(ERR_CORS_PREFLIGHT_FAILURE, "no CORS rule matches");
+    if (ops_header(r, "Authorization").p != NULL || ops_param(r, "sig").p != NULL)
+        return err_fail(ERR_AUTHENTICATION_FAILED, "the signature does not match");
+    if (r->row->need.anonymous == AUTH_PUBLIC_NEVER)
+        return err_fail(ERR_NO_AUTHENTICATION_INFORMATION, "the request is not signed");
+    return err_fail(ERR_RESOURCE_NOT_FOUND, "no such resource, or it is not public");
+}
+
+static err find_account(ops_request *r) {
+    if (r->account != NULL) return OK;
+    err e = store_account_get(r->server->store, ops_call(r), r->account_name, &r->account);
+    return e == ERR_NOT_FOUND ? unknown_account(r) : e;
+}
+
+static err authorize(ops_request *r) {
+    const ops_server *s = r->server;
+    r->caller = (auth_caller){.kind = AUTH_ANONYMOUS, .key_index = -1};
+    if (!s->authenticate) return OK;
+    TRY(find_account(r));
+    if (r->row->need.anonymous == AUTH_PUBLIC_ALWAYS) return OK;
+    auth_request a = {
+        .method = r->method_text,
+        .path_raw = r->path_raw,
+        .headers = r->headers,
+        .header_count = r->header_count,
+        .params = r->params,
+        .param_count = r->param_count,
+        .account = r->account_name,
+        .secondary = r->secondary,
+        .container = r->container,
+        .blob = r->blob,
+        .tls = r->tls,
+        .peer_ip = r->peer_ip,
+        .development = s->development,
+    };
+    TRY(auth_identify(s->store, ops_call(r), &a, r->account, &r->caller));
+    return auth_permit(s->store, ops_call(r), &a, &r->caller, r->account, &r->row->need);
+}
+
+/* A request signed with a key must say its version, unless the account has a default ("Versioning
+ * for Azure Storage"); others may leave it out. */
+static err settle_version(ops_request *r) {
+    if (r->version.len > 0) return OK;
+    if (r->server->authenticate && r->caller.kind == AUTH_SHARED_KEY) {
+        store_service service;
+        TRY(store_service_get(r->server->store, ops_call(r), r->account, &service));
+        ENSURE(service.default_version.len > 0, ERR_MISSING_REQUIRED_HEADER,
+               "x-ms-version is missing, and the account has no default version");
+        r->version = service.default_version;
+        return OK;
+    }
+    r->version = OPS_VERSION_DEFAULT;
+    return OK;
+}
+
+static err check_body(const ops_request *r) {
+    uint64_t len = r->content_length;
+    bool chunked = len == OPS_LEN_UNKNOWN;
+    uint64_t max = OPS_BODY_IGNORED_MAX;
+    if (r->row->flags & OPS_BODY_IN) {
+        bool sends = r->method == OPS_PUT || r->method == OPS_POST || r->method == OPS_PATCH;
+        ENSURE(chunked || r->has_length || !sends, ERR_MISSING_CONTENT_LENGTH_HEADER,
+               "Content-Length is missing");
+        max = r->row->body_max;
+        if (!(r->row->flags & OPS_BODY_STREAMS) && max > OPS_BODY_SMALL_MAX)
+            max = OPS_BODY_SMALL_MAX;
+    }
+    ENSURE(chunked || len <= max, ERR_REQUEST_BODY_TOO_LARGE,
+           "%s takes a body of at most %llu bytes, this one has %llu", r->row->name,
+           (unsigned long long)max, (unsigned long long)len);
+    return OK;
+}
+
+static void begin_once(ops_request *r) {
+    if (r->started_us != 0) return;
+    r->started_us = clock_mono_us();
+    buf b;
+    buf_init_fixed(&b, arena_alloc(r->arena, 36), 36);
+    uuid_put(&b);
+    r->id = buf_slice(&b);
+    r->protocol = r->server->protocols[0];
+}
+
+err ops_begin(ops_request *r) {
+    err_clear();
+    begin_once(r);
+    if (r->row == NULL) {
+        TRY(ops_parse_target(r));
+        TRY(ops_parse_version(r));
+        TRY(route(r));
+    }
+    TRY(check_place(r));
+    TRY(authorize(r));
+    TRY(settle_version(r));
+    TRY(check_body(r));
+    r->authorized = true;
+    return OK;
+}
+
+static void drop_source(ops_response *w) {
+    if (w->source_free != NULL) w->source_free(w->source_ctx);
+    w->source_free = NULL;
+    w->source_ctx = NULL;
+}
+
+static void clear(ops_response *w) {
+    drop_source(w);
+    w->status = 0;
+    w->header_count = 0;
+    w->kind = OPS_BODY_NONE;
+    w->body = SLICE_NONE;
+    w->length = 0;
+    w->source_read = NULL;
+    w->error = OK;
+    w->detail = SLICE_NONE;
+}
+
+err ops_run(ops_request *r, ops_response *w) {
+    MUST(r->authorized);
+    err_clear();
+    clear(w);
+    err e = r->row->run(r, w);
+    if (e != OK) return e;
+    if (w->status == 0) w->status = 200;
+    return OK;
+}
+
+void ops_fail(ops_request *r, ops_response *w, err e) {
+    clear(w);
+    slice detail = slice_str(err_detail());
+    if (detail.len > 0) w->detail = arena_dup(r->arena, detail);
+    if (r->version.len == 0) r->version = OPS_VERSION_DEFAULT;
+    const char *text = detail.len > 0 ? arena_cstr(r->arena, detail) : "";
+    w->status = err_get(e)->status;
+    if (r->protocol != NULL && r->protocol->fail != NULL) r->protocol->fail(r, w, e, text);
+    if (w->status == 0) w->status = 500;
+    w->error = e;
+}
+
+void ops_decorate(ops_request *r, ops_response *w) {
+    if (r->protocol != NULL && r->protocol->decorate != NULL) r->protocol->decorate(r, w);
+}
+
+static const char *caller_kind(const ops_request *r) {
+    switch (r->caller.kind) {
+    case AUTH_ANONYMOUS:
+        return "anonymous";
+    case AUTH_SHARED_KEY:
+        return "key";
+    case AUTH_ACCOUNT_SAS:
+        return "account_sas";
+    case AUTH_SERVICE_SAS:
+        return "service_sas";
+    }
+    return "unknown";
+}
+
+/* The one line of a request. Never the query string: it may hold a signature. */
+static void log_request(const ops_request *r, const ops_response *w, int64_t us, bool aborted) {
+    static const log_level levels[] = {LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR};
+    const err_info *info = err_get(w->error);
+    log_level level = levels[info->level];
+    if (!log_enabled(level)) return;
+    LOG(level, "request", LF_S("id", r->id), LF_C("operation", r->row ? r->row->name : "unknown"),
+        LF_S("account", r->account_name), LF_S("container", r->container),
+        LF_I("status", w->status), LF_C("error", w->error == OK ? "" : info->name),
+        LF_S("detail", w->detail), LF_I("bytes_in", r->bytes_in), LF_I("bytes_out", r->bytes_out),
+        LF_I("ms", us / 1000), LF_C("caller", caller_kind(r)), LF_B("aborted", aborted));
+}
+
+void ops_finish(ops_request *r, ops_response *w, bool aborted) {
+    int64_t us = r->started_us == 0 ? 0 : clock_mono_us() - r->started_us;
+    if (r->server->metrics != NULL)
+        ops_metrics_count(r->server->metrics, r, w->status, us, aborted);
+    log_request(r, w, us, aborted);
+    drop_source(w);
+    if (r->account != NULL) store_account_unref(r->account);
+    r->account = NULL;
+}
