@@ -1,13 +1,14 @@
 /* store: the meaning of accounts, containers and blobs. Knows no HTTP and no XML.
  *
- * What it promises: a change that returned OK is durable and whole; one that failed changed nothing.
- * A reader sees one state of a blob from its first byte to its last, whatever is written meanwhile.
- * Conditions are evaluated in the same transaction as the change they guard.
- * What it needs from below: engine (rows, streams, vault) and crypto (content is sealed here, before
- * the engine sees it).
+ * What it promises: a change that returned OK is durable and whole; one that failed changed
+ * nothing. A reader sees one state of a blob from its first byte to its last, whatever is written
+ * meanwhile. Conditions are evaluated in the same transaction as the change they guard. What it
+ * needs from below: engine (rows, streams, vault) and crypto (content is sealed here, before the
+ * engine sees it).
  *
- * Lifetime: results are allocated in the arena of the call. `store_account` and `store_container` are
- * shared, immutable snapshots with a reference count: get, use, unref. Times are wall microseconds.
+ * Lifetime: results are allocated in the arena of the call. `store_account` and `store_container`
+ * are shared, immutable snapshots with a reference count: get, use, unref. Times are wall
+ * microseconds.
  *
  * Threads: every function may be called from any thread; an upload or a reader is used by one
  * thread at a time. `nowait` calls answer from memory or say ERR_WOULD_BLOCK. */
@@ -16,17 +17,17 @@
 #include "crypto/crypto.h"
 #include "engine/engine.h"
 
-#define STORE_BLOCK_LEN_MAX (4000ull << 20)
-#define STORE_PUT_BLOB_LEN_MAX (5000ull << 20)
-#define STORE_COMMITTED_BLOCKS_MAX 50000
+#define STORE_BLOCK_LEN_MAX          (4000ull << 20)
+#define STORE_PUT_BLOB_LEN_MAX       (5000ull << 20)
+#define STORE_COMMITTED_BLOCKS_MAX   50000
 #define STORE_UNCOMMITTED_BLOCKS_MAX 100000
-#define STORE_BLOCK_ID_MAX 64       /* bytes before base64 */
-#define STORE_METADATA_MAX 8192     /* names and values together */
-#define STORE_BLOB_NAME_CHARS_MAX 1024
-#define STORE_POLICIES_MAX 5
-#define STORE_CORS_RULES_MAX 5
-#define STORE_LIST_MAX 5000
-#define STORE_TIME_NONE INT64_MIN
+#define STORE_BLOCK_ID_MAX           64   /* bytes before base64 */
+#define STORE_METADATA_MAX           8192 /* names and values together */
+#define STORE_BLOB_NAME_CHARS_MAX    1024
+#define STORE_POLICIES_MAX           5
+#define STORE_CORS_RULES_MAX         5
+#define STORE_LIST_MAX               5000
+#define STORE_TIME_NONE              INT64_MIN
 
 typedef struct store store;
 
@@ -37,17 +38,18 @@ typedef struct store_call {
 } store_call;
 
 typedef struct store_options {
-    engine *engine;              /* the store owns it from here on, also when opening fails */
-    crypto_keyservice *keys;     /* owned likewise */
-    bool background;             /* run the reaper and sweeper threads (not for check) */
-    uint64_t inline_max;         /* content up to this many bytes stands in rows; 0: the default */
+    engine *engine;          /* the store owns it from here on, also when opening fails */
+    crypto_keyservice *keys; /* owned likewise */
+    bool background;         /* run the reaper and sweeper threads (not for check) */
+    uint64_t inline_max;     /* content up to this many bytes stands in rows; 0: the default */
 } store_options;
 
 err store_open(const store_options *o, store **ret) CHECKED;
-store *store_close(store *s); /* waits for background work; closes engine and key service */
+store *store_close(store *s);   /* waits for background work; closes engine and key service */
 engine *store_engine(store *s); /* for stats only */
 
-/* ---- names ------------------------------------------------------------------------------------- */
+/* ---- names -------------------------------------------------------------------------------------
+ */
 /* 3-24 lower-case letters and digits. */
 bool store_account_name_valid(slice name);
 /* 3-63 of a-z 0-9 and single '-' inside; also $root, $web, $logs, $blobchangefeed. */
@@ -55,11 +57,12 @@ bool store_container_name_valid(slice name);
 /* 1-1,024 UTF-16 code units of valid UTF-8 without NUL; at most 254 path segments. */
 bool store_blob_name_valid(slice name);
 
-/* ---- accounts ---------------------------------------------------------------------------------- */
+/* ---- accounts ----------------------------------------------------------------------------------
+ */
 typedef struct store_account {
     slice name;
     int64_t created_us;
-    slice keys[2];       /* decoded shared keys, 64 bytes each; secret */
+    slice keys[2]; /* decoded shared keys, 64 bytes each; secret */
     bool key_set[2];
     uint64_t id;
 } store_account;
@@ -78,7 +81,8 @@ err store_account_delete(store *s, store_call c, slice name) CHECKED;
 err store_account_list(store *s, store_call c, void (*each)(void *ctx, const store_account *a),
                        void *ctx) CHECKED;
 
-/* ---- service properties (Set Blob Service Properties) -------------------------------------------- */
+/* ---- service properties (Set Blob Service Properties)
+ * -------------------------------------------- */
 typedef struct store_cors_rule {
     slice origins, methods, allowed_headers, exposed_headers; /* comma-separated, as given */
     uint64_t max_age_s;
@@ -110,17 +114,19 @@ err store_service_get(store *s, store_call c, const store_account *a, store_serv
 err store_service_set(store *s, store_call c, const store_account *a,
                       const store_service *v) CHECKED;
 
-/* ---- conditions -------------------------------------------------------------------------------- */
+/* ---- conditions --------------------------------------------------------------------------------
+ */
 typedef struct store_conditions {
-    slice if_match, if_none_match; /* header values as sent; empty: absent */
+    slice if_match, if_none_match;                        /* header values as sent; empty: absent */
     int64_t if_modified_since_us, if_unmodified_since_us; /* STORE_TIME_NONE: absent */
-    slice lease_id;                /* x-ms-lease-id; empty: absent */
+    slice lease_id;                                       /* x-ms-lease-id; empty: absent */
 } store_conditions;
 #define STORE_NO_CONDITIONS                                                                        \
     ((store_conditions){.if_modified_since_us = STORE_TIME_NONE,                                   \
                         .if_unmodified_since_us = STORE_TIME_NONE})
 
-/* ---- containers -------------------------------------------------------------------------------- */
+/* ---- containers --------------------------------------------------------------------------------
+ */
 typedef enum store_public { STORE_PRIVATE, STORE_PUBLIC_BLOB, STORE_PUBLIC_CONTAINER } store_public;
 
 typedef struct store_policy { /* a stored access policy (SignedIdentifier) */
@@ -151,8 +157,8 @@ err store_container_create(store *s, store_call c, const store_account *a, slice
 err store_container_get(store *s, store_call c, const store_account *a, slice name,
                         const store_container **ret) CHECKED;
 const store_container *store_container_unref(const store_container *k);
-/* The container and all in it are gone at once for everyone; its key is destroyed and its space given
- * back in the background, also after a restart. */
+/* The container and all in it are gone at once for everyone; its key is destroyed and its space
+ * given back in the background, also after a restart. */
 err store_container_delete(store *s, store_call c, const store_account *a, slice name,
                            const store_conditions *cond) CHECKED;
 /* ret (may be NULL): the container after the change. */
@@ -178,8 +184,13 @@ err store_container_scan(store *s, store_call c, const store_account *a,
                          err (*each)(void *ctx, const store_container *k), void *ctx,
                          slice *ret_next) CHECKED;
 
-/* ---- blobs -------------------------------------------------------------------------------------- */
-typedef enum store_blob_type { STORE_BLOCK_BLOB, STORE_PAGE_BLOB, STORE_APPEND_BLOB } store_blob_type;
+/* ---- blobs --------------------------------------------------------------------------------------
+ */
+typedef enum store_blob_type {
+    STORE_BLOCK_BLOB,
+    STORE_PAGE_BLOB,
+    STORE_APPEND_BLOB
+} store_blob_type;
 typedef enum store_tier {
     STORE_TIER_INFERRED, /* Hot, and x-ms-access-tier-inferred */
     STORE_TIER_HOT,
@@ -208,7 +219,7 @@ typedef struct store_blob {
     int64_t tier_changed_us; /* STORE_TIME_NONE: never set */
     const pair *metadata;
     size_t metadata_count;
-    bool uncommitted; /* only in listings with uncommitted: length 0, no etag */
+    bool uncommitted;     /* only in listings with uncommitted: length 0, no etag */
     uint32_t block_count; /* committed blocks; 0 when put whole */
 } store_blob;
 
@@ -219,17 +230,18 @@ err store_blob_get(store *s, store_call c, const store_container *k, slice name,
 /* A reader holds the content of one state of a blob until it is freed. */
 typedef struct store_reader store_reader;
 err store_blob_open(store *s, store_call c, const store_container *k, slice name,
-                    const store_conditions *cond, store_blob *ret, store_reader **ret_reader) CHECKED;
-/* Up to cap bytes from offset; ret_n 0 only at the end. Opens whole chunks: fastest with cap >= 64 KiB
- * and increasing offsets. */
+                    const store_conditions *cond, store_blob *ret,
+                    store_reader **ret_reader) CHECKED;
+/* Up to cap bytes from offset; ret_n 0 only at the end. Opens whole chunks: fastest with cap >= 64
+ * KiB and increasing offsets. */
 err store_reader_read(store_reader *r, uint64_t offset, uint8_t *out, size_t cap, bool nowait,
                       size_t *ret_n) CHECKED;
 /* Content that stands in memory already (inline): no copy needed. False for streams. */
 bool store_reader_inline(const store_reader *r, slice *ret);
 store_reader *store_reader_free(store_reader *r);
 
-/* An upload: bytes on their way in, sealed as they come. Small ones stay in memory, larger ones go to
- * a stream. Counts, and computes what `flags` ask for. */
+/* An upload: bytes on their way in, sealed as they come. Small ones stay in memory, larger ones go
+ * to a stream. Counts, and computes what `flags` ask for. */
 typedef struct store_upload store_upload;
 #define STORE_UPLOAD_MD5 1u
 /* len: the length announced, or ENGINE_LEN_UNKNOWN; len_max: the limit of the operation. */
@@ -253,8 +265,8 @@ typedef struct store_put {
     const store_conditions *cond;
 } store_put;
 
-/* Commits a finished upload as the blob's content (Put Blob); discards uncommitted blocks. Consumes the
- * upload on success. ret: the blob as committed. ERR_BLOB_ALREADY_EXISTS (If-None-Match: *),
+/* Commits a finished upload as the blob's content (Put Blob); discards uncommitted blocks. Consumes
+ * the upload on success. ret: the blob as committed. ERR_BLOB_ALREADY_EXISTS (If-None-Match: *),
  * ERR_CONDITION_NOT_MET. */
 err store_blob_put(store *s, store_call c, const store_container *k, slice name, store_upload *u,
                    const store_put *p, store_blob *ret) CHECKED;
@@ -281,8 +293,8 @@ typedef struct store_block {
     slice id;
     uint64_t length;
 } store_block;
-/* Blocks in order: committed in list order, uncommitted by id. ret_exists false when only uncommitted
- * blocks are there. ERR_BLOB_NOT_FOUND when neither is. */
+/* Blocks in order: committed in list order, uncommitted by id. ret_exists false when only
+ * uncommitted blocks are there. ERR_BLOB_NOT_FOUND when neither is. */
 err store_block_list_get(store *s, store_call c, const store_container *k, slice name,
                          const store_conditions *cond, bool committed, bool uncommitted,
                          store_blob *ret, bool *ret_exists, store_block **ret_committed,
@@ -305,6 +317,7 @@ typedef struct store_blob_list {
     slice start_from; /* first name to list, inclusive; empty: from the beginning */
     size_t max;       /* 1..STORE_LIST_MAX: blobs and prefixes together */
     bool uncommitted; /* include blobs that have only uncommitted blocks */
+    bool metadata;    /* decode metadata: without it, metadata_count is 0 */
 } store_blob_list;
 /* Calls each entry in order of names (UTF-8 bytewise): a blob, or (blob NULL) a common prefix. The
  * blob lives only during the call. When each says ERR_TOO_LARGE the page ends before that entry.
@@ -315,7 +328,8 @@ err store_blob_scan(store *s, store_call c, const store_container *k, const stor
                     err (*each)(void *ctx, const store_blob *b, slice prefix), void *ctx,
                     slice *ret_next) CHECKED;
 
-/* ---- check --------------------------------------------------------------------------------------- */
+/* ---- check
+ * --------------------------------------------------------------------------------------- */
 typedef struct store_check_progress {
     uint64_t blobs, blocks, bytes; /* verified so far */
     uint64_t defects;

@@ -1,0 +1,202 @@
+/* Blobs: properties, Put Blob, changes of properties, delete. */
+#include "store/internal.h"
+
+err blob_missing(slice name) {
+    return err_fail(ERR_BLOB_NOT_FOUND, "there is no blob '%.*s'",
+                    SLICE_ARG(slice_take(name, 256)));
+}
+
+err blob_from_row(arena *a, slice name, const row_blob *r, store_blob *ret) {
+    store_blob b = r->pub;
+    pair *pairs;
+    TRY(row_pairs_get(a, r->metadata, &pairs, &b.metadata_count));
+    b.metadata = pairs;
+    b.name = name;
+    *ret = b;
+    return OK;
+}
+
+static condition_target target_of(const row_blob *r, bool exists) {
+    return (condition_target){
+        .exists = exists, .etag = r->pub.etag, .modified_us = r->pub.modified_us};
+}
+
+err blob_read_row(store *s, store_call c, const store_container *k, slice name,
+                  const store_conditions *cond, blob_key *key, row_blob *ret) {
+    if (!store_blob_name_valid(name)) return blob_missing(name);
+    slice value;
+    key_blob(key, k->id, name);
+    err e = engine_get(s->engine, ENGINE_BLOB, key_state(key), c.arena, c.nowait, &value);
+    if (e == ERR_NOT_FOUND) return blob_missing(name);
+    TRY(e);
+    TRY(row_blob_get(value, ret));
+    return conditions_check(cond, CONDITION_READ, target_of(ret, true));
+}
+
+err store_blob_get(store *s, store_call c, const store_container *k, slice name,
+                   const store_conditions *cond, store_blob *ret) {
+    blob_key key;
+    row_blob row;
+    TRY(blob_read_row(s, c, k, name, cond, &key, &row));
+    return blob_from_row(c.arena, name, &row, ret);
+}
+
+/* ---- Put Blob
+ * ----------------------------------------------------------------------------------------- */
+
+err metadata_pack(const pair *metadata, size_t count, arena *a, slice *ret) {
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++) size += metadata[i].name.len + metadata[i].value.len;
+    ENSURE(size <= STORE_METADATA_MAX, ERR_METADATA_TOO_LARGE,
+           "metadata has %zu bytes, more than %d", size, STORE_METADATA_MAX);
+    buf b;
+    buf_init_arena(&b, a, 16 * STORE_METADATA_MAX);
+    row_pairs_put(&b, metadata, count);
+    TRY(buf_check(&b));
+    *ret = buf_slice(&b);
+    return OK;
+}
+
+err blob_new_row(change *ch, const store_put *p, const row_blob *old, row_blob *ret) {
+    store_now now = store_tick(ch->s, old->pub.etag);
+    row_blob r = {
+        .pub = {.type = STORE_BLOCK_BLOB,
+                .etag = now.etag,
+                .created_us = old->pub.content_id ? old->pub.created_us : now.us,
+                .modified_us = now.us,
+                .http = p->http,
+                .tier = p->tier,
+                .tier_changed_us = p->tier == STORE_TIER_INFERRED ? STORE_TIME_NONE : now.us}};
+    if (p->http.has_md5) r.md5 = arena_dup(ch->arena, slice_of(p->http.md5, 16));
+    TRY(metadata_pack(p->metadata, p->metadata_count, ch->arena, &r.metadata));
+    *ret = r;
+    return OK;
+}
+
+/* The answer: the row as written, with bytes that live in the arena. */
+err blob_result(change *ch, const row_blob *r, store_blob *ret) {
+    row_blob copy;
+    TRY(row_blob_get(ROW_ENCODE(blob, ch->arena, r), &copy));
+    return blob_from_row(ch->arena, ch->name, &copy, ret);
+}
+
+static err put_once(store *s, store_call c, const store_container *k, slice name, store_upload *u,
+                    const store_put *p, store_blob *ret) {
+    change ch CLEANUP(change_done);
+    row_blob old, row;
+    row_staging staging;
+    bool exists, staged;
+    TRY(change_begin(&ch, s, c, k, name));
+    TRY(change_blob(&ch, &old, &exists));
+    TRY(conditions_check(p->cond, CONDITION_CREATE, target_of(&old, exists)));
+    TRY(change_staging(&ch, &staging, &staged));
+    TRY(blob_new_row(&ch, p, &old, &row));
+    row_piece piece = upload_piece(u);
+    row.pub.content_id = piece.id;
+    row.pub.length = piece.len;
+    row.pub.has_crc64 = true;
+    row.pub.crc64 = piece.crc64;
+    row.where = piece.where;
+    row.wrapped = piece.wrapped;
+    row.ref = piece.ref;
+    TRY(blob_result(&ch, &row, ret));
+    if (exists) change_drop_content(&ch, &old);
+    if (staged) change_drop_staging(&ch, &staging, true);
+    change_put_blob(&ch, &row);
+    upload_give(u, &ch);
+    return change_commit(&ch);
+}
+
+err store_blob_put(store *s, store_call c, const store_container *k, slice name, store_upload *u,
+                   const store_put *p, store_blob *ret) {
+    MUST(u->container == k->id);
+    for (int try = 1;; try++) {
+        err e = put_once(s, c, k, name, u, p, ret);
+        if (e == ERR_CONFLICT && !u->taken && try < STORE_CONFLICT_TRIES) continue;
+        if (e == OK) store_upload_free(u);
+        return e;
+    }
+}
+
+/* ---- changes of properties
+ * ------------------------------------------------------------------------------ */
+
+typedef struct property_change {
+    const store_http *http; /* one of the two is set */
+    const slice *metadata;
+} property_change;
+
+static err change_properties_once(store *s, store_call c, const store_container *k, slice name,
+                                  const store_conditions *cond, const property_change *what,
+                                  store_blob *ret) {
+    change ch CLEANUP(change_done);
+    row_blob row;
+    bool exists;
+    if (!store_blob_name_valid(name)) return blob_missing(name);
+    TRY(change_begin(&ch, s, c, k, name));
+    TRY(change_blob(&ch, &row, &exists));
+    if (!exists) return blob_missing(name);
+    TRY(conditions_check(cond, CONDITION_WRITE, target_of(&row, true)));
+    store_now now = store_tick(s, row.pub.etag);
+    row.pub.etag = now.etag;
+    row.pub.modified_us = now.us;
+    if (what->http) {
+        row.pub.http = *what->http;
+        row.md5 = what->http->has_md5 ? slice_of(what->http->md5, 16) : SLICE_NONE;
+    }
+    if (what->metadata) row.metadata = *what->metadata;
+    TRY(blob_result(&ch, &row, ret));
+    change_put_blob(&ch, &row);
+    return change_commit(&ch);
+}
+
+static err change_properties(store *s, store_call c, const store_container *k, slice name,
+                             const store_conditions *cond, const property_change *what,
+                             store_blob *ret) {
+    for (int try = 1;; try++) {
+        err e = change_properties_once(s, c, k, name, cond, what, ret);
+        if (e != ERR_CONFLICT || try == STORE_CONFLICT_TRIES) return e;
+    }
+}
+
+err store_blob_set_http(store *s, store_call c, const store_container *k, slice name,
+                        const store_conditions *cond, const store_http *http, store_blob *ret) {
+    return change_properties(s, c, k, name, cond, &(property_change){.http = http}, ret);
+}
+
+err store_blob_set_metadata(store *s, store_call c, const store_container *k, slice name,
+                            const store_conditions *cond, const pair *metadata, size_t count,
+                            store_blob *ret) {
+    slice packed;
+    TRY(metadata_pack(metadata, count, c.arena, &packed));
+    return change_properties(s, c, k, name, cond, &(property_change){.metadata = &packed}, ret);
+}
+
+/* ---- Delete Blob
+ * ------------------------------------------------------------------------------------------ */
+
+static err delete_once(store *s, store_call c, const store_container *k, slice name,
+                       const store_conditions *cond) {
+    change ch CLEANUP(change_done);
+    row_blob row;
+    row_staging staging;
+    bool exists, staged;
+    if (!store_blob_name_valid(name)) return blob_missing(name);
+    TRY(change_begin(&ch, s, c, k, name));
+    TRY(change_blob(&ch, &row, &exists));
+    if (!exists) return blob_missing(name);
+    TRY(conditions_check(cond, CONDITION_WRITE, target_of(&row, true)));
+    TRY(change_staging(&ch, &staging, &staged));
+    change_drop_content(&ch, &row);
+    if (staged) change_drop_staging(&ch, &staging, true);
+    engine_txn_delete(ch.txn, ENGINE_BLOB, key_state(&ch.key));
+    return change_commit(&ch);
+}
+
+err store_blob_delete(store *s, store_call c, const store_container *k, slice name,
+                      const store_conditions *cond) {
+    for (int try = 1;; try++) {
+        err e = delete_once(s, c, k, name, cond);
+        if (e != ERR_CONFLICT || try == STORE_CONFLICT_TRIES) return e;
+    }
+}

@@ -1,0 +1,150 @@
+/* A change to one blob: gate, container, transaction, garbage (invariants 1 to 4). */
+#include "store/internal.h"
+
+#define WASTE_PIECES_MAX 512
+#define WASTE_BYTES_MAX  (256u << 10)
+
+err change_begin_unchecked(change *ch, store *s, arena *a, uint64_t container, slice name) {
+    *ch = (change){.s = s, .arena = a, .container = container, .name = name};
+    key_blob(&ch->key, container, name);
+    ch->hash = slice_hash(key_base(&ch->key));
+    return engine_txn_begin(s->engine, key_base(&ch->key), &ch->txn);
+}
+
+err change_begin(change *ch, store *s, store_call c, const store_container *k, slice name) {
+    *ch = (change){.s = s};
+    if (c.nowait) return ERR_WOULD_BLOCK;
+    ENSURE(store_blob_name_valid(name), ERR_INVALID_RESOURCE_NAME,
+           "a blob's name is 1 to 1024 characters of UTF-8 without NUL, at most 254 segments");
+    gate_token token = gate_enter(&s->gate);
+    err e = container_current(s, c.arena, false, container_of(k));
+    if (e == OK) e = change_begin_unchecked(ch, s, c.arena, k->id, name);
+    if (e != OK) {
+        gate_leave(&s->gate, token);
+        return e;
+    }
+    ch->token = token;
+    ch->inside = true;
+    return OK;
+}
+
+void change_done(change *ch) {
+    ch->txn = engine_txn_abort(ch->txn);
+    if (ch->inside) gate_leave(&ch->s->gate, ch->token);
+    ch->inside = false;
+    for (job *j = ch->jobs, *next; j; j = next) {
+        next = j->next;
+        free(j);
+    }
+    ch->jobs = NULL;
+}
+
+err change_blob(change *ch, row_blob *ret, bool *ret_exists) {
+    slice value;
+    err e = engine_get(ch->s->engine, ENGINE_BLOB, key_state(&ch->key), ch->arena, false, &value);
+    if (e == ERR_NOT_FOUND) {
+        *ret = (row_blob){0};
+        *ret_exists = false;
+        return OK;
+    }
+    TRY(e);
+    *ret_exists = true;
+    return row_blob_get(value, ret);
+}
+
+void change_put_blob(change *ch, const row_blob *r) {
+    engine_txn_put(ch->txn, ENGINE_BLOB, key_state(&ch->key), ROW_ENCODE(blob, ch->arena, r));
+}
+
+err change_staging(change *ch, row_staging *ret, bool *ret_exists) {
+    slice value;
+    err e = engine_get(ch->s->engine, ENGINE_JOB, key_staging(&ch->key), ch->arena, false, &value);
+    if (e == ERR_NOT_FOUND) {
+        *ret = (row_staging){0};
+        *ret_exists = false;
+        return OK;
+    }
+    TRY(e);
+    *ret_exists = true;
+    return row_staging_get(value, ret);
+}
+
+/* Writes the garbage gathered so far as one row. */
+static void flush_waste(change *ch) {
+    row_garbage *w = &ch->waste;
+    if (ch->piece_count == 0 && w->manifest == 0 && w->session == 0) return;
+    w->name = ch->name;
+    w->pieces = buf_slice(&ch->pieces);
+    MUST(!ch->pieces.failed);
+    uint64_t id = engine_new_id(ch->s->engine);
+    short_key k;
+    key_garbage(&k, ch->container, id);
+    engine_txn_put(ch->txn, ENGINE_JOB, key_slice(&k), ROW_ENCODE(garbage, ch->arena, w));
+    job *j = job_new(JOB_GARBAGE, ch->container, id, ch->hash);
+    j->next = ch->jobs;
+    ch->jobs = j;
+    *w = (row_garbage){0};
+    buf_reset(&ch->pieces);
+    ch->piece_count = 0;
+}
+
+void change_drop_piece(change *ch, const row_piece *p) {
+    if (p->where == ROW_EMPTY) return;
+    if (!ch->pieces.p) buf_init_arena(&ch->pieces, ch->arena, ENGINE_VALUE_MAX);
+    row_waste_put(&ch->pieces, p);
+    ch->piece_count++;
+    if (ch->piece_count >= WASTE_PIECES_MAX || ch->pieces.len >= WASTE_BYTES_MAX) flush_waste(ch);
+}
+
+void change_free_piece(change *ch, const row_piece *p) {
+    if (p->where == ROW_INLINE)
+        engine_txn_delete(ch->txn, ENGINE_CONTENT, key_content(&ch->key, p->id));
+    else if (p->where == ROW_STREAM)
+        engine_txn_release(ch->txn, p->ref);
+}
+
+void change_drop_staging(change *ch, const row_staging *st, bool all) {
+    if (ch->waste.session) flush_waste(ch);
+    ch->waste.session = st->session;
+    ch->waste.session_all = all;
+    engine_txn_delete(ch->txn, ENGINE_JOB, key_staging(&ch->key));
+    engine_txn_delete(ch->txn, ENGINE_BLOB, key_marker(&ch->key));
+}
+
+void change_drop_content(change *ch, const row_blob *r) {
+    row_piece p = row_blob_piece(r);
+    switch (r->where) {
+    case ROW_INLINE: /* readers take it whole when they open */
+        change_free_piece(ch, &p);
+        break;
+    case ROW_STREAM:
+        change_drop_piece(ch, &p);
+        break;
+    case ROW_LIST:
+        if (ch->waste.manifest) flush_waste(ch);
+        ch->waste.manifest = r->pub.content_id;
+        ch->waste.manifest_all = true;
+        break;
+    default:
+        break;
+    }
+}
+
+void change_drop_list_rows(change *ch, uint64_t content) {
+    if (ch->waste.manifest) flush_waste(ch);
+    ch->waste.manifest = content;
+    ch->waste.manifest_all = false;
+}
+
+err change_commit(change *ch) {
+    flush_waste(ch);
+    engine_txn *t = ch->txn;
+    ch->txn = NULL;
+    err e = engine_txn_commit(t);
+    if (e == OK) {
+        reaper_submit(ch->s, ch->jobs);
+        ch->jobs = NULL;
+    }
+    change_done(ch);
+    return e;
+}

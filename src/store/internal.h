@@ -1,0 +1,348 @@
+/* The store's inside: what its files share. keys.h says how rows are named, rows.h what they hold.
+ *
+ * Invariants
+ *  1. A change to a blob runs between change_begin and change_commit: inside the gate, in one
+ *     transaction of the shard BASE, after the container was found to be current. What left the
+ *     gate before a container's deletion was waited for, so a purge meets no writer.
+ *  2. Content is written once under an id that is never used again. A change of content changes the
+ *     blob's content_id.
+ *  3. What a reader may be reading is never released by the change that drops it: that change puts
+ * a garbage row, and the reaper releases. A piece is released by exactly one transaction: the one
+ * that deletes the only row that owns it (blob row, first mention in a block list, staged block,
+ * garbage).
+ *  4. The reaper takes garbage of a blob only when every reader of that blob that registered before
+ * the garbage was committed is closed (readers.c). A reader registers before it reads the blob row
+ * that it then serves, so it finds what that row names.
+ *  5. Snapshots of accounts and containers in the cache were read after the last change of their
+ * row: a change drops them after its commit and before it returns. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "store/keys.h"
+#include "store/rows.h"
+#include "store/store.h"
+
+#define STORE_INLINE_DEFAULT (32u << 10)
+#define STORE_INLINE_MAX     (256u << 10)
+#define STORE_CONFLICT_TRIES 16
+#define STORE_STAGED_LIFE_US (7 * 24 * 3600 * 1000000ll)
+#define STORE_PIECE_CONTEXT  16
+
+/* ---- cache of snapshots (cache.c)
+ * ------------------------------------------------------------------ */
+
+typedef struct snap {
+    _Atomic uint32_t refs;
+    atomic_bool used; /* asked for since the clock hand last passed */
+    uint64_t hash;
+    slice key;
+    struct snap *next;
+    void (*free)(struct snap *);
+} snap;
+
+#define CACHE_SHARDS  64
+#define CACHE_BUCKETS 64
+typedef struct cache_shard {
+    _Alignas(64) pthread_rwlock_t lock;
+    uint64_t version; /* rises with every drop: a snapshot read before one is not added after it */
+    size_t count, hand;
+    snap *buckets[CACHE_BUCKETS];
+} cache_shard;
+typedef struct cache {
+    cache_shard shards[CACHE_SHARDS];
+    size_t shard_max;
+} cache;
+
+void cache_init(cache *c, size_t max);
+void cache_done(cache *c);
+/* A reference, or NULL. */
+snap *cache_get(cache *c, slice key);
+uint64_t cache_version(cache *c, slice key);
+/* Adds s (taking a reference) unless something was dropped from its shard since `version`. */
+void cache_add(cache *c, snap *s, uint64_t version);
+void cache_drop(cache *c, slice key);
+/* Drops all whose key begins with prefix. */
+void cache_drop_all(cache *c, slice prefix);
+void snap_ref(snap *s);
+void snap_unref(snap *s);
+
+/* ---- the gate (gate.c)
+ * ------------------------------------------------------------------------------- */
+
+/* Changes pass through; gate_wait returns when all that were inside when it was called have left.
+ */
+#define GATE_LANES 16
+typedef struct gate_token {
+    uint8_t phase, lane;
+} gate_token;
+typedef struct gate {
+    pthread_mutex_t waiting;
+    _Atomic uint32_t phase;
+    struct gate_lane {
+        _Alignas(64) _Atomic int64_t inside;
+    } lanes[2][GATE_LANES];
+} gate;
+
+void gate_init(gate *g);
+void gate_done(gate *g);
+gate_token gate_enter(gate *g);
+void gate_leave(gate *g, gate_token t);
+void gate_wait(gate *g);
+
+/* ---- open readers (readers.c)
+ * -------------------------------------------------------------------------- */
+
+typedef struct reader_pin {
+    uint64_t container, hash, seq; /* hash: of the blob's shard */
+    struct reader_pin *next, *prev;
+    bool held;
+} reader_pin;
+
+/* Garbage or a purge, on its way to the reaper. */
+typedef enum job_kind { JOB_GARBAGE, JOB_PURGE, JOB_PURGE_ACCOUNT } job_kind;
+typedef struct job {
+    job_kind kind;
+    uint64_t container, id; /* of an account, for JOB_PURGE_ACCOUNT: id */
+    uint64_t hash, seq;
+    struct job *next;
+} job;
+
+#define READER_BUCKETS 256
+typedef struct readers {
+    _Atomic uint64_t seq;
+    _Atomic uint64_t open;
+    struct reader_bucket {
+        _Alignas(64) pthread_mutex_t lock;
+        reader_pin *first, *last; /* seq rises */
+        job *waiting;
+    } buckets[READER_BUCKETS];
+} readers;
+
+void readers_init(readers *r);
+void readers_done(readers *r);
+void readers_enter(readers *r, reader_pin *p, uint64_t container, uint64_t hash);
+/* Returns jobs that nothing blocks any more, linked by next. */
+job *readers_leave(readers *r, reader_pin *p) CHECKED;
+/* True when no reader blocks garbage j; otherwise j is kept, and returned by a readers_leave. */
+bool readers_admit(readers *r, job *j) CHECKED;
+/* True when no reader that registered before seq reads from the container. */
+bool readers_quiet(readers *r, uint64_t container, uint64_t seq) CHECKED;
+
+/* ---- the reaper (reaper.c)
+ * ------------------------------------------------------------------------------- */
+
+#define REAPERS         4
+#define REAPER_JOBS_MAX 200000
+typedef struct reaper {
+    struct store *store;
+    pthread_t thread;
+    bool running;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    job *first, *last;
+    size_t count;
+    bool busy, rescan; /* rescan: jobs were left in the table only */
+} reaper;
+
+/* ---- the store
+ * --------------------------------------------------------------------------------------------- */
+
+struct store {
+    engine *engine;
+    crypto_keyservice *keys;
+    uint64_t inline_max;
+    cache accounts, containers;
+    gate gate;
+    readers readers;
+    _Atomic uint64_t last_tick;
+    _Atomic uint64_t uploads_open, garbage_pending;
+    atomic_bool stopping;
+    bool background;
+    reaper reapers[REAPERS];
+};
+
+struct account {
+    snap snap;
+    store_account pub;
+    uint64_t slot;
+    crypto_key key;
+    arena *mem;
+};
+
+struct container {
+    snap snap;
+    store_container pub;
+    uint64_t slot, account_id;
+    crypto_key key;
+    arena *mem;
+};
+
+/* The snapshots behind the public pointers. */
+static inline struct account *account_of(const store_account *a) {
+    return (struct account *)((uintptr_t)a - offsetof(struct account, pub));
+}
+static inline struct container *container_of(const store_container *k) {
+    return (struct container *)((uintptr_t)k - offsetof(struct container, pub));
+}
+
+/* A new ETag: the clock in 100 ns ticks since year 1, later than any other and other than
+ * `previous`. */
+typedef struct store_now {
+    uint64_t etag;
+    int64_t us;
+} store_now;
+store_now store_tick(store *s, uint64_t previous);
+
+/* What content is bound to: container and piece. */
+void piece_context(uint8_t out[STORE_PIECE_CONTEXT], uint64_t container, uint64_t piece);
+
+/* OK while the account of that name is still this one. ERR_NOT_FOUND. */
+err account_current(store *s, arena *a, bool nowait, slice name, uint64_t id) CHECKED;
+/* OK while the container (and its account) is still the one of that name. ERR_CONTAINER_NOT_FOUND.
+ */
+err container_current(store *s, arena *a, bool nowait, const struct container *k) CHECKED;
+/* Reads a container's row into a snapshot without public use (listings, check): no key. */
+err container_decode(arena *a, slice account, slice name, slice value, store_container *ret,
+                     row_container *ret_row) CHECKED;
+
+/* ---- conditions (conditions.c)
+ * ------------------------------------------------------------------------------- */
+
+typedef enum condition_kind {
+    CONDITION_READ,
+    CONDITION_WRITE,  /* of something that must exist */
+    CONDITION_CREATE, /* Put Blob, Put Block List: existing or not */
+} condition_kind;
+typedef struct condition_target {
+    bool exists, container;
+    uint64_t etag;
+    int64_t modified_us;
+} condition_target;
+/* cond may be NULL. Leases are looked at as well: there are none. */
+err conditions_check(const store_conditions *cond, condition_kind kind, condition_target t) CHECKED;
+
+/* ---- changes to a blob (change.c)
+ * ------------------------------------------------------------------------------- */
+
+typedef struct change {
+    store *s;
+    arena *arena;
+    uint64_t container;
+    slice name;
+    engine_txn *txn;
+    gate_token token;
+    bool inside;
+    blob_key key;
+    uint64_t hash;
+    /* Garbage of this change, gathered. */
+    row_garbage waste;
+    buf pieces;
+    size_t piece_count;
+    job *jobs;
+} change;
+
+err change_begin(change *ch, store *s, store_call c, const store_container *k, slice name) CHECKED;
+/* The reaper's: without gate and container, on the thread that would purge the container. */
+err change_begin_unchecked(change *ch, store *s, arena *a, uint64_t container, slice name) CHECKED;
+/* The blob's row; ret_exists false when there is none. */
+err change_blob(change *ch, row_blob *ret, bool *ret_exists) CHECKED;
+void change_put_blob(change *ch, const row_blob *r);
+/* The blob's staging session; ret_exists false when nothing is staged. */
+err change_staging(change *ch, row_staging *ret, bool *ret_exists) CHECKED;
+/* Drops the staging session; all: and the pieces of all its blocks. */
+void change_drop_staging(change *ch, const row_staging *st, bool all);
+/* Drops the content of r, which a new state of the blob replaces. */
+void change_drop_content(change *ch, const row_blob *r);
+/* Of a block list the rows only: its pieces were taken over or dropped one by one. */
+void change_drop_list_rows(change *ch, uint64_t content);
+/* A piece that a reader may still be reading. */
+void change_drop_piece(change *ch, const row_piece *p);
+/* A piece that no reader can know: released with this change. */
+void change_free_piece(change *ch, const row_piece *p);
+err change_commit(change *ch) CHECKED;
+void change_done(change *ch); /* aborts what was not committed; for CLEANUP */
+
+/* Encodes a row into the arena. */
+#define ROW_ENCODE(kind, arena_, record)                                                           \
+    __extension__({                                                                                \
+        buf row_buf_;                                                                              \
+        buf_init_arena(&row_buf_, (arena_), ENGINE_VALUE_MAX);                                     \
+        row_##kind##_put(&row_buf_, (record));                                                     \
+        MUST(!row_buf_.failed);                                                                    \
+        buf_slice(&row_buf_);                                                                      \
+    })
+
+/* Fills ret from a row, names and bytes in the arena; metadata: with its pairs. */
+err blob_from_row(arena *a, slice name, const row_blob *r, store_blob *ret) CHECKED;
+
+/* ---- blobs (blob.c)
+ * -------------------------------------------------------------------------------- */
+
+err blob_missing(slice name) CHECKED; /* ERR_BLOB_NOT_FOUND */
+/* A blob's row under reading conditions; key is left at that blob. */
+err blob_read_row(store *s, store_call c, const store_container *k, slice name,
+                  const store_conditions *cond, blob_key *key, row_blob *ret) CHECKED;
+/* The row of a new state that replaces old (content_id 0: none); its content is still to be filled
+ * in. */
+err blob_new_row(change *ch, const store_put *p, const row_blob *old, row_blob *ret) CHECKED;
+err blob_result(change *ch, const row_blob *r, store_blob *ret) CHECKED;
+/* ERR_METADATA_TOO_LARGE. */
+err metadata_pack(const pair *metadata, size_t count, arena *a, slice *ret) CHECKED;
+
+/* ---- uploads (upload.c)
+ * ------------------------------------------------------------------------------------------ */
+
+struct store_upload {
+    store *store;
+    uint64_t container, id;
+    uint64_t len, len_announced, len_max, crc64;
+    crypto_key key;
+    crypto_wrapped wrapped;
+    crypto_md5_state *md5_state;
+    uint8_t md5[16];
+    bool has_md5, finished, taken;
+    uint8_t *
+        plain; /* not sealed yet: all of a small upload, the last part of a chunk of a larger one */
+    size_t plain_len;
+    crypto_message *message;
+    uint64_t next_chunk;
+    uint8_t *sealed; /* not written yet */
+    size_t sealed_len;
+    engine_stream *stream;
+    arena *mem; /* holds ref */
+    slice ref;
+    buf small; /* sealed, for a CONTENT row */
+};
+
+/* The finished upload as a piece. Slices live as long as u. */
+row_piece upload_piece(const store_upload *u);
+/* Puts the piece's bytes into the change: its CONTENT row, or the stream is adopted. The last thing
+ * before change_commit: afterwards the stream is the transaction's. */
+void upload_give(store_upload *u, change *ch);
+
+/* ---- opening pieces (piece.c)
+ * -------------------------------------------------------------------------------------- */
+
+err piece_key(const crypto_key *container, const row_piece *p, crypto_key *ret) CHECKED;
+/* The message of a stream, from its first CRYPTO_PREFIX_LEN bytes. */
+err piece_open_message(const crypto_key *key, uint64_t container, const row_piece *p,
+                       const uint8_t prefix[CRYPTO_PREFIX_LEN], crypto_message **ret) CHECKED;
+/* Opens a whole CONTENT row. */
+err piece_open_small(const crypto_key *key, uint64_t container, const row_piece *p, slice sealed,
+                     buf *out) CHECKED;
+
+/* ---- background (reaper.c, sweeper.c)
+ * ------------------------------------------------------------------------------ */
+
+/* Hands jobs (linked by next) to the reaper; takes them. */
+void reaper_submit(store *s, job *jobs);
+job *job_new(job_kind kind, uint64_t container, uint64_t id, uint64_t hash);
+err reaper_start(store *s) CHECKED;
+void reaper_stop(store *s);
+/* Works until nothing is left that can be done now: for stores without background threads, and
+ * tests. */
+void reaper_run(store *s);
+/* Drops staging sessions that were last changed before before_us. */
+err sweep_staged(store *s, int64_t before_us) CHECKED;

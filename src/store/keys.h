@@ -1,0 +1,92 @@
+/* keys: how rows are named. The whole key layout of the store stands here;
+ * docs/decisions/0003-rows.md says why it is so.
+ *
+ * Parts of keys
+ *   ID      a 64-bit id as 13 characters of base32hex in lower case (0-9a-v): sorts as the number
+ * does NAME    a blob's name, UTF-8: byte 01 is written 01 02, the end is 01 01. Names hold no NUL;
+ * keys neither, and sort as the names' UTF-8 bytes do, a name before those it is a prefix of BASE
+ * ID of the container, NAME HEX16   a 64-bit number as 16 hexadecimal digits
+ *
+ * META     'a' account name               an account
+ *          'c' ID(account) container name a container
+ *          's' ID(account)                the properties of an account's blob service
+ * BLOB     BASE '0'                       the current state of a blob
+ *          BASE '1'                       a marker: blocks are staged under this name (for
+ * listings) (later: versions and snapshots, BASE '2' and up, after the state they belong to) BLOCK
+ * BASE 'm' ID(content) HEX16(end) HEX4(n) chunk n of a block list, which ends before offset `end`:
+ * the first such key past offset+1 holds the block with `offset` BASE 'u' ID(session) hex(id)   a
+ * staged block CONTENT  BASE ID(piece)                 sealed bytes of a small piece of content JOB
+ * 's' BASE                       staging session of a blob: which, how many, since when 'g'
+ * ID(container) ID           garbage: content to be given back 'p' ID(container)              a
+ * deleted container, to be purged 'P' ID(account)                a deleted account, to be purged
+ *
+ * All rows of one blob belong to the shard BASE. A piece of content is named by an id that is never
+ * used again, so rows under different pieces, contents and sessions never meet. */
+#pragma once
+
+#include "base/base.h"
+
+#define KEY_ID_LEN   13
+#define KEY_NAME_MAX (3 * 1024) /* bytes of an escaped name, without its end */
+#define KEY_BASE_MAX (KEY_ID_LEN + KEY_NAME_MAX + 2)
+
+#define KEY_STATE    '0'
+#define KEY_MARKER   '1'
+#define KEY_MANIFEST 'm'
+#define KEY_STAGED   'u'
+
+#define KEY_JOB_STAGING       's'
+#define KEY_JOB_GARBAGE       'g'
+#define KEY_JOB_PURGE         'p'
+#define KEY_JOB_PURGE_ACCOUNT 'P'
+
+/* The keys of one blob: BASE is written once, each key_… writes its own end behind it and is valid
+ * until the next call. */
+typedef struct blob_key {
+    size_t base; /* length of BASE */
+    uint8_t b[1 + KEY_BASE_MAX + 160];
+} blob_key;
+
+/* name: valid (store_blob_name_valid). */
+void key_blob(blob_key *k, uint64_t container, slice name);
+slice key_base(const blob_key *k); /* also the shard */
+slice key_state(blob_key *k);
+slice key_marker(blob_key *k);
+slice key_content(blob_key *k, uint64_t piece);
+slice key_manifest(blob_key *k, uint64_t content, uint64_t end, unsigned n);
+slice key_manifest_all(blob_key *k, uint64_t content);
+slice key_staged(blob_key *k, uint64_t session, slice id);
+slice key_staged_all(blob_key *k, uint64_t session);
+slice key_staging(blob_key *k);
+
+/* Short keys. */
+typedef struct short_key {
+    size_t len;
+    uint8_t b[128];
+} short_key;
+
+static inline slice key_slice(const short_key *k) {
+    return (slice){k->b, k->len};
+}
+void key_account(short_key *k, slice name);
+void key_container(short_key *k, uint64_t account, slice name);
+void key_service(short_key *k, uint64_t account);
+void key_garbage(short_key *k, uint64_t container, uint64_t id);
+/* kind, ID: purge jobs, or what all garbage of a container begins with. */
+void key_job(short_key *k, char kind, uint64_t id);
+/* ID alone: what all rows of a container in BLOB, BLOCK and CONTENT begin with. */
+void key_id(short_key *k, uint64_t id);
+/* The end of the range of keys that begin with k: k and FF, which no key holds. */
+void key_end(short_key *k);
+
+void id_put(uint8_t out[KEY_ID_LEN], uint64_t id);
+/* ERR_CORRUPT unless s begins with an id; moves s on. */
+err id_take(slice *s, uint64_t *ret) CHECKED;
+
+/* Writes name escaped, without its end; out has room for 2 * name.len. Returns the length. */
+size_t name_escape(uint8_t *out, slice name);
+/* Splits a key behind its container id: the name as escaped (without its end), and what follows the
+ * end. ERR_CORRUPT when there is no end. */
+err name_take(slice *s, slice *ret_escaped) CHECKED;
+/* The name itself; out has room for escaped.len. Returns escaped itself when nothing is escaped. */
+slice name_unescape(uint8_t *out, slice escaped);

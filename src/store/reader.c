@@ -1,0 +1,345 @@
+/* Readers: the content of one state of a blob.
+ *
+ * Small content is opened whole at once and needs no protection. For streams and block lists the
+ * reader registers (readers.c), makes sure that its container is current, and only then reads the
+ * blob's row that it serves. */
+#include "store/internal.h"
+
+#define READ_CHUNKS_MAX 16
+#define OPEN_TRIES_MAX  100
+
+/* A block list's part that the reader stands in. */
+typedef struct reader_part {
+    arena *mem;
+    uint64_t start, end;
+    row_block *blocks;
+    uint64_t *starts; /* offset of each block in the blob */
+    size_t count;
+} reader_part;
+
+struct store_reader {
+    store *store;
+    struct container *container; /* a reference: its key opens the pieces */
+    row_where where;
+    uint64_t length, content;
+    reader_pin pin;
+    blob_key *key;        /* lists, for their parts */
+    reader_part part;     /* lists */
+    row_piece piece;      /* the piece that is open; where ROW_EMPTY: none */
+    uint64_t piece_start; /* its offset in the blob */
+    arena *mem;           /* what `piece` of a blob put whole points to */
+    crypto_message *message;
+    uint8_t *sealed;
+    size_t sealed_max;
+    buf plain; /* inline content; the small piece that is open; the last chunk that was opened in
+                  part */
+    uint64_t plain_chunk; /* which chunk `plain` holds; UINT64_MAX: none */
+};
+
+store_reader *store_reader_free(store_reader *r) {
+    if (!r) return NULL;
+    reaper_submit(r->store, readers_leave(&r->store->readers, &r->pin));
+    crypto_message_free(r->message);
+    free(r->sealed);
+    if (r->plain.len) crypto_wipe(r->plain.p, r->plain.len);
+    buf_done(&r->plain);
+    free(r->key);
+    arena_free(r->part.mem);
+    arena_free(r->mem);
+    snap_unref(&r->container->snap);
+    free(r);
+    return NULL;
+}
+
+static store_reader *reader_new(store *s, const store_container *k) {
+    store_reader *r = calloc(1, sizeof *r);
+    MUST(r);
+    r->store = s;
+    r->container = container_of(k);
+    snap_ref(&r->container->snap);
+    r->plain_chunk = UINT64_MAX;
+    return r;
+}
+
+bool store_reader_inline(const store_reader *r, slice *ret) {
+    if (r->where != ROW_INLINE && r->where != ROW_EMPTY) return false;
+    *ret = buf_slice(&r->plain);
+    return true;
+}
+
+/* ---- opening
+ * ---------------------------------------------------------------------------------------------- */
+
+/* ERR_NOT_FOUND when the content is gone already: the blob has changed. */
+static err open_inline(store_reader *r, store_call c, blob_key *key, const row_blob *row) {
+    slice sealed;
+    row_piece p = row_blob_piece(row);
+    TRY(engine_get(r->store->engine, ENGINE_CONTENT, key_content(key, p.id), c.arena, c.nowait,
+                   &sealed));
+    buf_init(&r->plain, p.len);
+    return piece_open_small(&r->container->key, r->container->pub.id, &p, sealed, &r->plain);
+}
+
+/* What is needed after the row's arena has gone. */
+static void keep(store_reader *r, const blob_key *key, const row_blob *row) {
+    r->where = row->where;
+    r->length = row->pub.length;
+    r->content = row->pub.content_id;
+    if (row->where == ROW_STREAM) {
+        r->mem = arena_new(256, 64 << 10);
+        r->piece = row_blob_piece(row);
+        r->piece.wrapped = arena_dup(r->mem, r->piece.wrapped);
+        r->piece.ref = arena_dup(r->mem, r->piece.ref);
+    } else if (row->where == ROW_LIST) {
+        r->key = malloc(sizeof *r->key);
+        MUST(r->key);
+        *r->key = *key;
+    }
+}
+
+/* Registers, then reads the row again. */
+static err open_pinned(store_reader *r, store_call c, slice name, const store_conditions *cond,
+                       blob_key *key, row_blob *row) {
+    readers_enter(&r->store->readers, &r->pin, r->container->pub.id, slice_hash(key_base(key)));
+    TRY(container_current(r->store, c.arena, c.nowait, r->container));
+    return blob_read_row(r->store, c, &r->container->pub, name, cond, key, row);
+}
+
+static err open_once(store_reader *r, store_call c, slice name, const store_conditions *cond,
+                     row_blob *row) {
+    blob_key key;
+    TRY(blob_read_row(r->store, c, &r->container->pub, name, cond, &key, row));
+    if (row->where == ROW_STREAM || row->where == ROW_LIST)
+        TRY(open_pinned(r, c, name, cond, &key, row));
+    if (row->where == ROW_INLINE) TRY(open_inline(r, c, &key, row));
+    keep(r, &key, row);
+    return OK;
+}
+
+err store_blob_open(store *s, store_call c, const store_container *k, slice name,
+                    const store_conditions *cond, store_blob *ret, store_reader **ret_reader) {
+    for (int try = 1;; try++) {
+        row_blob row;
+        store_reader *r = reader_new(s, k);
+        err e = open_once(r, c, name, cond, &row);
+        if (e == OK) e = blob_from_row(c.arena, name, &row, ret);
+        if (e == OK) {
+            *ret_reader = r;
+            return OK;
+        }
+        store_reader_free(r);
+        if (e != ERR_NOT_FOUND) return e;
+        /* Its content went between the two reads. A row whose content stays away is damaged. */
+        ENSURE(try < OPEN_TRIES_MAX, ERR_CORRUPT, "the content of blob '%.*s' is missing",
+               SLICE_ARG(slice_take(name, 256)));
+    }
+}
+
+/* ---- pieces
+ * -------------------------------------------------------------------------------------------------
+ */
+
+static void close_piece(store_reader *r) {
+    r->message = crypto_message_free(r->message);
+    r->plain_chunk = UINT64_MAX;
+    buf_reset(&r->plain);
+    r->piece = (row_piece){0};
+}
+
+static err sealed_room(store_reader *r, size_t n) {
+    if (n <= r->sealed_max) return OK;
+    free(r->sealed);
+    r->sealed = malloc(n);
+    MUST(r->sealed);
+    r->sealed_max = n;
+    return OK;
+}
+
+/* Reads chunks first … first+n of the open stream; the first read brings the message's prefix along
+ * when it begins at the front. ret: the sealed chunks. */
+static err read_chunks(store_reader *r, uint64_t first, uint64_t n, bool nowait, slice *ret) {
+    engine *en = r->store->engine;
+    uint64_t total = crypto_sealed_len(r->piece.len);
+    uint64_t begin = CRYPTO_PREFIX_LEN + first * CRYPTO_SEALED_CHUNK_LEN;
+    uint64_t end = begin + n * CRYPTO_SEALED_CHUNK_LEN;
+    if (end > total) end = total;
+    bool with_prefix = !r->message && first == 0;
+    if (with_prefix) begin = 0;
+    size_t len = (size_t)(end - begin);
+    TRY(sealed_room(r, len));
+    if (!r->message && !with_prefix) {
+        uint8_t prefix[CRYPTO_PREFIX_LEN];
+        TRY(engine_stream_read(en, r->piece.ref, 0, prefix, sizeof prefix, nowait));
+        TRY(piece_open_message(&r->container->key, r->container->pub.id, &r->piece, prefix,
+                               &r->message));
+    }
+    TRY(engine_stream_read(en, r->piece.ref, begin, r->sealed, len, nowait));
+    *ret = slice_of(r->sealed, len);
+    if (with_prefix) {
+        TRY(piece_open_message(&r->container->key, r->container->pub.id, &r->piece, r->sealed,
+                               &r->message));
+        *ret = slice_skip(*ret, CRYPTO_PREFIX_LEN);
+    }
+    return OK;
+}
+
+/* Opens one chunk into r->plain. */
+static err open_kept_chunk(store_reader *r, uint64_t index, slice sealed) {
+    r->plain_chunk = UINT64_MAX;
+    if (r->plain.max < CRYPTO_CHUNK_LEN) {
+        buf_done(&r->plain);
+        buf_init(&r->plain, STORE_INLINE_MAX);
+    }
+    buf_reset(&r->plain);
+    uint8_t *out = buf_reserve(&r->plain, CRYPTO_CHUNK_LEN);
+    TRY(crypto_chunk_open(r->message, index, sealed, out));
+    buf_advance(&r->plain, sealed.len - CRYPTO_TAG_LEN);
+    r->plain_chunk = index;
+    return OK;
+}
+
+static size_t copy_kept(const store_reader *r, uint64_t skip, uint8_t *out, size_t cap) {
+    size_t n = r->plain.len - (size_t)skip;
+    if (n > cap) n = cap;
+    memcpy(out, r->plain.p + skip, n);
+    return n;
+}
+
+/* Up to cap bytes of the open stream from offset (below its length). Whole chunks go straight to
+ * out. */
+static err read_stream(store_reader *r, uint64_t offset, uint8_t *out, size_t cap, bool nowait,
+                       size_t *ret_n) {
+    uint64_t first = offset / CRYPTO_CHUNK_LEN, skip = offset % CRYPTO_CHUNK_LEN;
+    if (cap > r->piece.len - offset) cap = (size_t)(r->piece.len - offset);
+    if (r->plain_chunk == first) {
+        *ret_n = copy_kept(r, skip, out, cap);
+        return OK;
+    }
+    uint64_t n = (skip + cap + CRYPTO_CHUNK_LEN - 1) / CRYPTO_CHUNK_LEN;
+    if (n > READ_CHUNKS_MAX) n = READ_CHUNKS_MAX;
+    slice sealed;
+    TRY(read_chunks(r, first, n, nowait, &sealed));
+    size_t done = 0;
+    for (uint64_t i = 0; i < n; i++, skip = 0) {
+        slice one = slice_take(sealed, CRYPTO_SEALED_CHUNK_LEN);
+        sealed = slice_skip(sealed, one.len);
+        ENSURE(one.len >= CRYPTO_TAG_LEN, ERR_CORRUPT, "content ends too early");
+        size_t plain = one.len - CRYPTO_TAG_LEN;
+        if (skip == 0 && cap - done >= plain) {
+            TRY(crypto_chunk_open(r->message, first + i, one, out + done));
+            done += plain;
+        } else {
+            TRY(open_kept_chunk(r, first + i, one));
+            done += copy_kept(r, skip, out + done, cap - done);
+        }
+    }
+    *ret_n = done;
+    return OK;
+}
+
+/* A small piece of a block list is opened whole, once. */
+static err read_small(store_reader *r, uint64_t offset, uint8_t *out, size_t cap, bool nowait,
+                      size_t *ret_n) {
+    if (r->plain_chunk != 0) {
+        slice sealed;
+        arena *tmp = arena_new(1024, 4 * STORE_INLINE_MAX);
+        err e = engine_get(r->store->engine, ENGINE_CONTENT, key_content(r->key, r->piece.id), tmp,
+                           nowait, &sealed);
+        if (e == OK && r->plain.max < r->piece.len) {
+            buf_done(&r->plain);
+            buf_init(&r->plain, STORE_INLINE_MAX);
+        }
+        buf_reset(&r->plain);
+        if (e == OK)
+            e = piece_open_small(&r->container->key, r->container->pub.id, &r->piece, sealed,
+                                 &r->plain);
+        arena_free(tmp);
+        if (e == ERR_NOT_FOUND) return err_fail(ERR_CORRUPT, "the content of a block is missing");
+        TRY(e);
+        r->plain_chunk = 0;
+    }
+    *ret_n = copy_kept(r, offset, out, cap);
+    return OK;
+}
+
+/* ---- block lists
+ * ---------------------------------------------------------------------------------------------- */
+
+static err decode_part(reader_part *part, slice value, uint64_t length) {
+    row_chunk chunk;
+    TRY(row_chunk_get(value, &chunk));
+    part->blocks = arena_alloc(part->mem, chunk.count * sizeof *part->blocks);
+    part->starts = arena_alloc(part->mem, chunk.count * sizeof *part->starts);
+    part->start = chunk.start;
+    part->count = chunk.count;
+    uint64_t at = chunk.start;
+    for (size_t i = 0; i < chunk.count; i++) {
+        TRY(row_block_take(&chunk.blocks, &part->blocks[i]));
+        part->starts[i] = at;
+        ENSURE(at <= length && part->blocks[i].piece.len <= length - at, ERR_CORRUPT,
+               "a block list is longer than its blob");
+        at += part->blocks[i].piece.len;
+    }
+    part->end = at;
+    return OK;
+}
+
+/* Loads the part of the block list that holds offset. */
+static err load_part(store_reader *r, uint64_t offset, bool nowait) {
+    if (r->part.mem && offset >= r->part.start && offset < r->part.end) return OK;
+    if (nowait) return ERR_WOULD_BLOCK;
+    close_piece(r);
+    arena_free(r->part.mem);
+    r->part = (reader_part){.mem = arena_new(64 << 10, ENGINE_VALUE_MAX)};
+    blob_key upper = *r->key;
+    slice low = key_manifest(r->key, r->content, offset + 1, 0);
+    slice high = key_manifest(&upper, r->content, UINT64_MAX, 0xffff);
+    engine_cursor *cur;
+    slice key, value;
+    bool more;
+    TRY(engine_scan(r->store->engine, ENGINE_BLOCK, low, high, &cur));
+    err e = engine_cursor_next(cur, &key, &value, &more);
+    if (e == OK && !more)
+        e = err_fail(ERR_CORRUPT, "the block list has no block at offset %llu",
+                     (unsigned long long)offset);
+    if (e == OK) e = decode_part(&r->part, arena_dup(r->part.mem, value), r->length);
+    engine_cursor_free(cur);
+    if (e == OK && (offset < r->part.start || offset >= r->part.end))
+        e = err_fail(ERR_CORRUPT, "the block list has a gap at offset %llu",
+                     (unsigned long long)offset);
+    if (e != OK) r->part.start = r->part.end = 0;
+    return e;
+}
+
+/* Makes the piece that holds offset the open one. */
+static err find_piece(store_reader *r, uint64_t offset, bool nowait) {
+    if (r->piece.where != ROW_EMPTY && offset >= r->piece_start &&
+        offset - r->piece_start < r->piece.len)
+        return OK;
+    TRY(load_part(r, offset, nowait));
+    size_t low = 0, high = r->part.count; /* the last block that starts at or before offset */
+    while (high - low > 1) {
+        size_t mid = low + (high - low) / 2;
+        *(r->part.starts[mid] <= offset ? &low : &high) = mid;
+    }
+    close_piece(r);
+    r->piece = r->part.blocks[low].piece;
+    r->piece_start = r->part.starts[low];
+    return OK;
+}
+
+err store_reader_read(store_reader *r, uint64_t offset, uint8_t *out, size_t cap, bool nowait,
+                      size_t *ret_n) {
+    if (offset >= r->length || cap == 0) {
+        *ret_n = 0;
+        return OK;
+    }
+    if (r->where == ROW_INLINE) {
+        *ret_n = copy_kept(r, offset, out, cap);
+        return OK;
+    }
+    if (r->where == ROW_LIST) TRY(find_piece(r, offset, nowait));
+    uint64_t at = offset - r->piece_start;
+    if (r->piece.where == ROW_INLINE) return read_small(r, at, out, cap, nowait, ret_n);
+    return read_stream(r, at, out, cap, nowait, ret_n);
+}

@@ -1,0 +1,290 @@
+#include "store/rows.h"
+
+#include "store/keys.h"
+
+#define ROW_VERSION   1
+#define ROW_PAIRS_MAX STORE_METADATA_MAX /* a pair has at least one byte */
+
+#define PUT_N(tag, member) record_num(b, tag, (uint64_t)r->member);
+#define PUT_T(tag, member)                                                                         \
+    record_num(b, tag, r->member == STORE_TIME_NONE ? 0 : (uint64_t)r->member);
+#define PUT_B(tag, member) record_bytes(b, tag, r->member);
+
+#define INIT_N(tag, member)
+#define INIT_T(tag, member) r->member = STORE_TIME_NONE;
+#define INIT_B(tag, member)
+
+#define GET_N(tag, member)                                                                         \
+    case tag:                                                                                      \
+        r->member = (__typeof__(r->member))f.num;                                                  \
+        ENSURE(!f.is_bytes && (uint64_t)r->member == f.num, ERR_CORRUPT, "field %d is damaged",    \
+               tag);                                                                               \
+        break;
+#define GET_T(tag, member) GET_N(tag, member)
+#define GET_B(tag, member)                                                                         \
+    case tag:                                                                                      \
+        ENSURE(f.is_bytes, ERR_CORRUPT, "field %d is damaged", tag);                               \
+        r->member = f.bytes;                                                                       \
+        break;
+
+#define ROW_DEFINE(scope, name, type, table, valid)                                                \
+    scope void row_##name##_put(buf *b, const type *r) {                                           \
+        record_begin(b, ROW_VERSION);                                                              \
+        table(PUT_N, PUT_T, PUT_B)                                                                 \
+    }                                                                                              \
+    scope err row_##name##_get(slice v, type *r) {                                                 \
+        record_reader rd;                                                                          \
+        TRY(record_open(&rd, v, ROW_VERSION));                                                     \
+        *r = (type){0};                                                                            \
+        table(INIT_N, INIT_T, INIT_B) for (;;) {                                                   \
+            record_field f;                                                                        \
+            bool more;                                                                             \
+            TRY(record_next(&rd, &f, &more));                                                      \
+            if (!more) break;                                                                      \
+            switch (f.tag) { table(GET_N, GET_T, GET_B) default : break; }                         \
+        }                                                                                          \
+        return valid(r);                                                                           \
+    }
+
+/* ---- what must hold of each record
+ * ---------------------------------------------------------------- */
+
+static err piece_valid(const row_piece *p) {
+    ENSURE(p->where < ROW_LIST, ERR_CORRUPT, "a piece is of unknown kind %u", (unsigned)p->where);
+    bool some = p->where != ROW_EMPTY;
+    ENSURE(some == (p->len > 0), ERR_CORRUPT, "a piece's length and kind contradict each other");
+    ENSURE(p->wrapped.len == (some ? CRYPTO_WRAPPED_LEN : 0), ERR_CORRUPT,
+           "a piece's key has a wrong length");
+    ENSURE((p->ref.len > 0) == (p->where == ROW_STREAM), ERR_CORRUPT,
+           "a piece's reference and kind contradict each other");
+    return OK;
+}
+
+static err account_valid(const row_account *r) {
+    ENSURE(r->id != 0, ERR_CORRUPT, "an account has no id");
+    return OK;
+}
+
+static err container_valid(const row_container *r) {
+    ENSURE(r->id != 0, ERR_CORRUPT, "a container has no id");
+    ENSURE(r->public_access <= STORE_PUBLIC_CONTAINER, ERR_CORRUPT,
+           "a container's public access is damaged");
+    return OK;
+}
+
+static err policy_valid(const store_policy *r) {
+    ENSURE(r->id.len > 0, ERR_CORRUPT, "a policy has no id");
+    return OK;
+}
+
+static err service_valid(const row_service *r) {
+    (void)r;
+    return OK;
+}
+
+static err cors_valid(const store_cors_rule *r) {
+    (void)r;
+    return OK;
+}
+
+row_piece row_blob_piece(const row_blob *r) {
+    return (row_piece){.id = r->pub.content_id,
+                       .len = r->pub.length,
+                       .crc64 = r->pub.crc64,
+                       .where = r->where,
+                       .wrapped = r->wrapped,
+                       .ref = r->ref};
+}
+
+static err blob_valid(row_blob *r) {
+    ENSURE(r->pub.content_id != 0, ERR_CORRUPT, "a blob has no content id");
+    ENSURE(r->pub.type <= STORE_APPEND_BLOB, ERR_CORRUPT, "a blob's type is damaged");
+    ENSURE(r->pub.tier <= STORE_TIER_PREMIUM, ERR_CORRUPT, "a blob's tier is damaged");
+    ENSURE(r->md5.len == 0 || r->md5.len == 16, ERR_CORRUPT, "a blob's MD5 is damaged");
+    if (r->md5.len) {
+        r->pub.http.has_md5 = true;
+        memcpy(r->pub.http.md5, r->md5.p, 16);
+    }
+    if (r->where == ROW_LIST) {
+        ENSURE(r->wrapped.len == 0 && r->ref.len == 0, ERR_CORRUPT,
+               "a block list has a key or a stream of its own");
+        return OK;
+    }
+    row_piece p = row_blob_piece(r);
+    return piece_valid(&p);
+}
+
+static err staged_valid(const row_staged *r) {
+    ENSURE(r->piece.id != 0, ERR_CORRUPT, "a staged block has no id");
+    return piece_valid(&r->piece);
+}
+
+static err chunk_valid(const row_chunk *r) {
+    ENSURE(r->count >= 1 && r->count <= ROW_CHUNK_BLOCKS, ERR_CORRUPT,
+           "a part of a block list holds %u blocks", r->count);
+    return OK;
+}
+
+static err staging_valid(const row_staging *r) {
+    ENSURE(r->session != 0 && r->count >= 1 && r->id_len >= 1, ERR_CORRUPT,
+           "a staging session is damaged");
+    return OK;
+}
+
+static err garbage_valid(const row_garbage *r) {
+    ENSURE(r->name.len >= 1 && r->name.len <= KEY_NAME_MAX, ERR_CORRUPT, "garbage names no blob");
+    return OK;
+}
+
+static err purge_valid(const row_purge *r) {
+    ENSURE(r->account.len > 0, ERR_CORRUPT, "a purge names no account");
+    return OK;
+}
+
+ROW_DEFINE(, account, row_account, ROW_ACCOUNT, account_valid)
+ROW_DEFINE(, container, row_container, ROW_CONTAINER, container_valid)
+ROW_DEFINE(static, policy, store_policy, ROW_POLICY, policy_valid)
+ROW_DEFINE(, service, row_service, ROW_SERVICE, service_valid)
+ROW_DEFINE(static, cors_rule, store_cors_rule, ROW_CORS, cors_valid)
+ROW_DEFINE(, blob, row_blob, ROW_BLOB, blob_valid)
+ROW_DEFINE(, staged, row_staged, ROW_STAGED, staged_valid)
+ROW_DEFINE(, chunk, row_chunk, ROW_CHUNK, chunk_valid)
+ROW_DEFINE(, staging, row_staging, ROW_STAGING, staging_valid)
+ROW_DEFINE(, garbage, row_garbage, ROW_GARBAGE, garbage_valid)
+ROW_DEFINE(, purge, row_purge, ROW_PURGE, purge_valid)
+
+/* ---- lists inside a field
+ * -------------------------------------------------------------------------- */
+
+static void put_sized(buf *b, slice s) {
+    buf_varint(b, s.len);
+    buf_put(b, s);
+}
+
+static err take_sized(slice *s, slice *ret) {
+    uint64_t n;
+    TRY(cur_varint(s, &n));
+    ENSURE(n <= s->len, ERR_CORRUPT, "a field ends too early");
+    return cur_take(s, (size_t)n, ret);
+}
+
+void row_block_put(buf *b, const row_block *r) {
+    const row_piece *p = &r->piece;
+    put_sized(b, r->id);
+    buf_byte(b, (uint8_t)((unsigned)p->where | (r->repeat ? 8u : 0)));
+    buf_varint(b, p->len);
+    buf_be64(b, p->id);
+    buf_be64(b, p->crc64);
+    buf_put(b, p->wrapped);
+    put_sized(b, p->ref);
+}
+
+err row_block_take(slice *s, row_block *ret) {
+    row_block r = {0};
+    uint8_t kind;
+    TRY(take_sized(s, &r.id));
+    TRY(cur_u8(s, &kind));
+    TRY(cur_varint(s, &r.piece.len));
+    TRY(cur_be64(s, &r.piece.id));
+    TRY(cur_be64(s, &r.piece.crc64));
+    r.piece.where = (row_where)(kind & 7u);
+    r.repeat = kind & 8u;
+    if (r.piece.where != ROW_EMPTY) TRY(cur_take(s, CRYPTO_WRAPPED_LEN, &r.piece.wrapped));
+    TRY(take_sized(s, &r.piece.ref));
+    ENSURE(r.id.len >= 1 && r.id.len <= STORE_BLOCK_ID_MAX && kind < 16, ERR_CORRUPT,
+           "a block of a list is damaged");
+    TRY(piece_valid(&r.piece));
+    *ret = r;
+    return OK;
+}
+
+void row_waste_put(buf *b, const row_piece *p) {
+    buf_byte(b, (uint8_t)p->where);
+    buf_varint(b, p->id);
+    put_sized(b, p->ref);
+}
+
+err row_waste_take(slice *s, row_piece *ret) {
+    uint8_t where;
+    row_piece p = {0};
+    TRY(cur_u8(s, &where));
+    TRY(cur_varint(s, &p.id));
+    TRY(take_sized(s, &p.ref));
+    p.where = (row_where)where;
+    ENSURE(where == ROW_INLINE || where == ROW_STREAM, ERR_CORRUPT, "garbage is of unknown kind %u",
+           (unsigned)where);
+    ENSURE((p.ref.len > 0) == (where == ROW_STREAM), ERR_CORRUPT, "garbage has no reference");
+    *ret = p;
+    return OK;
+}
+
+void row_pairs_put(buf *b, const pair *pairs, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        put_sized(b, pairs[i].name);
+        put_sized(b, pairs[i].value);
+    }
+}
+
+err row_pairs_get(arena *a, slice v, pair **ret, size_t *ret_count) {
+    size_t n = 0;
+    for (slice s = v; s.len > 0; n++) {
+        slice skip;
+        ENSURE(n < ROW_PAIRS_MAX, ERR_CORRUPT, "too many pairs in a field");
+        TRY(take_sized(&s, &skip));
+        TRY(take_sized(&s, &skip));
+    }
+    pair *p = n ? arena_alloc(a, n * sizeof *p) : NULL;
+    for (size_t i = 0; i < n; i++) {
+        TRY(take_sized(&v, &p[i].name));
+        TRY(take_sized(&v, &p[i].value));
+    }
+    *ret = p;
+    *ret_count = n;
+    return OK;
+}
+
+void row_policies_put(buf *b, const store_policy *policies, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        buf one;
+        buf_init(&one, 4096);
+        row_policy_put(&one, &policies[i]);
+        put_sized(b, buf_slice(&one));
+        b->failed |= one.failed;
+        buf_done(&one);
+    }
+}
+
+err row_policies_get(slice v, store_policy ret[STORE_POLICIES_MAX], size_t *ret_count) {
+    size_t n = 0;
+    for (; v.len > 0; n++) {
+        slice one;
+        ENSURE(n < STORE_POLICIES_MAX, ERR_CORRUPT, "a container has too many policies");
+        TRY(take_sized(&v, &one));
+        TRY(row_policy_get(one, &ret[n]));
+    }
+    *ret_count = n;
+    return OK;
+}
+
+void row_cors_put(buf *b, const store_cors_rule *rules, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        buf one;
+        buf_init(&one, 1 << 20);
+        row_cors_rule_put(&one, &rules[i]);
+        put_sized(b, buf_slice(&one));
+        b->failed |= one.failed;
+        buf_done(&one);
+    }
+}
+
+err row_cors_get(slice v, store_cors_rule ret[STORE_CORS_RULES_MAX], size_t *ret_count) {
+    size_t n = 0;
+    for (; v.len > 0; n++) {
+        slice one;
+        ENSURE(n < STORE_CORS_RULES_MAX, ERR_CORRUPT, "a service has too many CORS rules");
+        TRY(take_sized(&v, &one));
+        TRY(row_cors_rule_get(one, &ret[n]));
+    }
+    *ret_count = n;
+    return OK;
+}

@@ -1,0 +1,206 @@
+/* rows: what rows hold. Each record is one table of fields, from which its writer and its reader
+ * are made (rows.c). Tags are never reused; a field a reader does not know is passed over.
+ *
+ *   N(tag, member)  a number, an enum or a bool; 0 is not written
+ *   T(tag, member)  a time; STORE_TIME_NONE is not written
+ *   B(tag, member)  bytes, borrowed from the row; empty is not written */
+#pragma once
+
+#include "store/store.h"
+
+/* ---- pieces of content -------------------------------------------------------------------------
+ */
+
+/* A piece is what one upload brought: one sealed message under a key of its own. */
+typedef enum row_where {
+    ROW_EMPTY,  /* no bytes */
+    ROW_INLINE, /* a CONTENT row */
+    ROW_STREAM, /* an engine stream */
+    ROW_LIST,   /* blobs only: the pieces of a block list */
+    ROW_WHERE_COUNT
+} row_where;
+
+typedef struct row_piece {
+    uint64_t id, len, crc64;
+    row_where where;
+    slice wrapped; /* the piece's key under the container's; empty when ROW_EMPTY */
+    slice ref;     /* ROW_STREAM */
+} row_piece;
+
+/* ---- META
+ * ---------------------------------------------------------------------------------------- */
+
+typedef struct row_account {
+    uint64_t id, slot; /* slot: of the account's wrapped key in the vault */
+    int64_t created_us;
+    slice keys[2]; /* shared keys, sealed under the account's key */
+} row_account;
+#define ROW_ACCOUNT(N, T, B) N(1, id) N(2, slot) T(3, created_us) B(4, keys[0]) B(5, keys[1])
+
+typedef struct row_container {
+    uint64_t id, slot, etag;
+    int64_t created_us, modified_us;
+    store_public public_access;
+    slice metadata, policies;
+} row_container;
+#define ROW_CONTAINER(N, T, B)                                                                     \
+    N(1, id)                                                                                       \
+    N(2, slot)                                                                                     \
+    N(3, etag)                                                                                     \
+    T(4, created_us)                                                                               \
+    T(5, modified_us) N(6, public_access) B(7, metadata) B(8, policies)
+
+#define ROW_POLICY(N, T, B)                                                                        \
+    B(1, id)                                                                                       \
+    N(2, has_start)                                                                                \
+    N(3, has_expiry)                                                                               \
+    N(4, has_permission)                                                                           \
+    T(5, start_us)                                                                                 \
+    T(6, expiry_us) B(7, start_text) B(8, expiry_text) B(9, permission)
+
+typedef struct row_service {
+    store_service pub;
+    slice cors;
+} row_service;
+#define ROW_SERVICE(N, T, B)                                                                       \
+    N(1, pub.log_delete)                                                                           \
+    N(2, pub.log_read)                                                                             \
+    N(3, pub.log_write)                                                                            \
+    N(4, pub.log_retention.enabled)                                                                \
+    N(5, pub.log_retention.days)                                                                   \
+    N(6, pub.hour.enabled)                                                                         \
+    N(7, pub.hour.include_apis)                                                                    \
+    N(8, pub.hour.retention.enabled)                                                               \
+    N(9, pub.hour.retention.days)                                                                  \
+    N(10, pub.minute.enabled)                                                                      \
+    N(11, pub.minute.include_apis)                                                                 \
+    N(12, pub.minute.retention.enabled)                                                            \
+    N(13, pub.minute.retention.days)                                                               \
+    B(14, cors)                                                                                    \
+    B(15, pub.default_version)                                                                     \
+    N(16, pub.delete_retention.enabled)                                                            \
+    N(17, pub.delete_retention.days)                                                               \
+    N(18, pub.delete_permanent)                                                                    \
+    N(19, pub.website)                                                                             \
+    B(20, pub.website_index) B(21, pub.website_error) B(22, pub.website_default_path)
+
+#define ROW_CORS(N, T, B)                                                                          \
+    B(1, origins) B(2, methods) B(3, allowed_headers) B(4, exposed_headers) N(5, max_age_s)
+
+/* ---- BLOB
+ * ---------------------------------------------------------------------------------------- */
+
+typedef struct row_blob {
+    store_blob
+        pub; /* name and metadata pairs are not here: the key and row_blob.metadata hold them */
+    row_where where;
+    uint32_t id_len; /* length of the ids of its committed blocks */
+    slice md5, metadata, wrapped, ref;
+} row_blob;
+#define ROW_BLOB(N, T, B)                                                                          \
+    N(1, pub.type)                                                                                 \
+    N(2, pub.content_id)                                                                           \
+    N(3, pub.length)                                                                               \
+    N(4, pub.etag)                                                                                 \
+    T(5, pub.created_us)                                                                           \
+    T(6, pub.modified_us)                                                                          \
+    B(7, pub.http.content_type)                                                                    \
+    B(8, pub.http.content_encoding)                                                                \
+    B(9, pub.http.content_language)                                                                \
+    B(10, pub.http.content_disposition)                                                            \
+    B(11, pub.http.cache_control)                                                                  \
+    B(12, md5)                                                                                     \
+    N(13, pub.has_crc64)                                                                           \
+    N(14, pub.crc64)                                                                               \
+    N(15, pub.tier)                                                                                \
+    T(16, pub.tier_changed_us)                                                                     \
+    B(17, metadata)                                                                                \
+    N(18, where) B(19, wrapped) B(20, ref) N(21, pub.block_count) N(22, id_len)
+
+/* ---- BLOCK
+ * --------------------------------------------------------------------------------------- */
+
+typedef struct row_staged {
+    row_piece piece;
+    int64_t staged_us;
+} row_staged;
+#define ROW_STAGED(N, T, B)                                                                        \
+    N(1, piece.id)                                                                                 \
+    N(2, piece.len)                                                                                \
+    N(3, piece.crc64) N(4, piece.where) B(5, piece.wrapped) B(6, piece.ref) T(7, staged_us)
+
+/* Part of a block list: up to ROW_CHUNK_BLOCKS blocks. */
+#define ROW_CHUNK_BLOCKS 512
+typedef struct row_chunk {
+    uint64_t start; /* offset of its first block in the blob */
+    uint32_t count;
+    slice blocks; /* read with row_block_take */
+} row_chunk;
+#define ROW_CHUNK(N, T, B) N(1, start) N(2, count) B(3, blocks)
+
+typedef struct row_block {
+    slice id;
+    row_piece piece;
+    bool repeat; /* its piece stands earlier in the same list already, and is owned there */
+} row_block;
+void row_block_put(buf *b, const row_block *r);
+err row_block_take(slice *s, row_block *ret) CHECKED;
+
+/* ---- JOB
+ * ----------------------------------------------------------------------------------------- */
+
+typedef struct row_staging {
+    uint64_t session;
+    uint32_t count, id_len;
+    int64_t changed_us;
+} row_staging;
+#define ROW_STAGING(N, T, B) N(1, session) N(2, count) N(3, id_len) T(4, changed_us)
+
+/* Content of one blob to be given back: single pieces, a block list, a staging session; of the last
+ * two the rows only, or (…_all) the pieces with them. */
+typedef struct row_garbage {
+    slice name;
+    uint64_t manifest, session;
+    bool manifest_all, session_all;
+    slice pieces; /* read with row_waste_take */
+} row_garbage;
+#define ROW_GARBAGE(N, T, B)                                                                       \
+    B(1, name) N(2, manifest) N(3, manifest_all) N(4, session) N(5, session_all) B(6, pieces)
+
+void row_waste_put(buf *b, const row_piece *p);
+/* Fills where, id and ref. */
+err row_waste_take(slice *s, row_piece *ret) CHECKED;
+
+typedef struct row_purge {
+    slice account, container; /* names, for people */
+    uint64_t slot;
+    int64_t deleted_us;
+} row_purge;
+#define ROW_PURGE(N, T, B) B(1, account) B(2, container) N(3, slot) T(4, deleted_us)
+
+/* ---- made from the tables
+ * ------------------------------------------------------------------------- */
+#define ROW_DECLARE(name, type)                                                                    \
+    void row_##name##_put(buf *b, const type *r);                                                  \
+    /* ERR_CORRUPT. Slices point into v. */                                                        \
+    err row_##name##_get(slice v, type *r) CHECKED;
+ROW_DECLARE(account, row_account)
+ROW_DECLARE(container, row_container)
+ROW_DECLARE(service, row_service)
+ROW_DECLARE(blob, row_blob)
+ROW_DECLARE(staged, row_staged)
+ROW_DECLARE(chunk, row_chunk)
+ROW_DECLARE(staging, row_staging)
+ROW_DECLARE(garbage, row_garbage)
+ROW_DECLARE(purge, row_purge)
+
+/* The piece of a blob that was put whole. */
+row_piece row_blob_piece(const row_blob *r);
+
+/* Pairs and lists inside a field. Results come from the arena, their bytes from v. */
+void row_pairs_put(buf *b, const pair *pairs, size_t count);
+err row_pairs_get(arena *a, slice v, pair **ret, size_t *ret_count) CHECKED;
+void row_policies_put(buf *b, const store_policy *policies, size_t count);
+err row_policies_get(slice v, store_policy ret[STORE_POLICIES_MAX], size_t *ret_count) CHECKED;
+void row_cors_put(buf *b, const store_cors_rule *rules, size_t count);
+err row_cors_get(slice v, store_cors_rule ret[STORE_CORS_RULES_MAX], size_t *ret_count) CHECKED;

@@ -1,0 +1,69 @@
+#include "store/internal.h"
+
+#define ACCOUNTS_CACHED   1000
+#define CONTAINERS_CACHED 10000
+
+err store_open(const store_options *o, store **ret) {
+    store *s = calloc(1, sizeof *s);
+    MUST(s);
+    s->engine = o->engine;
+    s->keys = o->keys;
+    s->background = o->background;
+    s->inline_max = o->inline_max ? o->inline_max : STORE_INLINE_DEFAULT;
+    if (s->inline_max > STORE_INLINE_MAX) s->inline_max = STORE_INLINE_MAX;
+    cache_init(&s->accounts, ACCOUNTS_CACHED);
+    cache_init(&s->containers, CONTAINERS_CACHED);
+    gate_init(&s->gate);
+    readers_init(&s->readers);
+    err e = reaper_start(s);
+    if (e != OK) {
+        store_close(s);
+        return e;
+    }
+    *ret = s;
+    return OK;
+}
+
+store *store_close(store *s) {
+    if (!s) return NULL;
+    reaper_stop(s);
+    cache_done(&s->containers);
+    cache_done(&s->accounts);
+    readers_done(&s->readers);
+    gate_done(&s->gate);
+    engine_close(s->engine);
+    s->keys->free(s->keys);
+    free(s);
+    return NULL;
+}
+
+engine *store_engine(store *s) {
+    return s->engine;
+}
+
+void store_get_stats(store *s, store_stats *ret) {
+    *ret = (store_stats){.garbage_pending = atomic_load(&s->garbage_pending),
+                         .readers_open = atomic_load(&s->readers.open),
+                         .uploads_open = atomic_load(&s->uploads_open)};
+}
+
+/* 0001-01-01 to 1970-01-01 in ticks of 100 ns: ETags then look as Azure's do. */
+#define TICKS_TO_1970 621355968000000000ull
+
+store_now store_tick(store *s, uint64_t previous) {
+    int64_t us = clock_wall_us();
+    uint64_t tick = (uint64_t)us * 10 + TICKS_TO_1970;
+    uint64_t last = atomic_load(&s->last_tick), next;
+    do {
+        next = tick > last ? tick : last + 1;
+        if (next <= previous) next = previous + 1;
+    } while (!atomic_compare_exchange_weak(&s->last_tick, &last, next));
+    return (store_now){next, us};
+}
+
+void piece_context(uint8_t out[STORE_PIECE_CONTEXT], uint64_t container, uint64_t piece) {
+    for (int i = 7; i >= 0; i--, container >>= 8, piece >>= 8) {
+        out[i] = (uint8_t)container;
+        out[8 + i] = (uint8_t)piece;
+    }
+}
