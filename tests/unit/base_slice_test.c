@@ -98,6 +98,8 @@ static void numbers(void **state) {
         {" 1", false, 0},
         {"1 ", false, 0},
         {"1.0", false, 0},
+        {"1:", false, 0},
+        {"/1", false, 0},
         {"0x1", false, 0},
         {"\xD9\xA1", false, 0},
     };
