@@ -1,0 +1,133 @@
+/* The calls of engine/engine.h: arguments are checked once, here, for every engine. What these
+ * checks find is a defect of the caller: names and sizes from the network were bounded long before.
+ */
+#include "engine/impl.h"
+
+static void check_key(engine_table t, slice key) {
+    MUST(t >= 0 && t < ENGINE_TABLE_COUNT);
+    MUST(key.p != NULL && key.len >= 1 && key.len <= ENGINE_KEY_MAX);
+    MUST(memchr(key.p, 0, key.len) == NULL);
+}
+
+/* A bound may be empty (no bound) and is otherwise held to what a key is. */
+static void check_bound(slice key) {
+    MUST(key.len <= ENGINE_KEY_MAX);
+    MUST(key.len == 0 || (key.p != NULL && memchr(key.p, 0, key.len) == NULL));
+}
+
+void engine_close(engine *e) {
+    if (e == NULL) return;
+    e->v->close(e);
+}
+
+err engine_get(engine *e, engine_table t, slice key, arena *a, bool nowait, slice *ret) {
+    check_key(t, key);
+    return e->v->get(e, t, key, a, nowait, ret);
+}
+
+err engine_scan(engine *e, engine_table t, slice lower, slice upper, engine_cursor **ret) {
+    MUST(t >= 0 && t < ENGINE_TABLE_COUNT);
+    check_bound(lower);
+    check_bound(upper);
+    return e->v->scan(e, t, lower, upper, ret);
+}
+
+err engine_cursor_next(engine_cursor *c, slice *ret_key, slice *ret_value, bool *ret_more) {
+    return c->e->v->cursor_next(c, ret_key, ret_value, ret_more);
+}
+
+err engine_cursor_seek(engine_cursor *c, slice key) {
+    check_bound(key);
+    return c->e->v->cursor_seek(c, key);
+}
+
+engine_cursor *engine_cursor_free(engine_cursor *c) {
+    if (c != NULL) c->e->v->cursor_free(c);
+    return NULL;
+}
+
+err engine_txn_begin(engine *e, slice shard, engine_txn **ret) {
+    return e->v->txn_begin(e, shard, ret);
+}
+
+void engine_txn_put(engine_txn *t, engine_table table, slice key, slice value) {
+    check_key(table, key);
+    MUST(value.len <= ENGINE_VALUE_MAX && (value.len == 0 || value.p != NULL));
+    t->e->v->txn_put(t, table, key, value);
+}
+
+void engine_txn_delete(engine_txn *t, engine_table table, slice key) {
+    check_key(table, key);
+    t->e->v->txn_delete(t, table, key);
+}
+
+void engine_txn_adopt(engine_txn *t, engine_stream *s) {
+    MUST(t->e == s->e);
+    t->e->v->txn_adopt(t, s);
+}
+
+void engine_txn_release(engine_txn *t, slice ref) {
+    t->e->v->txn_release(t, ref);
+}
+
+err engine_txn_commit(engine_txn *t) {
+    return t->e->v->txn_commit(t);
+}
+
+engine_txn *engine_txn_abort(engine_txn *t) {
+    if (t != NULL) t->e->v->txn_abort(t);
+    return NULL;
+}
+
+err engine_stream_create(engine *e, uint64_t len, engine_stream **ret) {
+    return e->v->stream_create(e, len, ret);
+}
+
+err engine_stream_write(engine_stream *s, slice data) {
+    MUST(data.len == 0 || data.p != NULL);
+    return s->e->v->stream_write(s, data);
+}
+
+err engine_stream_sync(engine_stream *s, arena *a, slice *ret_ref) {
+    return s->e->v->stream_sync(s, a, ret_ref);
+}
+
+engine_stream *engine_stream_abort(engine_stream *s) {
+    if (s != NULL) s->e->v->stream_abort(s);
+    return NULL;
+}
+
+err engine_stream_read(engine *e, slice ref, uint64_t offset, uint8_t *out, size_t len,
+                       bool nowait) {
+    MUST(len == 0 || out != NULL);
+    return e->v->stream_read(e, ref, offset, out, len, nowait);
+}
+
+err engine_stream_len(engine *e, slice ref, uint64_t *ret) {
+    return e->v->stream_len(e, ref, ret);
+}
+
+err engine_vault_put(engine *e, uint64_t id, slice secret, uint64_t *ret_slot) {
+    MUST(secret.p != NULL && secret.len >= 1 && secret.len <= ENGINE_VAULT_SECRET_MAX);
+    return e->v->vault_put(e, id, secret, ret_slot);
+}
+
+err engine_vault_get(engine *e, uint64_t id, uint64_t slot, arena *a, slice *ret) {
+    return e->v->vault_get(e, id, slot, a, ret);
+}
+
+err engine_vault_destroy(engine *e, uint64_t id, uint64_t slot) {
+    return e->v->vault_destroy(e, id, slot);
+}
+
+err engine_check(engine *e, engine_report *report, void *ctx) {
+    return e->v->check(e, report, ctx);
+}
+
+void engine_get_stats(engine *e, engine_stats *ret) {
+    e->v->stats(e, ret);
+}
+
+uint64_t engine_new_id(engine *e) {
+    return e->v->new_id(e);
+}

@@ -1,0 +1,394 @@
+/* Transactions and the one commit path.
+ *
+ * Invariants
+ *   1. A transaction holds its shard's stripe from begin until its commit or abort has returned; so
+ * what it read inside is still so when its changes are applied. Stripes are shared by shards that
+ * hash alike: more waiting, never less.
+ *   2. The queue's order is the commit order. One leader at a time takes a group from its head,
+ * walks it in order (group_walk: what must stand in that order, such as an audit log, is appended
+ * there), writes it as one batch with one sync, and only then answers anyone.
+ *   3. A batch that RocksDB refused, for whatever reason, fails the engine: the outcome is unknown,
+ * so nothing that it adopted or released is touched, and nothing is written after it.
+ *   4. What is refused before the batch (no space, read-only) changed nothing.
+ *
+ *   WAITING --leader's answer (group_answer)--> DONE
+ *      |
+ *      +--the leader before hands over (hand_over)--> LEAD --its own group--> DONE
+ *
+ * Each transaction encodes its own changes, on its own thread, as a RocksDB write batch; the leader
+ * joins their encodings: 8 bytes sequence, 4 bytes count (little-endian), then the records, which
+ * need no change when batches are joined. tests/unit/engine_local_test.c proves the round trip. */
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "engine/local/private.h"
+
+#define GROUP_BYTES_MAX (8u << 20)
+#define GROUP_TXNS_MAX  1024
+#define BATCH_HEAD      12
+#define NO_STRIPE       UINT32_MAX
+
+enum { WAITING, LEAD, DONE };
+
+struct local_txn {
+    engine_txn base;
+    atomic_uint state; /* a futex */
+    uint32_t stripe;
+    bool system, grows;
+    err refused; /* found while it was put together */
+    err outcome;
+    bool written; /* it was in a batch: if that failed, its outcome is unknown */
+    rocksdb_writebatch_t *batch;
+    local_stream *adopted;
+    run *released;
+    size_t released_count, released_cap;
+    local_txn *next;
+    char detail[256];
+};
+
+/* ---- futexes ------------------------------------------------------------------------------------
+ */
+
+static void futex_wait(atomic_uint *word, unsigned while_value) {
+    (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, while_value, NULL, NULL, 0);
+}
+
+static void futex_wake_one(atomic_uint *word) {
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* A stripe is a lock that any thread may release: 0 free, 1 held, 2 held and waited for. */
+static void stripe_lock(atomic_uint *s) {
+    unsigned c = 0;
+    if (atomic_compare_exchange_strong(s, &c, 1)) return;
+    if (c != 2) c = atomic_exchange(s, 2);
+    while (c != 0) {
+        futex_wait(s, 2);
+        c = atomic_exchange(s, 2);
+    }
+}
+
+static void stripe_unlock(atomic_uint *s) {
+    if (atomic_exchange(s, 0) == 2) futex_wake_one(s);
+}
+
+/* ---- a transaction ------------------------------------------------------------------------------
+ */
+
+void commit_init(local *l) {
+    commit_queue *q = &l->commit;
+    pthread_mutex_init(&q->mutex, NULL);
+    q->tail = &q->head;
+    q->stripes = calloc(SHARD_STRIPES, sizeof *q->stripes);
+    MUST(q->stripes != NULL);
+}
+
+void commit_done(local *l) {
+    commit_queue *q = &l->commit;
+    MUST(q->head == NULL && !q->leading);
+    free(q->stripes);
+    free(q->joined);
+    pthread_mutex_destroy(&q->mutex);
+}
+
+static local_txn *txn_new(local *l) {
+    local_txn *t = calloc(1, sizeof *t);
+    MUST(t != NULL);
+    t->base.e = &l->base;
+    t->stripe = NO_STRIPE;
+    t->batch = rocksdb_writebatch_create();
+    return t;
+}
+
+static void txn_free(local_txn *t) {
+    if (t->stripe != NO_STRIPE) stripe_unlock(&local_of(t->base.e)->commit.stripes[t->stripe]);
+    rocksdb_writebatch_destroy(t->batch);
+    free(t->released);
+    free(t);
+}
+
+err local_txn_begin(engine *e, slice shard, engine_txn **ret) {
+    local *l = local_of(e);
+    TRY(local_writable(l));
+    local_txn *t = txn_new(l);
+    t->stripe = (uint32_t)(slice_hash(shard) % SHARD_STRIPES);
+    stripe_lock(&l->commit.stripes[t->stripe]);
+    *ret = &t->base;
+    return OK;
+}
+
+static void put(local_txn *t, int cf, slice key, slice value) {
+    rocksdb_writebatch_put_cf(t->batch, local_of(t->base.e)->rows.cf[cf], (const char *)key.p,
+                              key.len, (const char *)value.p, value.len);
+}
+
+static void delete (local_txn *t, int cf, slice key) {
+    rocksdb_writebatch_delete_cf(t->batch, local_of(t->base.e)->rows.cf[cf], (const char *)key.p,
+                                 key.len);
+}
+
+void local_txn_put(engine_txn *base, engine_table table, slice key, slice value) {
+    local_txn *t = (local_txn *)base;
+    t->grows = true;
+    put(t, (int)table, key, value);
+}
+
+void local_txn_delete(engine_txn *base, engine_table table, slice key) {
+    delete ((local_txn *)base, (int)table, key);
+}
+
+void local_txn_adopt(engine_txn *base, engine_stream *s) {
+    local_txn *t = (local_txn *)base;
+    local_stream *stream = (local_stream *)s;
+    t->grows = true;
+    stream_put_rows(stream, t);
+    *stream_txn_link(stream) = t->adopted;
+    t->adopted = stream;
+}
+
+void local_txn_release(engine_txn *base, slice in) {
+    local_txn *t = (local_txn *)base;
+    ref r;
+    err e = ref_decode(in, &r);
+    if (e != OK) {
+        t->refused = e;
+        snprintf(t->detail, sizeof t->detail, "%s", err_detail());
+        return;
+    }
+    if (t->released_count + r.count > t->released_cap) {
+        t->released_cap = (t->released_count + r.count) * 2;
+        t->released = reallocarray(t->released, t->released_cap, sizeof *t->released);
+        MUST(t->released != NULL);
+    }
+    for (uint32_t i = 0; i < r.count; i++) {
+        const run *x = &r.runs[i];
+        const uint32_t block = (uint32_t)(x->offset / EXTENT_BLOCK);
+        const system_key gone = system_key_of('R', x->extent, block);
+        const system_key pending = system_key_of('P', x->extent, block);
+        buf b;
+        buf_init(&b, 64);
+        txn_system_delete(t, &gone);
+        txn_system_put(t, &pending, run_row(&b, x->data_len, r.stream));
+        buf_done(&b);
+        t->released[t->released_count++] = *x;
+    }
+}
+
+local_txn *txn_system(local *l) {
+    local_txn *t = txn_new(l);
+    t->system = true;
+    return t;
+}
+
+void txn_system_put(local_txn *t, const system_key *key, slice value) {
+    put(t, ROWS_SYSTEM, system_key_slice(key), value);
+}
+
+void txn_system_delete(local_txn *t, const system_key *key) {
+    delete (t, ROWS_SYSTEM, system_key_slice(key));
+}
+
+/* ---- a group ------------------------------------------------------------------------------------
+ */
+
+static void refuse(local_txn *t, err e) {
+    t->outcome = e;
+    snprintf(t->detail, sizeof t->detail, "%s", err_detail());
+}
+
+/* Space for what the store itself must still write: refused early, so that nothing is harmed. */
+static err space_for(local *l) {
+    uint64_t space;
+    int r = l->io->free_space(l->io, l->dir_fd, &space);
+    if (r < 0) return OK; /* not known: the write itself will tell */
+    ENSURE(space >= SPACE_RESERVE, ERR_NO_SPACE,
+           "the disk of %s has %llu MiB left; at least %llu are kept free", l->path,
+           (unsigned long long)(space >> 20), (unsigned long long)(SPACE_RESERVE >> 20));
+    return OK;
+}
+
+/* The one place that sees every transaction in commit order, before it is written. Decides which of
+ * the group take part; what has to follow the commit order is added to the batch here. */
+static size_t group_walk(local *l, local_txn *group, size_t *ret_bytes) {
+    err writable = local_writable(l);
+    char why[256];
+    snprintf(why, sizeof why, "%s", writable == OK ? "" : err_detail());
+    bool space_known = false;
+    err space = OK;
+    size_t count = 0, bytes = BATCH_HEAD;
+    for (local_txn *t = group; t != NULL; t = t->next) {
+        if (writable != OK) {
+            refuse(t, err_fail(writable, "%s", why));
+            continue;
+        }
+        if (t->grows && !t->system) {
+            if (!space_known || space != OK) space = space_for(l);
+            space_known = true;
+            if (space != OK) {
+                refuse(t, space);
+                continue;
+            }
+        }
+        size_t len;
+        (void)rocksdb_writebatch_data(t->batch, &len);
+        bytes += len - BATCH_HEAD;
+        t->written = true;
+        count++;
+    }
+    *ret_bytes = bytes;
+    return count;
+}
+
+/* One batch of all that take part. The room for joining belongs to the queue: one leader at a time.
+ */
+static rocksdb_writebatch_t *group_join(local *l, local_txn *group, size_t bytes) {
+    commit_queue *q = &l->commit;
+    if (q->joined_cap < bytes) {
+        q->joined_cap = bytes * 2;
+        q->joined = realloc(q->joined, q->joined_cap);
+        MUST(q->joined != NULL);
+    }
+    uint8_t *p = q->joined + BATCH_HEAD;
+    uint32_t count = 0;
+    for (local_txn *t = group; t != NULL; t = t->next) {
+        if (!t->written) continue;
+        size_t len;
+        const char *rep = rocksdb_writebatch_data(t->batch, &len);
+        MUST(len >= BATCH_HEAD);
+        memcpy(p, rep + BATCH_HEAD, len - BATCH_HEAD);
+        p += len - BATCH_HEAD;
+        count += (uint32_t)rocksdb_writebatch_count(t->batch);
+    }
+    MUST((size_t)(p - q->joined) == bytes);
+    memset(q->joined, 0, 8);
+    for (int i = 0; i < 4; i++) q->joined[8 + i] = (uint8_t)(count >> (8 * i));
+    return rocksdb_writebatch_create_from((const char *)q->joined, bytes);
+}
+
+static err group_write(local *l, local_txn *group) {
+    size_t bytes;
+    const size_t count = group_walk(l, group, &bytes);
+    if (count == 0) return OK;
+    rocksdb_writebatch_t *joined = NULL;
+    if (count > 1) joined = group_join(l, group, bytes);
+    local_txn *only = group;
+    while (!only->written) only = only->next;
+    char *text = NULL;
+    rocksdb_write(l->rows.db, l->rows.write, joined != NULL ? joined : only->batch, &text);
+    if (joined != NULL) rocksdb_writebatch_destroy(joined);
+    atomic_fetch_add(&l->commit.commits, count);
+    atomic_fetch_add(&l->commit.batches, 1);
+    if (text == NULL) return OK;
+    (void)!rows_error(text, "commit");
+    return local_fail(l, ERR_IO);
+}
+
+/* The head of the queue and who came after it, cut off into a list of its own. */
+static local_txn *group_take(commit_queue *q) {
+    pthread_mutex_lock(&q->mutex);
+    local_txn *group = q->head, *last = group;
+    size_t bytes, count = 1;
+    (void)rocksdb_writebatch_data(last->batch, &bytes);
+    while (last->next != NULL && count < GROUP_TXNS_MAX) {
+        size_t len;
+        (void)rocksdb_writebatch_data(last->next->batch, &len);
+        if (bytes + len > GROUP_BYTES_MAX) break;
+        bytes += len;
+        count++;
+        last = last->next;
+    }
+    q->head = last->next;
+    if (q->head == NULL) q->tail = &q->head;
+    last->next = NULL;
+    pthread_mutex_unlock(&q->mutex);
+    return group;
+}
+
+static void wake(local_txn *t, unsigned state) {
+    atomic_store(&t->state, state);
+    /* t may be freed by now; waking an address that nobody waits on does nothing. */
+    futex_wake_one(&t->state);
+}
+
+/* The next group's leader begins before this group's members are woken. */
+static void hand_over(commit_queue *q) {
+    pthread_mutex_lock(&q->mutex);
+    local_txn *next = q->head;
+    if (next == NULL) q->leading = false;
+    pthread_mutex_unlock(&q->mutex);
+    if (next != NULL) wake(next, LEAD);
+}
+
+static void group_answer(local_txn *group, const local_txn *self, err e) {
+    for (local_txn *t = group, *next; t != NULL; t = next) {
+        next = t->next;
+        if (t->written && e != OK) refuse(t, e);
+        if (t != self) wake(t, DONE);
+    }
+}
+
+static void lead(local *l, local_txn *self) {
+    local_txn *group = group_take(&l->commit);
+    MUST(group == self);
+    err e = group_write(l, group);
+    hand_over(&l->commit);
+    group_answer(group, self, e);
+}
+
+/* ---- commit and abort ---------------------------------------------------------------------------
+ */
+
+static void queue_up(local *l, local_txn *t) {
+    commit_queue *q = &l->commit;
+    atomic_store(&t->state, WAITING);
+    pthread_mutex_lock(&q->mutex);
+    *q->tail = t;
+    q->tail = &t->next;
+    const bool leader = !q->leading;
+    q->leading = true;
+    pthread_mutex_unlock(&q->mutex);
+    if (!leader)
+        while (atomic_load(&t->state) == WAITING) futex_wait(&t->state, WAITING);
+    if (leader || atomic_load(&t->state) == LEAD) lead(l, t);
+}
+
+/* What the transaction adopted and released, once its outcome is known. */
+static void settle(local *l, local_txn *t) {
+    for (local_stream *s = t->adopted, *next; s != NULL; s = next) {
+        next = *stream_txn_link(s);
+        if (t->outcome == OK)
+            stream_committed(s);
+        else if (t->written)
+            stream_forget(s);
+        else
+            local_stream_abort((engine_stream *)s);
+    }
+    if (t->outcome != OK) return;
+    for (size_t i = 0; i < t->released_count; i++) extent_released(l, &t->released[i]);
+}
+
+err local_txn_commit(engine_txn *base) {
+    local_txn *t = (local_txn *)base;
+    local *l = local_of(base->e);
+    if (t->refused != OK)
+        t->outcome = t->refused;
+    else if (rocksdb_writebatch_count(t->batch) > 0)
+        queue_up(l, t);
+    settle(l, t);
+    err e = t->outcome;
+    if (e != OK) e = err_fail(e, "%s", t->detail);
+    txn_free(t);
+    return e;
+}
+
+void local_txn_abort(engine_txn *base) {
+    local_txn *t = (local_txn *)base;
+    for (local_stream *s = t->adopted, *next; s != NULL; s = next) {
+        next = *stream_txn_link(s);
+        local_stream_abort((engine_stream *)s);
+    }
+    txn_free(t);
+}

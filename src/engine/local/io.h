@@ -1,0 +1,40 @@
+/* Every file, clock and random call of the engine's own code goes through this table, so that tests
+ * swap in full disks, torn writes and lost syncs. (RocksDB makes its own calls.)
+ *
+ * Functions answer >= 0, or a negative errno. They retry EINTR themselves; a short pread means the
+ * end of the file, a short pwrite does not happen: all is written or an error is returned. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/base.h"
+
+typedef struct io io;
+struct io {
+    int (*open)(const io *, int dir, const char *name,
+                int flags); /* O_CLOEXEC is added; mode 0600 */
+    int (*close)(const io *, int fd);
+    int64_t (*pread)(const io *, int fd, void *p, size_t n, uint64_t at);
+    /* Answers -EAGAIN rather than wait for the disk; may be short. */
+    int64_t (*pread_nowait)(const io *, int fd, void *p, size_t n, uint64_t at);
+    int (*pwrite)(const io *, int fd, const void *p, size_t n, uint64_t at);
+    int (*fdatasync)(const io *, int fd);
+    int (*fsync)(const io *, int fd);                              /* files when new, and folders */
+    int (*writeback)(const io *, int fd, uint64_t at, uint64_t n); /* starts it, does not wait */
+    int (*fallocate)(const io *, int fd, uint64_t at, uint64_t n); /* extends the file */
+    int (*punch)(const io *, int fd, uint64_t at, uint64_t n);
+    int (*truncate)(const io *, int fd, uint64_t n);
+    int (*rename)(const io *, int dir, const char *from, const char *to);
+    int (*unlink)(const io *, int dir, const char *name);
+    int (*mkdir)(const io *, int dir, const char *name); /* mode 0700 */
+    int (*lock)(const io *, int fd); /* exclusive; -EWOULDBLOCK when another holds it */
+    int (*stat)(const io *, int fd, uint64_t *ret_size, uint64_t *ret_allocated);
+    /* The next range [*ret_from, *ret_to) at or after `at` that may hold data. -ENXIO: none. */
+    int (*next_data)(const io *, int fd, uint64_t at, uint64_t *ret_from, uint64_t *ret_to);
+    /* Calls each for every name in the folder. */
+    int (*list)(const io *, int dir, void (*each)(void *ctx, const char *name), void *ctx);
+    int (*free_space)(const io *, int fd, uint64_t *ret_bytes); /* of the file system of fd */
+    int64_t (*mono_us)(const io *);
+};
+
+extern const io io_real;

@@ -1,0 +1,395 @@
+/* Inside engine/local: the types and calls its rooms share. A room is a file:
+ *
+ *   local.c    the vtable, open and close, failure       rows.c    RocksDB: reading, tuning
+ *   folder.c   FORMAT, LOCK, the files' places           commit.c  transactions, group commit
+ *   extent.c   extent files: allocation, states          stream.c  writing and reading streams
+ *   reclaim.c  giving space back, recovery, census       ref.c     stream references and frames
+ *   vault.c    slots for secrets                         check.c   verification
+ *   syncer.c   one fdatasync for all who wait            io.c      calls to the kernel
+ *   fds.c      open files for reading                    wal.c     what a damaged write-ahead log
+ * lost
+ */
+#pragma once
+
+#include <pthread.h>
+#include <rocksdb/c.h>
+#include <stdatomic.h>
+
+#include "engine/impl.h"
+#include "engine/local/io.h"
+#include "engine/local/local.h"
+
+#define EXTENT_BLOCK     4096u          /* allocation unit: punching frees whole blocks */
+#define EXTENT_BYTES     (256ull << 20) /* a full extent */
+#define EXTENT_BYTES_MIN (16ull << 20)
+#define RUN_BYTES_MAX    (64ull << 20)
+#define RUN_STEP_FIRST   (4ull << 20) /* first reservation of a stream of unknown length; doubles */
+#define RUNS_MAX         400          /* a stream's runs; bounds the length of its reference */
+#define SEGMENT_BYTES    65536u       /* one CRC-32C each */
+#define FRAME_BYTES      64u          /* ends every run */
+#define STREAM_BUFFER    (256u << 10)
+#define LANES_MAX        4
+#define SHARD_STRIPES    4096u
+#define VAULT_SLOT_BYTES 128u
+/* Below this much free space nothing that grows the store is accepted, so that RocksDB, which
+ * cannot undo half a flush, never meets the end of the disk itself. */
+#define SPACE_RESERVE (64ull << 20)
+
+typedef struct local local;
+typedef struct local_txn local_txn;
+typedef struct local_stream local_stream;
+
+/* What tests change. NULL or zero fields: the defaults above. */
+typedef struct local_tune {
+    const io *io;
+    uint64_t extent_bytes, run_bytes_max, run_step_first;
+    unsigned lanes;
+} local_tune;
+
+err engine_local_open_tuned(const engine_local_options *o, const local_tune *tune,
+                            engine **ret) CHECKED;
+
+/* ---- local.c ---- */
+
+/* Enters FAILED (for good; see local.c) and returns e. Call with err_fail already done. */
+err local_fail(local *l, err e) CHECKED;
+bool local_failed(local *l);
+/* ERR_READ_ONLY when this engine takes no changes. */
+err local_writable(local *l) CHECKED;
+
+/* ---- syncer.c ---- */
+
+/* Shares one fdatasync among all who wait for the same file. */
+typedef struct syncer {
+    pthread_mutex_t mutex;
+    pthread_cond_t done;
+    uint64_t started, finished; /* syncs begun and ended, counted from 1 */
+    bool running;
+} syncer;
+
+void syncer_init(syncer *s);
+void syncer_done(syncer *s);
+/* All that was written to fd before the call is durable when it returns OK. An error fails the
+ * engine: nobody who waited may retry. what: for the message. */
+err syncer_wait(syncer *s, local *l, int fd, const char *what) CHECKED;
+
+/* ---- rows.c ---- */
+
+enum { ROWS_SYSTEM = ENGINE_TABLE_COUNT, ROWS_CF_COUNT };
+
+typedef struct rows {
+    rocksdb_t *db;
+    rocksdb_cache_t *cache;
+    rocksdb_options_t *db_options;
+    rocksdb_options_t *cf_options[ROWS_CF_COUNT + 1]; /* the last: RocksDB's "default", unused */
+    rocksdb_column_family_handle_t *cf[ROWS_CF_COUNT + 1];
+    rocksdb_readoptions_t *read, *read_nowait;
+    rocksdb_writeoptions_t *write;
+    rocksdb_flushoptions_t *flush;
+    uint64_t cache_bytes;
+} rows;
+
+err rows_open(local *l, bool create) CHECKED;
+void rows_close(local *l); /* flushes unless the engine failed or is read-only */
+err rows_get(local *l, int cf, slice key, arena *a, bool nowait, slice *ret) CHECKED;
+/* Iterates the system rows from `lower` while keys start with `prefix`. */
+rocksdb_iterator_t *rows_system_iter(local *l, rocksdb_readoptions_t *own);
+/* Turns RocksDB's error text (freed here) into an err with a detail. */
+err rows_error(char *text, const char *doing) CHECKED;
+void rows_stats(local *l, engine_stats *ret);
+err rows_check(local *l, engine_report *report, void *ctx) CHECKED;
+
+err local_get(engine *e, engine_table t, slice key, arena *a, bool nowait, slice *ret) CHECKED;
+err local_scan(engine *e, engine_table t, slice lower, slice upper, engine_cursor **ret) CHECKED;
+err local_cursor_next(engine_cursor *c, slice *ret_key, slice *ret_value, bool *ret_more) CHECKED;
+err local_cursor_seek(engine_cursor *c, slice key) CHECKED;
+void local_cursor_free(engine_cursor *c);
+
+/* System rows. Keys: a letter, then big-endian numbers; values are records (base/record.h).
+ *   'E' extent                  state and size of an extent file
+ *   'P' extent block            a released run whose space is not yet given back: length in blocks
+ *   'R' extent block            an adopted run: length in blocks, stream id
+ *   'S'                         how often this store was opened for writing */
+#define SYSTEM_KEY_MAX 9
+typedef struct system_key {
+    uint8_t b[SYSTEM_KEY_MAX];
+    uint8_t len;
+} system_key;
+
+system_key system_key_of(char kind, uint32_t extent, uint32_t block);
+system_key system_key_extent(char kind, uint32_t extent);
+err system_key_parse(slice key, char kind, uint32_t *ret_extent, uint32_t *ret_block) CHECKED;
+static inline slice system_key_slice(const system_key *k) {
+    return slice_of(k->b, k->len);
+}
+
+/* ---- ref.c ---- */
+
+/* A contiguous part of an extent that holds one part of one stream:
+ *   data, zeros, CRC-32C of each 64 KiB segment of data (4 bytes each), frame (64 bytes)
+ * The frame ends the run, so data starts on a block and a run's place and length find its frame. */
+typedef struct run {
+    uint32_t extent;
+    uint32_t blocks; /* disk length */
+    uint64_t offset; /* in the extent, a multiple of EXTENT_BLOCK */
+    uint64_t data_len;
+} run;
+
+typedef struct frame {
+    uint32_t extent, index; /* index: which run of its stream */
+    uint64_t offset, data_len, disk_len, stream;
+    uint32_t table_crc;
+} frame;
+
+static inline uint64_t run_disk_len(const run *r) {
+    return (uint64_t)r->blocks * EXTENT_BLOCK;
+}
+/* Blocks that data_len bytes take with table and frame; and the data that fits disk_len bytes. */
+uint32_t run_blocks_for(uint64_t data_len);
+uint64_t run_data_max(uint64_t disk_len);
+static inline uint32_t run_segments(uint64_t data_len) {
+    return (uint32_t)((data_len + SEGMENT_BYTES - 1) / SEGMENT_BYTES);
+}
+
+void frame_encode(const frame *f, uint8_t out[FRAME_BYTES]);
+err frame_decode(const uint8_t in[FRAME_BYTES], frame *ret) CHECKED;
+
+typedef struct ref {
+    uint64_t stream, len;
+    uint32_t count;
+    run runs[RUNS_MAX];
+} ref;
+
+err ref_encode(uint64_t stream, const run *runs, uint32_t count, arena *a, slice *ret) CHECKED;
+/* ERR_CORRUPT unless it is exactly what ref_encode made. ret_runs may be NULL (then only the head).
+ */
+err ref_decode(slice in, ref *ret) CHECKED;
+err ref_decode_len(slice in, uint64_t *ret_len) CHECKED;
+/* Finds the run that holds byte `at` without decoding the whole into memory.
+ * ret_at: offset of that byte in the run. ERR_CORRUPT also when `at` is past the end. */
+err ref_find(slice in, uint64_t at, run *ret, uint64_t *ret_at) CHECKED;
+
+/* ---- extent.c ---- */
+
+typedef enum extent_state {
+    EXTENT_OPEN,   /* a lane allocates from it */
+    EXTENT_FULL,   /* no more allocation; pins may be left */
+    EXTENT_SEALED, /* its row says so: every byte that is not a hole has a run row or a pending row
+                    */
+    EXTENT_DEAD,   /* being unlinked */
+} extent_state;
+
+typedef struct extent {
+    uint32_t id;
+    extent_state state;
+    int fd;        /* for writing; -1 from SEALED on */
+    uint64_t size; /* of the file */
+    uint64_t tail; /* next free byte, a multiple of EXTENT_BLOCK */
+    int64_t live;  /* bytes on disk that have run rows; exact once the census is done */
+    uint32_t pins; /* runs neither adopted nor given back: it may not be sealed before */
+    bool queued;   /* on the reclaimer's list */
+    syncer sync;
+    struct extent *next; /* hash chain */
+    struct extent *todo; /* reclaimer's list */
+} extent;
+
+typedef struct lane {
+    pthread_mutex_t mutex; /* held while the lane gets a new extent */
+    extent *current;       /* OPEN, or NULL */
+} lane;
+
+/* A range to give back. row: a pending row names it; pin: the extent is unpinned afterwards. */
+typedef struct punch {
+    uint32_t extent, blocks;
+    uint64_t offset;
+    bool row, pin;
+} punch;
+
+#define EXTENT_HASH     4096u
+#define PUNCH_QUEUE_MAX 65536u
+
+typedef struct extents {
+    pthread_mutex_t mutex; /* guards all below and every extent's fields but sync */
+    pthread_cond_t work;   /* wakes the reclaimer */
+    extent *hash[EXTENT_HASH];
+    uint32_t next_id;
+    uint64_t extent_bytes, run_bytes_max, run_step_first;
+    lane lanes[LANES_MAX];
+    unsigned lane_count;
+    atomic_uint lane_next;
+
+    punch *punches; /* circular, PUNCH_QUEUE_MAX */
+    size_t punch_head, punch_count;
+    bool rescan; /* pending rows may say more than the queue */
+    extent *todo;
+    bool stop, census_done, thread_started, punch_unsupported;
+    pthread_t thread;
+    rocksdb_iterator_t *census;    /* opened before the first commit of this run */
+    int64_t live_bytes, live_data; /* on disk; and of the streams' own bytes */
+} extents;
+
+void extents_init(local *l);
+err extents_open(local *l) CHECKED;  /* loads the rows, recovers what was open */
+err extents_start(local *l) CHECKED; /* starts census and reclaimer */
+void extents_close(local *l);        /* stops them, seals what is open */
+/* Room on disk: at most want bytes, at least `least`, in one run; pinned until extent_adopted or
+ * extent_abandoned. ERR_NO_SPACE. */
+err extent_alloc(local *l, uint64_t want, uint64_t least, run *ret, extent **ret_extent) CHECKED;
+/* Makes the run longer in place by up to `more`. False when something else follows it. */
+bool extent_extend(local *l, extent *x, run *r, uint64_t more);
+/* The run keeps `blocks` of what it reserved. */
+void extent_trim(local *l, extent *x, run *r, uint32_t blocks);
+void extent_adopted(local *l, const run *r);   /* its row is durable */
+void extent_abandoned(local *l, const run *r); /* it will never have one */
+void extent_released(local *l, const run *r);  /* its row is durably gone */
+
+extent *extent_find_locked(local *l, uint32_t id);
+void extent_remove_locked(local *l, extent *x); /* frees */
+void extent_unpin_locked(local *l, extent *x);
+void extent_look_locked(local *l, extent *x); /* puts it on the reclaimer's list */
+void extent_name(uint32_t id, char out[16]);
+bool extent_name_parse(const char *name, uint32_t *ret_id);
+/* Puts the extent's row and waits until it is durable. */
+err extent_put_row(local *l, uint32_t id, bool sealed, uint64_t size) CHECKED;
+err extent_row_parse(slice value, bool *ret_sealed, uint64_t *ret_size) CHECKED;
+/* Run rows and pending rows: data length and stream. */
+slice run_row(buf *b, uint64_t data_len, uint64_t stream);
+err run_row_parse(slice key, slice value, char kind, run *ret, uint64_t *ret_stream) CHECKED;
+void extents_stats(local *l, engine_stats *ret);
+
+/* ---- reclaim.c ---- */
+
+/* Seals, or unlinks when nothing lives in it. Called by the reclaimer, and by close. */
+void reclaim_extent(local *l, extent *x);
+/* Recovery of one extent that was open at an unclean stop; ret_size: what is left of it. */
+err reclaim_recover(local *l, uint32_t id, uint64_t *ret_size) CHECKED;
+void *reclaim_thread(void *l);
+void reclaim_push_locked(local *l, punch p);
+
+/* ---- fds.c ---- */
+
+#define FD_SETS 128u
+#define FD_WAYS 4u
+
+typedef struct read_fd {
+    uint32_t extent;
+    int fd; /* -1: free */
+    uint32_t refs;
+    bool stale; /* closed with the last reference */
+    uint64_t used;
+} read_fd;
+
+/* Files open for reading, at most FD_SETS * FD_WAYS kept. */
+typedef struct fds {
+    pthread_mutex_t mutex;
+    read_fd slots[FD_SETS][FD_WAYS];
+    uint64_t clock;
+} fds;
+
+typedef struct fd_lease {
+    int fd;
+    read_fd *slot; /* NULL: this reader's own */
+} fd_lease;
+
+void fds_init(local *l);
+void fds_done(local *l);
+/* nowait: ERR_WOULD_BLOCK when the file is not open yet. ERR_CORRUPT when there is none. */
+err fds_get(local *l, uint32_t extent, bool nowait, fd_lease *ret) CHECKED;
+void fds_put(local *l, fd_lease f);
+void fds_forget(local *l, uint32_t extent);
+
+/* ---- stream.c ---- */
+
+err local_stream_create(engine *e, uint64_t len, engine_stream **ret) CHECKED;
+err local_stream_write(engine_stream *s, slice data) CHECKED;
+err local_stream_sync(engine_stream *s, arena *a, slice *ret_ref) CHECKED;
+void local_stream_abort(engine_stream *s);
+err local_stream_read(engine *e, slice ref, uint64_t offset, uint8_t *out, size_t len,
+                      bool nowait) CHECKED;
+err local_stream_len(engine *e, slice ref, uint64_t *ret) CHECKED;
+/* For commit.c: the rows of a synced stream, and its end after the commit. */
+void stream_put_rows(local_stream *s, local_txn *t);
+void stream_committed(local_stream *s); /* frees */
+void stream_forget(local_stream *s);    /* frees; its runs stay pinned (outcome unknown) */
+local_stream **stream_txn_link(local_stream *s);
+
+/* ---- commit.c ---- */
+
+typedef struct commit_queue {
+    pthread_mutex_t mutex;
+    local_txn *head, **tail; /* waiting, in arrival order */
+    bool leading;            /* a leader is at work */
+    atomic_uint *stripes;    /* SHARD_STRIPES locks */
+    uint8_t *joined;         /* the leader's room for joining a group's batches */
+    size_t joined_cap;
+    atomic_uint_fast64_t commits, batches;
+} commit_queue;
+
+void commit_init(local *l);
+void commit_done(local *l);
+err local_txn_begin(engine *e, slice shard, engine_txn **ret) CHECKED;
+void local_txn_put(engine_txn *t, engine_table table, slice key, slice value);
+void local_txn_delete(engine_txn *t, engine_table table, slice key);
+void local_txn_adopt(engine_txn *t, engine_stream *s);
+void local_txn_release(engine_txn *t, slice ref);
+err local_txn_commit(engine_txn *t) CHECKED;
+void local_txn_abort(engine_txn *t);
+/* The engine's own transactions: no shard; allowed when space is short. */
+local_txn *txn_system(local *l);
+void txn_system_put(local_txn *t, const system_key *key, slice value);
+void txn_system_delete(local_txn *t, const system_key *key);
+
+/* ---- vault.c ---- */
+
+typedef struct vault {
+    int fd;
+    pthread_mutex_t mutex; /* guards the free list */
+    syncer sync;
+    bool scanned;
+    uint64_t slots; /* in the file */
+    uint64_t *free_slots;
+    size_t free_count, free_cap;
+} vault;
+
+void vault_init(local *l);
+err vault_open(local *l, bool create) CHECKED;
+void vault_close(local *l);
+err local_vault_put(engine *e, uint64_t id, slice secret, uint64_t *ret_slot) CHECKED;
+err local_vault_get(engine *e, uint64_t id, uint64_t slot, arena *a, slice *ret) CHECKED;
+err local_vault_destroy(engine *e, uint64_t id, uint64_t slot) CHECKED;
+err vault_check(local *l, engine_report *report, void *ctx) CHECKED;
+
+/* ---- check.c ---- */
+err local_check(engine *e, engine_report *report, void *ctx) CHECKED;
+
+/* ---- folder.c ---- */
+
+/* Reads FORMAT, takes LOCK; or makes a new folder, without FORMAT yet. */
+err folder_open(local *l, bool create) CHECKED;
+err folder_finish_create(local *l) CHECKED; /* writes FORMAT: from here on the folder is whole */
+void folder_close(local *l);
+
+struct local {
+    engine base;
+    uint32_t magic;
+    bool read_only;
+    atomic_bool failed;
+    const io *io;
+    char *path;
+    int dir_fd, extents_fd, lock_fd;
+    uint64_t epoch;
+    atomic_uint_fast64_t id_counter;
+    rows rows;
+    commit_queue commit;
+    extents ext;
+    fds fds;
+    vault vault;
+};
+
+#define LOCAL_MAGIC 0x53524c45u /* "SRLE" */
+
+static inline local *local_of(engine *e) {
+    local *l = (local *)e;
+    MUST(l != NULL && l->magic == LOCAL_MAGIC);
+    return l;
+}

@@ -1,0 +1,377 @@
+/* Rows: RocksDB through its C API. One column family a table, one for the engine's own rows.
+ *
+ * Invariants
+ *   1. Every write goes through commit.c with sync on. So when a batch is appended to the
+ * write-ahead log, all before it is durable, and only the last record of the log can ever be torn.
+ *   2. Recovery tolerates an incomplete record at the end of the log and nothing else
+ *      (tolerate_corrupted_tail_records). Point-in-time recovery would drop every acknowledged
+ * commit after a damaged byte without a word; here such a folder is refused, naming the file. What
+ * a power cut can leave of the one torn record is told from damage in wal.c.
+ *   3. Checksums are verified on every read.
+ *   4. nowait reads never touch the disk: the block-cache tier also answers from memtables.
+ *
+ * Memory: cache_bytes is split, 3/8 to write buffers (one limit over all column families), 5/8 to
+ * one cache that holds data blocks, index and filter blocks, and values of CONTENT alike. */
+#include <errno.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "engine/local/private.h"
+
+#define CACHE_BYTES_MIN (16ull << 20)
+#define BLOB_MIN        1024 /* CONTENT values from here on stand in blob files, not in the tree */
+#define OPEN_FILES_MAX  1024
+
+static const char *const cf_names[ROWS_CF_COUNT + 1] = {"meta", "blob",   "block",  "content",
+                                                        "job",  "system", "default"};
+
+err rows_error(char *text, const char *doing) {
+    slice s = slice_str(text);
+    err code = ERR_IO;
+    if (slice_starts(s, S("Result incomplete")))
+        code = ERR_WOULD_BLOCK;
+    else if (slice_starts(s, S("Corruption")))
+        code = ERR_CORRUPT;
+    else if (slice_find_slice(s, 0, S("No space left")) < s.len)
+        code = ERR_NO_SPACE;
+    if (code != ERR_WOULD_BLOCK) code = err_fail(code, "rows: %s: %.*s", doing, SLICE_ARG(s));
+    rocksdb_free(text);
+    return code;
+}
+
+/* ---- opening ------------------------------------------------------------------------------------
+ */
+
+static rocksdb_options_t *db_options(uint64_t write_bytes, bool create) {
+    rocksdb_options_t *o = rocksdb_options_create();
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    rocksdb_options_set_create_if_missing(o, create);
+    rocksdb_options_set_error_if_exists(o, create);
+    rocksdb_options_set_create_missing_column_families(o, create);
+    rocksdb_options_set_paranoid_checks(o, 1);
+    rocksdb_options_set_db_write_buffer_size(o, write_bytes);
+    rocksdb_options_set_max_total_wal_size(o, write_bytes * 2);
+    rocksdb_options_set_wal_recovery_mode(o, rocksdb_tolerate_corrupted_tail_records_recovery);
+    rocksdb_options_set_max_open_files(o, OPEN_FILES_MAX);
+    rocksdb_options_set_max_background_jobs(o, cores < 2 ? 2 : cores > 8 ? 8 : (int)cores);
+    rocksdb_options_set_bytes_per_sync(o, 1 << 20);
+    rocksdb_options_set_skip_stats_update_on_db_open(o, 1);
+    rocksdb_options_set_avoid_unnecessary_blocking_io(o, 1);
+    rocksdb_options_set_max_manifest_file_size(o, 64 << 20);
+    rocksdb_options_set_info_log_level(o, 2); /* warnings */
+    rocksdb_options_set_keep_log_file_num(o, 4);
+    rocksdb_options_set_max_log_file_size(o, 8 << 20);
+    rocksdb_options_set_stats_dump_period_sec(o, 0);
+    rocksdb_options_set_stats_persist_period_sec(o, 0);
+    return o;
+}
+
+static rocksdb_options_t *cf_options(int cf, uint64_t write_bytes, rocksdb_cache_t *cache) {
+    rocksdb_options_t *o = rocksdb_options_create();
+    rocksdb_block_based_table_options_t *b = rocksdb_block_based_options_create();
+    rocksdb_block_based_options_set_block_cache(b, cache);
+    rocksdb_block_based_options_set_block_size(b, 8 << 10);
+    rocksdb_block_based_options_set_format_version(b, 5);
+    rocksdb_block_based_options_set_filter_policy(b, rocksdb_filterpolicy_create_bloom_full(10));
+    rocksdb_block_based_options_set_whole_key_filtering(b, 1);
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks(b, 1);
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(b, 1);
+    rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(b, 1);
+    rocksdb_options_set_block_based_table_factory(o, b);
+    rocksdb_block_based_options_destroy(b);
+
+    rocksdb_options_set_write_buffer_size(o, write_bytes / 2);
+    rocksdb_options_set_max_write_buffer_number(o, 4);
+    rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
+    rocksdb_options_set_target_file_size_base(o, 32 << 20);
+    rocksdb_options_set_max_bytes_for_level_base(o, 128 << 20);
+    const bool sealed = cf == ENGINE_CONTENT; /* ciphertext does not compress */
+    rocksdb_options_set_compression(o, sealed ? rocksdb_no_compression : rocksdb_lz4_compression);
+    if (cf == ENGINE_CONTENT) {
+        rocksdb_options_set_enable_blob_files(o, 1);
+        rocksdb_options_set_min_blob_size(o, BLOB_MIN);
+        rocksdb_options_set_blob_file_size(o, 128 << 20);
+        rocksdb_options_set_blob_compression_type(o, rocksdb_no_compression);
+        rocksdb_options_set_enable_blob_gc(o, 1);
+        rocksdb_options_set_blob_gc_age_cutoff(o, 0.25);
+        rocksdb_options_set_blob_gc_force_threshold(o, 0.5);
+        rocksdb_options_set_blob_cache(o, cache);
+    }
+    return o;
+}
+
+/* The epoch: how often this store was opened for writing; the high part of every id it hands out.
+ */
+static err open_epoch(local *l) {
+    system_key key = {.b = {'S'}, .len = 1};
+    arena *a = arena_new(256, 0);
+    slice value;
+    err e = rows_get(l, ROWS_SYSTEM, system_key_slice(&key), a, false, &value);
+    if (e == OK) {
+        record_reader r;
+        record_field f;
+        bool more;
+        TRY_TO(out, record_open(&r, value, 1));
+        TRY_TO(out, record_next(&r, &f, &more));
+        l->epoch = more && f.tag == 1 ? f.num : 0;
+    } else if (e != ERR_NOT_FOUND) {
+        goto out;
+    }
+    l->epoch++;
+    e = OK;
+    if (l->read_only) goto out;
+    buf b;
+    buf_init_arena(&b, a, 64);
+    record_begin(&b, 1);
+    record_num(&b, 1, l->epoch);
+    local_txn *t = txn_system(l);
+    txn_system_put(t, &key, buf_slice(&b));
+    e = local_txn_commit((engine_txn *)t);
+out:
+    arena_free(a);
+    return e;
+}
+
+err rows_open(local *l, bool create) {
+    rows *r = &l->rows;
+    uint64_t cache = r->cache_bytes < CACHE_BYTES_MIN ? CACHE_BYTES_MIN : r->cache_bytes;
+    const uint64_t write_bytes = cache / 8 * 3;
+    r->cache = rocksdb_cache_create_lru(cache - write_bytes);
+    r->db_options = db_options(write_bytes, create);
+    for (int i = 0; i <= ROWS_CF_COUNT; i++)
+        r->cf_options[i] = cf_options(i, write_bytes, r->cache);
+    r->read = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(r->read, 1);
+    r->read_nowait = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(r->read_nowait, 1);
+    rocksdb_readoptions_set_read_tier(r->read_nowait, 1); /* kBlockCacheTier */
+    r->write = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_set_sync(r->write, 1);
+    r->flush = rocksdb_flushoptions_create();
+    rocksdb_flushoptions_set_wait(r->flush, 1);
+
+    char path[4096];
+    snprintf(path, sizeof path, "%s/rows", l->path);
+    char *text = NULL;
+    const rocksdb_options_t *const *options = (const rocksdb_options_t *const *)r->cf_options;
+    if (l->read_only)
+        r->db = rocksdb_open_for_read_only_column_families(r->db_options, path, ROWS_CF_COUNT + 1,
+                                                           (const char *const *)cf_names, options,
+                                                           r->cf, 0, &text);
+    else
+        r->db = rocksdb_open_column_families(r->db_options, path, ROWS_CF_COUNT + 1,
+                                             (const char *const *)cf_names, options, r->cf, &text);
+    if (text != NULL) {
+        r->db = NULL;
+        return rows_error(text, "open");
+    }
+    return open_epoch(l);
+}
+
+void rows_close(local *l) {
+    rows *r = &l->rows;
+    if (r->db != NULL) {
+        for (int i = 0; i < ROWS_CF_COUNT && !l->read_only && !local_failed(l); i++) {
+            char *text = NULL;
+            /* A failed flush loses nothing: the log still holds it all. */
+            rocksdb_flush_cf(r->db, r->flush, r->cf[i], &text);
+            if (text != NULL) rocksdb_free(text);
+        }
+        for (int i = 0; i <= ROWS_CF_COUNT; i++) rocksdb_column_family_handle_destroy(r->cf[i]);
+        rocksdb_close(r->db);
+    }
+    if (r->cache == NULL) return;
+    for (int i = 0; i <= ROWS_CF_COUNT; i++) rocksdb_options_destroy(r->cf_options[i]);
+    rocksdb_options_destroy(r->db_options);
+    rocksdb_readoptions_destroy(r->read);
+    rocksdb_readoptions_destroy(r->read_nowait);
+    rocksdb_writeoptions_destroy(r->write);
+    rocksdb_flushoptions_destroy(r->flush);
+    rocksdb_cache_destroy(r->cache);
+    *r = (rows){0};
+}
+
+/* ---- reading ------------------------------------------------------------------------------------
+ */
+
+err rows_get(local *l, int cf, slice key, arena *a, bool nowait, slice *ret) {
+    rows *r = &l->rows;
+    char *text = NULL;
+    rocksdb_pinnableslice_t *v = rocksdb_get_pinned_cf(
+        r->db, nowait ? r->read_nowait : r->read, r->cf[cf], (const char *)key.p, key.len, &text);
+    if (text != NULL) return rows_error(text, "get");
+    if (v == NULL) return ERR_NOT_FOUND;
+    size_t len;
+    const char *p = rocksdb_pinnableslice_value(v, &len);
+    uint8_t *copy = arena_try(a, len > 0 ? len : 1);
+    if (copy != NULL && len > 0) memcpy(copy, p, len);
+    rocksdb_pinnableslice_destroy(v);
+    ENSURE(copy != NULL, ERR_NO_MEMORY, "a row of %zu bytes does not fit the request's memory",
+           len);
+    *ret = slice_of(copy, len);
+    return OK;
+}
+
+err local_get(engine *e, engine_table t, slice key, arena *a, bool nowait, slice *ret) {
+    return rows_get(local_of(e), (int)t, key, a, nowait, ret);
+}
+
+/* ---- cursors ------------------------------------------------------------------------------------
+ */
+
+typedef struct local_cursor {
+    engine_cursor base;
+    rocksdb_readoptions_t *options;
+    rocksdb_iterator_t *iter;
+    bool started; /* iter stands on the row that next returned last */
+    size_t upper_len;
+    uint8_t upper[]; /* RocksDB keeps a pointer to it */
+} local_cursor;
+
+err local_scan(engine *e, engine_table t, slice lower, slice upper, engine_cursor **ret) {
+    local *l = local_of(e);
+    local_cursor *c = calloc(1, sizeof *c + upper.len);
+    MUST(c != NULL);
+    c->base.e = e;
+    c->upper_len = upper.len;
+    if (upper.len > 0) memcpy(c->upper, upper.p, upper.len);
+    c->options = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(c->options, 1);
+    if (upper.len > 0)
+        rocksdb_readoptions_set_iterate_upper_bound(c->options, (const char *)c->upper, upper.len);
+    c->iter = rocksdb_create_iterator_cf(l->rows.db, c->options, l->rows.cf[t]);
+    if (lower.len > 0)
+        rocksdb_iter_seek(c->iter, (const char *)lower.p, lower.len);
+    else
+        rocksdb_iter_seek_to_first(c->iter);
+    *ret = &c->base;
+    return OK;
+}
+
+err local_cursor_next(engine_cursor *base, slice *ret_key, slice *ret_value, bool *ret_more) {
+    local_cursor *c = (local_cursor *)base;
+    if (c->started && rocksdb_iter_valid(c->iter)) rocksdb_iter_next(c->iter);
+    c->started = true;
+    if (!rocksdb_iter_valid(c->iter)) {
+        char *text = NULL;
+        rocksdb_iter_get_error(c->iter, &text);
+        if (text != NULL) return rows_error(text, "scan");
+        *ret_more = false;
+        return OK;
+    }
+    size_t len;
+    const char *p = rocksdb_iter_key(c->iter, &len);
+    *ret_key = slice_of(p, len);
+    p = rocksdb_iter_value(c->iter, &len);
+    *ret_value = slice_of(p, len);
+    *ret_more = true;
+    return OK;
+}
+
+err local_cursor_seek(engine_cursor *base, slice key) {
+    local_cursor *c = (local_cursor *)base;
+    if (rocksdb_iter_valid(c->iter)) {
+        size_t len;
+        const char *p = rocksdb_iter_key(c->iter, &len);
+        /* Forward only: a key at or before the present row leaves the cursor where it is. */
+        if (slice_cmp(key, slice_of(p, len)) <= 0) return OK;
+        rocksdb_iter_seek(c->iter, (const char *)key.p, key.len);
+        c->started = false;
+    }
+    return OK; /* at the end, or failed: next says which */
+}
+
+void local_cursor_free(engine_cursor *base) {
+    local_cursor *c = (local_cursor *)base;
+    rocksdb_iter_destroy(c->iter);
+    rocksdb_readoptions_destroy(c->options);
+    free(c);
+}
+
+/* ---- the engine's own rows ----------------------------------------------------------------------
+ */
+
+system_key system_key_extent(char kind, uint32_t id) {
+    return (system_key){.b = {(uint8_t)kind, (uint8_t)(id >> 24), (uint8_t)(id >> 16),
+                              (uint8_t)(id >> 8), (uint8_t)id},
+                        .len = 5};
+}
+
+system_key system_key_of(char kind, uint32_t id, uint32_t block) {
+    system_key k = system_key_extent(kind, id);
+    for (int i = 0; i < 4; i++) k.b[5 + i] = (uint8_t)(block >> (24 - 8 * i));
+    k.len = 9;
+    return k;
+}
+
+err system_key_parse(slice key, char kind, uint32_t *ret_extent, uint32_t *ret_block) {
+    uint8_t first;
+    TRY(cur_u8(&key, &first));
+    ENSURE(first == (uint8_t)kind, ERR_CORRUPT, "system row: kind %u, not '%c'", first, kind);
+    TRY(cur_be32(&key, ret_extent));
+    if (ret_block != NULL) TRY(cur_be32(&key, ret_block));
+    ENSURE(key.len == 0, ERR_CORRUPT, "system row '%c': key too long", kind);
+    return OK;
+}
+
+rocksdb_iterator_t *rows_system_iter(local *l, rocksdb_readoptions_t *own) {
+    return rocksdb_create_iterator_cf(l->rows.db, own != NULL ? own : l->rows.read,
+                                      l->rows.cf[ROWS_SYSTEM]);
+}
+
+/* ---- what others ask ----------------------------------------------------------------------------
+ */
+
+static uint64_t property(local *l, int cf, const char *name) {
+    uint64_t v = 0;
+    if (rocksdb_property_int_cf(l->rows.db, l->rows.cf[cf], name, &v) != 0) return 0;
+    return v;
+}
+
+/* "... Cumulative stall: 00:00:1.234 H:M:S, ..." of rocksdb.dbstats, in microseconds. */
+static uint64_t stall_us(local *l) {
+    char *text = rocksdb_property_value(l->rows.db, "rocksdb.dbstats");
+    if (text == NULL) return 0;
+    const char *at = strstr(text, "Cumulative stall: ");
+    unsigned h = 0, m = 0;
+    double s = 0;
+    if (at != NULL && sscanf(at, "Cumulative stall: %u:%u:%lf", &h, &m, &s) != 3) s = 0;
+    rocksdb_free(text);
+    return (uint64_t)(((double)h * 3600 + (double)m * 60 + s) * 1e6);
+}
+
+void rows_stats(local *l, engine_stats *ret) {
+    ret->row_bytes_disk = 0;
+    ret->memory_bytes = rocksdb_cache_get_usage(l->rows.cache);
+    for (int i = 0; i < ROWS_CF_COUNT; i++) {
+        ret->row_bytes_disk += property(l, i, "rocksdb.total-sst-files-size") +
+                               property(l, i, "rocksdb.total-blob-file-size");
+        ret->memory_bytes += property(l, i, "rocksdb.cur-size-all-mem-tables") +
+                             property(l, i, "rocksdb.estimate-table-readers-mem");
+    }
+    ret->stalls_us = stall_us(l);
+}
+
+/* Reads every row of every table, so that RocksDB verifies every block and every value it holds. */
+err rows_check(local *l, engine_report *report, void *ctx) {
+    rocksdb_readoptions_t *o = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(o, 1);
+    rocksdb_readoptions_set_fill_cache(o, 0);
+    rocksdb_readoptions_set_readahead_size(o, 2 << 20);
+    for (int i = 0; i < ROWS_CF_COUNT; i++) {
+        rocksdb_iterator_t *it = rocksdb_create_iterator_cf(l->rows.db, o, l->rows.cf[i]);
+        for (rocksdb_iter_seek_to_first(it); rocksdb_iter_valid(it); rocksdb_iter_next(it)) {
+            size_t len;
+            (void)rocksdb_iter_value(it, &len);
+        }
+        char *text = NULL, where[64];
+        rocksdb_iter_get_error(it, &text);
+        rocksdb_iter_destroy(it);
+        if (text == NULL) continue;
+        snprintf(where, sizeof where, "rows, table %s", cf_names[i]);
+        report(ctx, text, where);
+        rocksdb_free(text);
+    }
+    rocksdb_readoptions_destroy(o);
+    return OK;
+}

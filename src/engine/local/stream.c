@@ -1,0 +1,316 @@
+/* Streams: written once through a buffer into runs, read by reference.
+ *
+ * Invariants
+ *   1. A run's bytes are pwritten once each, in order, into space that only this stream holds; so a
+ *      crash at any point leaves other streams as they were.
+ *   2. stream_sync returns OK only after every run's data, table and frame are durable (syncer.c).
+ *   3. A run is pinned from its allocation until its row is durable or its space is given back, and
+ * an extent with pins is never sealed: whatever is in it without a row is removed by recovery.
+ *
+ *   WRITING --local_stream_sync--> SYNCED --stream_committed--> gone, runs adopted
+ *      |                             +------stream_forget-----> gone, runs stay pinned (outcome
+ * unknown)
+ *      +--local_stream_abort---------+------------------------> gone, runs given back */
+#include <errno.h>
+
+#include "engine/local/private.h"
+
+#define WRITEBACK_BYTES (1u << 20)
+
+struct local_stream {
+    engine_stream base;
+    uint64_t id, declared, written;
+    bool synced;
+    run *runs;
+    extent **homes; /* of each run */
+    uint32_t count, cap;
+
+    bool open;        /* the last of runs is being written */
+    uint64_t room;    /* data bytes it has room for */
+    uint64_t put;     /* data bytes of it handed to the kernel */
+    uint64_t started; /* and of those, up to where writeback was started */
+    uint64_t step;    /* next reservation, for an unknown length */
+    uint8_t *buffer;  /* data that follows */
+    size_t fill, buffer_cap;
+    uint32_t crc, *table; /* of the present segment; of those before it in this run */
+    uint32_t table_cap;
+    local_stream *in_txn; /* next of the transaction's adopted */
+};
+
+static local *stream_local(local_stream *s) {
+    return local_of(s->base.e);
+}
+
+err local_stream_create(engine *e, uint64_t len, engine_stream **ret) {
+    local *l = local_of(e);
+    TRY(local_writable(l));
+    local_stream *s = calloc(1, sizeof *s);
+    MUST(s != NULL);
+    s->base.e = e;
+    s->id = e->v->new_id(e);
+    s->declared = len;
+    s->step = l->ext.run_step_first;
+    s->buffer_cap = len < STREAM_BUFFER ? (size_t)len : STREAM_BUFFER;
+    s->buffer = malloc(s->buffer_cap > 0 ? s->buffer_cap : 1);
+    MUST(s->buffer != NULL);
+    *ret = &s->base;
+    return OK;
+}
+
+static void stream_free(local_stream *s) {
+    free(s->runs);
+    free(s->homes);
+    free(s->buffer);
+    free(s->table);
+    free(s);
+}
+
+/* ---- writing ------------------------------------------------------------------------------------
+ */
+
+/* A write into space that is ours: a full disk harms nothing, anything else does. */
+static err write_error(local *l, extent *x, int r) {
+    char name[16];
+    extent_name(x->id, name);
+    if (r == -ENOSPC || r == -EDQUOT)
+        return err_fail_errno(ERR_NO_SPACE, -r, "extents/%s: write", name);
+    return local_fail(l, err_fail_errno(ERR_IO, -r, "extents/%s: write", name));
+}
+
+static err run_begin(local_stream *s) {
+    local *l = stream_local(s);
+    ENSURE(s->count < RUNS_MAX, ERR_NO_SPACE,
+           "the disk is too full to hold this content in one piece");
+    if (s->count == s->cap) {
+        s->cap = s->cap == 0 ? 2 : s->cap * 2;
+        s->runs = reallocarray(s->runs, s->cap, sizeof *s->runs);
+        s->homes = reallocarray(s->homes, s->cap, sizeof(extent *));
+        MUST(s->runs != NULL && s->homes != NULL);
+    }
+    uint64_t want = s->step, least;
+    if (s->declared != ENGINE_LEN_UNKNOWN) {
+        const uint64_t left = s->declared - s->written;
+        want = l->ext.run_bytes_max;
+        if (left < want) want = (uint64_t)run_blocks_for(left) * EXTENT_BLOCK;
+        if (want > l->ext.run_bytes_max) want = l->ext.run_bytes_max;
+    }
+    least = want < RUN_STEP_FIRST ? want : RUN_STEP_FIRST;
+    TRY(extent_alloc(l, want, least, &s->runs[s->count], &s->homes[s->count]));
+    s->room = run_data_max(run_disk_len(&s->runs[s->count]));
+    s->put = s->started = 0;
+    s->crc = 0;
+    s->count++;
+    s->open = true;
+    if (s->step * 2 <= l->ext.run_bytes_max) s->step *= 2;
+    return OK;
+}
+
+static void table_add(local_stream *s, slice data) {
+    uint64_t at = s->put;
+    while (data.len > 0) {
+        const slice part = slice_take(data, SEGMENT_BYTES - at % SEGMENT_BYTES);
+        s->crc = crc32c(at % SEGMENT_BYTES == 0 ? 0 : s->crc, part);
+        const uint32_t segment = (uint32_t)(at / SEGMENT_BYTES);
+        if (segment >= s->table_cap) {
+            s->table_cap = segment * 2 + 16;
+            s->table = reallocarray(s->table, s->table_cap, sizeof *s->table);
+            MUST(s->table != NULL);
+        }
+        s->table[segment] = s->crc;
+        at += part.len;
+        data = slice_skip(data, part.len);
+    }
+}
+
+/* Hands data to the kernel at the run's end, and starts its way to the disk early, so that the sync
+ * at the end has little left to wait for. */
+static err run_put(local_stream *s, slice data) {
+    local *l = stream_local(s);
+    const run *r = &s->runs[s->count - 1];
+    extent *x = s->homes[s->count - 1];
+    int e = l->io->pwrite(l->io, x->fd, data.p, data.len, r->offset + s->put);
+    if (e < 0) return write_error(l, x, e);
+    table_add(s, data);
+    s->put += data.len;
+    const uint64_t whole = s->put / WRITEBACK_BYTES * WRITEBACK_BYTES;
+    if (whole > s->started) {
+        (void)l->io->writeback(l->io, x->fd, r->offset + s->started, whole - s->started);
+        s->started = whole;
+    }
+    return OK;
+}
+
+static err buffer_flush(local_stream *s) {
+    if (s->fill == 0) return OK;
+    TRY(run_put(s, slice_of(s->buffer, s->fill)));
+    s->fill = 0;
+    return OK;
+}
+
+/* Ends the run: gives back what it does not need, writes table and frame. */
+static err run_end(local_stream *s) {
+    local *l = stream_local(s);
+    TRY(buffer_flush(s));
+    run *r = &s->runs[s->count - 1];
+    extent *x = s->homes[s->count - 1];
+    MUST(s->put > 0 && s->put <= s->room);
+    r->data_len = s->put;
+    extent_trim(l, x, r, run_blocks_for(r->data_len));
+    const uint32_t segments = run_segments(r->data_len);
+    const size_t table_len = 4 * (size_t)segments;
+    uint8_t *tail = malloc(table_len + FRAME_BYTES);
+    MUST(tail != NULL);
+    for (uint32_t i = 0; i < segments; i++)
+        for (int j = 0; j < 4; j++)
+            tail[4 * i + (uint32_t)j] = (uint8_t)(s->table[i] >> (24 - 8 * j));
+    frame f = {.extent = r->extent,
+               .index = s->count - 1,
+               .offset = r->offset,
+               .data_len = r->data_len,
+               .disk_len = run_disk_len(r),
+               .stream = s->id,
+               .table_crc = crc32c(0, slice_of(tail, table_len))};
+    frame_encode(&f, tail + table_len);
+    const uint64_t at = r->offset + run_disk_len(r) - FRAME_BYTES - table_len;
+    int e = l->io->pwrite(l->io, x->fd, tail, table_len + FRAME_BYTES, at);
+    free(tail);
+    s->open = false;
+    return e < 0 ? write_error(l, x, e) : OK;
+}
+
+/* The run is at its end: longer in place when its length is not known, or another one. */
+static err run_more(local_stream *s) {
+    local *l = stream_local(s);
+    if (s->open) {
+        TRY(buffer_flush(s));
+        run *r = &s->runs[s->count - 1];
+        if (s->declared == ENGINE_LEN_UNKNOWN &&
+            extent_extend(l, s->homes[s->count - 1], r, s->step)) {
+            s->room = run_data_max(run_disk_len(r));
+            if (s->step * 2 <= l->ext.run_bytes_max) s->step *= 2;
+            return OK;
+        }
+        TRY(run_end(s));
+    }
+    return run_begin(s);
+}
+
+err local_stream_write(engine_stream *base, slice data) {
+    local_stream *s = (local_stream *)base;
+    MUST(!s->synced);
+    MUST(s->declared == ENGINE_LEN_UNKNOWN || data.len <= s->declared - s->written);
+    while (data.len > 0) {
+        uint64_t room = s->open ? s->room - s->put - s->fill : 0;
+        if (room == 0) {
+            TRY(run_more(s));
+            continue;
+        }
+        if (room > data.len) room = data.len;
+        if (s->fill == 0 && room >= s->buffer_cap) {
+            /* Large pieces go to the kernel as they are. */
+            const slice part = slice_take(data, (size_t)(room / s->buffer_cap * s->buffer_cap));
+            TRY(run_put(s, part));
+            s->written += part.len;
+            data = slice_skip(data, part.len);
+            continue;
+        }
+        slice part = slice_take(data, (size_t)room);
+        part = slice_take(part, s->buffer_cap - s->fill);
+        memcpy(s->buffer + s->fill, part.p, part.len);
+        s->fill += part.len;
+        s->written += part.len;
+        data = slice_skip(data, part.len);
+        if (s->fill == s->buffer_cap) TRY(buffer_flush(s));
+    }
+    return OK;
+}
+
+err local_stream_sync(engine_stream *base, arena *a, slice *ret_ref) {
+    local_stream *s = (local_stream *)base;
+    local *l = stream_local(s);
+    TRY(local_writable(l));
+    if (s->open) TRY(run_end(s));
+    for (uint32_t i = 0; i < s->count; i++) {
+        extent *x = s->homes[i];
+        if (i + 1 < s->count && s->homes[i + 1] == x) continue; /* once, after its last run */
+        char what[32], name[16];
+        extent_name(x->id, name);
+        snprintf(what, sizeof what, "extents/%s", name);
+        TRY(syncer_wait(&x->sync, l, x->fd, what));
+    }
+    s->synced = true;
+    return ref_encode(s->id, s->runs, s->count, a, ret_ref);
+}
+
+/* ---- its end ------------------------------------------------------------------------------------
+ */
+
+void local_stream_abort(engine_stream *base) {
+    local_stream *s = (local_stream *)base;
+    for (uint32_t i = 0; i < s->count; i++) extent_abandoned(stream_local(s), &s->runs[i]);
+    stream_free(s);
+}
+
+local_stream **stream_txn_link(local_stream *s) {
+    return &s->in_txn;
+}
+
+void stream_put_rows(local_stream *s, local_txn *t) {
+    MUST(s->synced);
+    for (uint32_t i = 0; i < s->count; i++) {
+        const run *r = &s->runs[i];
+        const system_key key = system_key_of('R', r->extent, (uint32_t)(r->offset / EXTENT_BLOCK));
+        buf b;
+        buf_init(&b, 64);
+        txn_system_put(t, &key, run_row(&b, r->data_len, s->id));
+        buf_done(&b);
+    }
+}
+
+void stream_committed(local_stream *s) {
+    for (uint32_t i = 0; i < s->count; i++) extent_adopted(stream_local(s), &s->runs[i]);
+    stream_free(s);
+}
+
+void stream_forget(local_stream *s) {
+    stream_free(s);
+}
+
+/* ---- reading ------------------------------------------------------------------------------------
+ */
+
+static err read_run(local *l, const run *r, uint64_t at, uint8_t *out, size_t len, bool nowait) {
+    fd_lease f;
+    TRY(fds_get(l, r->extent, nowait, &f));
+    int64_t got = nowait ? l->io->pread_nowait(l->io, f.fd, out, len, r->offset + at)
+                         : l->io->pread(l->io, f.fd, out, len, r->offset + at);
+    fds_put(l, f);
+    if (got == (int64_t)len) return OK;
+    if (nowait) return ERR_WOULD_BLOCK; /* also a short answer: a worker reads it whole */
+    char name[16];
+    extent_name(r->extent, name);
+    if (got < 0) return err_fail_errno(ERR_IO, (int)-got, "extents/%s: read", name);
+    return err_fail(ERR_CORRUPT, "extents/%s ends before byte %llu", name,
+                    (unsigned long long)(r->offset + at + len));
+}
+
+err local_stream_read(engine *e, slice in, uint64_t offset, uint8_t *out, size_t len, bool nowait) {
+    local *l = local_of(e);
+    while (len > 0) {
+        run r;
+        uint64_t at;
+        TRY(ref_find(in, offset, &r, &at));
+        size_t part = len;
+        if (part > r.data_len - at) part = (size_t)(r.data_len - at);
+        TRY(read_run(l, &r, at, out, part, nowait));
+        out += part;
+        offset += part;
+        len -= part;
+    }
+    return OK;
+}
+
+err local_stream_len(engine *e, slice in, uint64_t *ret) {
+    (void)local_of(e);
+    return ref_decode_len(in, ret);
+}
