@@ -14,6 +14,14 @@ def server():
     assert s.stop() == 0, "SIGTERM did not end it cleanly:\n" + "".join(s.output)
 
 
+@pytest.fixture(scope="session")
+def production():
+    """A server made by init and started with a configuration file that names a host suffix."""
+    s = wire.Server(production=True)
+    yield s
+    assert s.stop() == 0, "SIGTERM did not end it cleanly:\n" + "".join(s.output)
+
+
 @pytest.fixture
 def api(server):
     a = wire.Api(server)

@@ -1,6 +1,6 @@
 """How accounts are addressed: path style, host style, secondary."""
 import pytest
-from wire import ACCOUNT, account_sas, assert_error, service_sas
+from wire import ACCOUNT, KEY, Api, account_sas, assert_error, service_sas
 
 
 @pytest.fixture
@@ -9,26 +9,52 @@ def blob(api, container):
     return f"/{container}/b"
 
 
-@pytest.mark.parametrize("host", [f"{ACCOUNT}.blob.localhost", f"{ACCOUNT}.blob.localhost:10000",
-                                  f"{ACCOUNT.upper()}.BLOB.LOCALHOST"])
-def test_host_style(api, container, blob, host):
-    r = api("GET", blob, base="", host=host)
+@pytest.fixture
+def host_style(production):
+    a = Api(production)
+    c = a.create_container()
+    a.put_ok(c, "b", b"hello")
+    yield a, c, f"{production.account}.{production.suffix}"
+    a("DELETE", f"/{c}?restype=container")
+    a.close()
+
+
+@pytest.mark.parametrize("form", ["{}", "{}:10000", "upper"])
+def test_host_style(host_style, form):
+    api, container, host = host_style
+    host = host.upper() if form == "upper" else form.format(host)
+    r = api("GET", f"/{container}/b", base="", host=host)
     assert (r.status, r.body) == (200, b"hello"), r
-    assert api("GET", blob, base="", host=host, sas=service_sas(container, "b")).body == b"hello"
+    token = service_sas(container, "b", account=api.account, key=api.key)
+    assert api("GET", f"/{container}/b", base="", host=host, sas=token).body == b"hello"
     r = api("GET", "/?comp=list&maxresults=1", base="", host=host)
     assert r.status == 200 and r.xml.tag == "EnumerationResults"
 
 
-def test_host_style_secondary(api, container, blob):
-    host = f"{ACCOUNT}-secondary.blob.localhost"
-    assert api("GET", blob, base="", host=host).body == b"hello"
-    r = api("DELETE", blob, base="", host=host)
+def test_host_style_secondary(host_style):
+    api, container, host = host_style
+    host = host.replace(".", "-secondary.", 1)
+    assert api("GET", f"/{container}/b", base="", host=host).body == b"hello"
+    r = api("DELETE", f"/{container}/b", base="", host=host)
     assert_error(r, 403, "InsufficientAccountPermissions")
 
 
-def test_host_style_of_an_unknown_account(api, blob):
-    r = api("GET", blob, base="", host="nosuchaccount.blob.localhost", sas=account_sas(account="nosuchaccount"))
+def test_host_style_of_an_unknown_account(host_style):
+    api, container, host = host_style
+    host = "nosuchaccount." + host.split(".", 1)[1]
+    r = api("GET", f"/{container}/b", base="", host=host, sas=account_sas(account="nosuchaccount"))
     assert r.status in (403, 404), r
+
+
+def test_path_style_beside_host_style(host_style):
+    api, container, _ = host_style
+    assert api("GET", f"/{container}/b").body == b"hello"
+
+
+def test_development_key_opens_no_production_server(host_style):
+    api, container, host = host_style
+    assert_error(api("GET", f"/{container}/b", key=KEY), 403, "AuthenticationFailed")
+    assert_error(Api(api.server, account=ACCOUNT, key=KEY)("GET", f"/{container}/b"), 403, "AuthenticationFailed")
 
 
 def test_path_style_with_a_strange_host(api, blob):

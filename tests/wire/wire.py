@@ -16,6 +16,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 import xml.etree.ElementTree as ElementTree
 from urllib.parse import quote, unquote
 
@@ -41,28 +42,54 @@ def free_base_port():
 
 
 class Server:
-    """`strongroom serve --dev` on a folder of its own, from its connection string to its death."""
+    """A server on a folder of its own, from its start to its death. In development mode it is ready when it has
+    printed its connection string; in production (init, serve --config) when it answers."""
 
-    def __init__(self):
-        program = os.environ.get("STRONGROOM", str(ROOT / "build" / "strongroom"))
+    def __init__(self, production=False):
+        self.program = os.environ.get("STRONGROOM", str(ROOT / "build" / "strongroom"))
         self.port = free_base_port()
         self.folder = tempfile.mkdtemp(prefix="strongroom-wire-")
         self.output = collections.deque(maxlen=400)
-        self.process = subprocess.Popen(
-            [program, "serve", "--dev", "--data", self.folder, "--port", str(self.port)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
-        ready = threading.Event()
-        threading.Thread(target=self._drain, args=(ready,), daemon=True).start()
-        if not ready.wait(TIMEOUT_S) or self.process.poll() is not None:
+        self.account, self.key, self.suffix = ACCOUNT, KEY, "blob.storage.example"
+        arguments = ["--dev", "--data", self.folder, "--port", str(self.port)]
+        if production:
+            arguments = ["--config", self._init()]
+        self.process = subprocess.Popen([self.program, "serve", *arguments], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        printed = threading.Event()
+        threading.Thread(target=self._drain, args=(printed,), daemon=True).start()
+        ready = self._answers() if production else printed.wait(TIMEOUT_S)
+        if not ready or not self.alive():
             self.stop()
-            raise RuntimeError("the server did not print its connection string:\n" + "".join(self.output))
+            raise RuntimeError("the server did not get ready:\n" + "".join(self.output))
 
-    def _drain(self, ready):
+    def _init(self):
+        out = subprocess.run([self.program, "init", "--data", self.folder + "/data", "--account", "records"],
+                             check=True, capture_output=True, text=True).stdout
+        line = next(x for x in out.splitlines() if "AccountKey=" in x)
+        fields = dict(f.split("=", 1) for f in line.strip().split(";") if f)
+        self.account, self.key = fields["AccountName"], fields["AccountKey"]
+        path = self.folder + "/strongroom.yaml"
+        pathlib.Path(path).write_text(f"data: {self.folder}/data\nlisten:\n  - 127.0.0.1:{self.port}\n"
+                                      f"host_suffix: {self.suffix}\n")
+        return path
+
+    def _answers(self):
+        end = time.monotonic() + TIMEOUT_S
+        while self.alive() and time.monotonic() < end:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return True
+            except OSError:
+                time.sleep(0.05)
+        return False
+
+    def _drain(self, printed):
         for line in self.process.stdout:
             self.output.append(line)
             if "AccountName=" in line:
-                ready.set()
-        ready.set()
+                printed.set()
+        printed.set()
 
     def alive(self):
         return self.process.poll() is None
@@ -291,8 +318,8 @@ counter = itertools.count(1)
 class Api:
     """Requests against one account, signed with Shared Key unless told otherwise. Keeps one connection."""
 
-    def __init__(self, server, account=ACCOUNT, key=KEY):
-        self.server, self.account, self.key = server, account, key
+    def __init__(self, server, account=None, key=None):
+        self.server, self.account, self.key = server, account or server.account, key or server.key
         self.connection = None
 
     def close(self):
