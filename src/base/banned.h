@@ -1,5 +1,5 @@
-/* Functions that lose track of a length, or of time zones and locales, are compile errors (the idea is
- * git's banned.h). Included last by base.h. */
+/* Functions that lose track of a length, or of time zones and locales, are compile errors (the idea
+ * is git's banned.h). Included last by base.h. */
 #pragma once
 
 #include <stdio.h>

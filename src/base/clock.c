@@ -110,6 +110,7 @@ static err us_of(const civil *c, int64_t *ret_us) {
 
 static const char day_names[] = "SunMonTueWedThuFriSat";
 static const char month_names[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+static const char http_form[] = "Sun, 06 Nov 1994 08:49:37 GMT";
 
 static inline void put2(char *p, unsigned v) {
     p[0] = (char)('0' + v / 10);
@@ -121,14 +122,14 @@ static inline void put4(char *p, unsigned v) {
     put2(p + 2, v % 100);
 }
 
-#define HTTP_LEN 29
+#define HTTP_LEN (sizeof(http_form) - 1)
 
 static void render_http(char *p, int64_t s) {
     civil c = civil_of(s, 0);
-    memcpy(p, "Sun, 06 Nov 1994 08:49:37 GMT", HTTP_LEN);
-    memcpy(p, day_names + c.weekday * 3, 3);
+    memcpy(p, http_form, HTTP_LEN);
+    memcpy(p, day_names + (size_t)c.weekday * 3, 3);
     put2(p + 5, c.day);
-    memcpy(p + 8, month_names + (c.month - 1) * 3, 3);
+    memcpy(p + 8, month_names + (size_t)(c.month - 1) * 3, 3);
     put4(p + 12, c.year);
     put2(p + 17, c.hour);
     put2(p + 20, c.minute);

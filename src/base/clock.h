@@ -18,5 +18,6 @@ err time_parse_http(slice s, int64_t *ret_us) CHECKED;
 void time_put_iso7(buf *b, int64_t us);
 void time_put_iso_s(buf *b, int64_t us); /* "2026-11-23T20:40:24Z" */
 /* The ISO 8601 forms that Azure accepts in SAS and access policies: YYYY-MM-DD,
- * YYYY-MM-DDThh:mmZ, YYYY-MM-DDThh:mm:ssZ, with 1-7 fraction digits, with an offset instead of Z. */
+ * YYYY-MM-DDThh:mmZ, YYYY-MM-DDThh:mm:ssZ, with 1-7 fraction digits, with an offset instead of Z.
+ */
 err time_parse_iso(slice s, int64_t *ret_us) CHECKED;

@@ -122,6 +122,7 @@ static bool is_section(const reader *r, slice name) {
 static size_t edit_distance(slice a, slice b) {
     size_t row[SUGGEST_MAX + 1];
     if (a.len > SUGGEST_MAX || b.len > SUGGEST_MAX) return SUGGEST_MAX;
+    if (a.p == NULL || b.p == NULL) return SUGGEST_MAX;
     for (size_t j = 0; j <= b.len; j++) row[j] = j;
     for (size_t i = 1; i <= a.len; i++) {
         size_t diagonal = row[0];
@@ -210,7 +211,7 @@ static const unit size_units[] = {{"", 1},
                                   {"TiB", (uint64_t)1 << 40},
                                   {"PiB", (uint64_t)1 << 50}};
 static const unit duration_units[] = {
-    {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600 * 1000}, {"d", 86400 * 1000}};
+    {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
 
 /* A number, at most one space, and a unit. */
 static bool parse_units(slice text, const unit *units, size_t count, uint64_t *ret) {

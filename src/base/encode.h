@@ -3,7 +3,7 @@
 
 #include "base/buf.h"
 
-void base64_put(buf *b, slice in); /* RFC 4648 4, padded */
+void base64_put(buf *b, slice in);    /* RFC 4648 4, padded */
 void base64url_put(buf *b, slice in); /* RFC 4648 5, unpadded */
 /* Strict: padding demanded, no white space, no stray bits. Result from the arena. */
 err base64_get(arena *a, slice in, slice *ret) CHECKED;

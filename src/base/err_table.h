@@ -1,7 +1,7 @@
 /* The table of errors: ERR(name, HTTP status, Azure code, standard message, log level).
- * Wire codes and messages: "Common REST API error codes" and "Blob service error codes" of the Azure
- * reference, and StorageErrorCode in the public TypeSpec (BlobStorage/Common/models.tsp).
- * No include guard: included several times with different ERR. */
+ * Wire codes and messages: "Common REST API error codes" and "Blob service error codes" of the
+ * Azure reference, and StorageErrorCode in the public TypeSpec (BlobStorage/Common/models.tsp). No
+ * include guard: included several times with different ERR. */
 
 /* clang-format off */
 ERR(OK, 200, "", "", ERR_QUIET)

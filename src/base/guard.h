@@ -13,10 +13,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CHECKED __attribute__((warn_unused_result))
+#define CHECKED                __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
-#define CLEANUP(fn) __attribute__((cleanup(fn)))
-#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define CLEANUP(fn)            __attribute__((cleanup(fn)))
+#define ARRAY_LEN(a)           (sizeof(a) / sizeof((a)[0]))
 
 #define TRY(expr)                                                                                  \
     do {                                                                                           \
@@ -41,4 +41,3 @@
     } while (0)
 
 __attribute__((noreturn)) void must_failed(const char *file, int line, const char *cond);
-

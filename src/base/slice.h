@@ -21,11 +21,15 @@ typedef struct pair {
 /* For printf: "%.*s" with SLICE_ARG(s). */
 #define SLICE_ARG(s) (int)(s).len, (const char *)(s).p
 
-static inline slice slice_of(const void *p, size_t len) { return (slice){p, len}; }
+static inline slice slice_of(const void *p, size_t len) {
+    return (slice){p, len};
+}
 static inline slice slice_str(const char *s) {
     return s ? (slice){(const uint8_t *)s, strlen(s)} : SLICE_NONE;
 }
-static inline bool slice_empty(slice s) { return s.len == 0; }
+static inline bool slice_empty(slice s) {
+    return s.len == 0;
+}
 static inline bool slice_eq(slice a, slice b) {
     return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
 }
@@ -35,13 +39,15 @@ static inline bool slice_starts(slice s, slice prefix) {
 static inline slice slice_skip(slice s, size_t n) {
     return n >= s.len ? (slice){s.p + s.len, 0} : (slice){s.p + n, s.len - n};
 }
-static inline slice slice_take(slice s, size_t n) { return (slice){s.p, n < s.len ? n : s.len}; }
+static inline slice slice_take(slice s, size_t n) {
+    return (slice){s.p, n < s.len ? n : s.len};
+}
 
-bool slice_eq_nocase(slice a, slice b);     /* ASCII case folding only */
+bool slice_eq_nocase(slice a, slice b); /* ASCII case folding only */
 bool slice_starts_nocase(slice s, slice prefix);
 bool slice_ends(slice s, slice suffix);
-int slice_cmp(slice a, slice b);            /* bytewise, shorter first */
-slice slice_trim(slice s);                  /* without leading and trailing SP and HTAB */
+int slice_cmp(slice a, slice b); /* bytewise, shorter first */
+slice slice_trim(slice s);       /* without leading and trailing SP and HTAB */
 /* Index of the first c at or after `from`, or s.len. */
 size_t slice_find(slice s, size_t from, uint8_t c);
 /* Index of the first occurrence of needle at or after `from`, or s.len. */
@@ -53,6 +59,7 @@ bool slice_split(slice *rest, uint8_t sep, slice *ret_part);
 bool slice_eq_secret(slice a, slice b);
 uint64_t slice_hash(slice s); /* non-cryptographic, seeded per process (table use only) */
 
-/* Decimal, digits only, no sign, no leading '+', at most 20 digits. ERR_INVALID_NUMBER otherwise. */
+/* Decimal, digits only, no sign, no leading '+', at most 20 digits. ERR_INVALID_NUMBER otherwise.
+ */
 err slice_u64(slice s, uint64_t *ret) CHECKED;
 bool slice_utf8_valid(slice s); /* RFC 3629: no surrogates, no over-long forms, <= U+10FFFF */
