@@ -341,14 +341,14 @@ static err find_command(json_t *in, const struct command **ret) {
 static err dump(arena *a, const json_t *v, slice *ret) {
     char *text = json_dumps(v, JSON_COMPACT | JSON_PRESERVE_ORDER);
     MUST(text != NULL);
-    size_t len = strlen(text);
-    uint8_t *copy = len <= ADMIN_RESPONSE_MAX ? arena_try(a, len) : NULL;
-    if (copy) memcpy(copy, text, len);
-    crypto_wipe(text, len); /* it may hold a shared key */
+    slice whole = slice_str(text);
+    if (whole.len <= ADMIN_RESPONSE_MAX) *ret = arena_dup(a, whole);
+    err e = whole.len <= ADMIN_RESPONSE_MAX
+                ? OK
+                : err_fail(ERR_NO_MEMORY, "the answer would be %zu bytes long", whole.len);
+    crypto_wipe(text, whole.len); /* it may hold a shared key */
     free(text);
-    ENSURE(copy != NULL, ERR_NO_MEMORY, "the answer would be %zu bytes long", len);
-    *ret = slice_of(copy, len);
-    return OK;
+    return e;
 }
 
 err admin_call(admin_state *st, arena *a, slice request, slice *ret_response) {

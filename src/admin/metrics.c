@@ -58,7 +58,8 @@ static uint64_t resident_bytes(void) {
     (void)close(fd);
     slice rest = slice_of(text, n > 0 ? (size_t)n : 0), word;
     uint64_t pages = 0;
-    if (!slice_split(&rest, ' ', &word) || !slice_split(&rest, ' ', &word)) return 0;
+    if (!slice_split(&rest, ' ', &word)) return 0;
+    if (!slice_split(&rest, ' ', &word)) return 0;
     if (slice_u64(word, &pages) != OK) return 0;
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }

@@ -1,0 +1,153 @@
+/* cli: the program `strongroom`. One file a subcommand; main.c holds the table of them.
+ *
+ * What it promises: an unknown command or flag is an error with the nearest known one; every
+ * failure is one line `strongroom: <what>` on standard error and a non-zero exit code; secrets are
+ * printed by `init`, `account create` and `key show` only. What it needs from below: everything,
+ * and libcurl (to speak to a running server). */
+#pragma once
+
+#include "admin/admin.h"
+#include "http/http.h"
+
+#define CLI_VERSION "0.1.0"
+
+#define CLI_EXIT_OK     0
+#define CLI_EXIT_FAILED 1
+#define CLI_EXIT_USAGE  2
+
+#define CLI_CONFIG_DEFAULT "/etc/strongroom/strongroom.yaml"
+#define CLI_ROOT_KEY       "root.key" /* in the data folder, unless it is elsewhere */
+#define CLI_ARGS_MAX       3
+#define CLI_ARENA_MAX      ((size_t)64 << 20)
+
+/* ---- flags (options.c)
+ * ----------------------------------------------------------------------------- */
+
+typedef struct cli_flag {
+    const char *name;  /* "data": --data VALUE or --data=VALUE */
+    const char *value; /* how help names the value; NULL: a switch without one */
+    const char **text; /* where the value goes */
+    bool *on;          /* where a switch goes */
+    const char *help;
+} cli_flag;
+
+typedef struct cli_spec {
+    const char *name;          /* "account create" */
+    const char *synopsis;      /* "NAME [--data DIR]" */
+    const char *about;         /* what it does, for a person; lines of at most 80 characters */
+    const cli_flag *flags;     /* ended by {0} */
+    size_t args_min, args_max; /* words that are not flags; at most CLI_ARGS_MAX */
+} cli_spec;
+
+typedef struct cli_args {
+    const char *arg[CLI_ARGS_MAX];
+    size_t count;
+    bool help; /* --help was given, and has been printed */
+} cli_args;
+
+/* argv: without the command's own words. ERR_USAGE with what is wrong and what may have been meant.
+ */
+err cli_parse(const cli_spec *spec, int argc, char **argv, cli_args *ret) CHECKED;
+/* The nearest of names to word, or NULL when none is near. names ended by NULL. */
+const char *cli_nearest(const char *word, const char *const *names);
+/* A decimal number between min and max. ERR_USAGE. */
+err cli_number(const char *flag, const char *text, uint64_t min, uint64_t max,
+               uint64_t *ret) CHECKED;
+
+/* Prints `strongroom: <detail>` for e (and where help is, for ERR_USAGE); returns the exit code. */
+int cli_fail(const char *command, err e);
+/* Prints s with control characters as '?', so that data cannot steer a terminal. */
+void cli_print(FILE *to, slice s);
+
+/* ---- settings (settings.c): what `serve --config` reads
+ * --------------------------------------------- */
+
+typedef struct cli_settings {
+    slice data, root_key, host_suffix, endpoint;
+    config_strings listen;
+    slice admin_listen;
+    slice tls_certificate, tls_key;
+    slice log_level, log_file;
+    bool allow_plain_http;
+    uint64_t cache_bytes, workers, upload_workers, connections_max;
+    uint64_t idle_timeout_ms, shutdown_grace_ms;
+} cli_settings;
+
+#define CLI_LISTEN_MAX   16
+#define CLI_SETTINGS_MAX 20
+
+void cli_settings_defaults(cli_settings *s);
+/* The keys of the file, bound to s; ended by {0}. */
+void cli_settings_keys(cli_settings *s, config_key ret[CLI_SETTINGS_MAX]);
+/* Reads and checks. Strings come from a. ERR_CONFIG. */
+err cli_settings_read(arena *a, const char *path, cli_settings *ret) CHECKED;
+/* What connection strings name: `endpoint`, or the first address of `listen`. */
+const char *cli_settings_endpoint(arena *a, const cli_settings *s);
+void cli_settings_help(FILE *to);
+/* An example file, commented. */
+void cli_settings_example(buf *out, slice data, slice root_key);
+
+/* "127.0.0.1:10000", "[::1]:10000", "localhost:10000"; with "http://" before it: plain even when
+ * TLS is configured. */
+typedef struct cli_address {
+    const char *host; /* without brackets; a literal address */
+    uint16_t port;
+    bool loopback, plain;
+} cli_address;
+err cli_address_parse(arena *a, const char *what, slice text, cli_address *ret) CHECKED;
+
+/* ---- the data folder (folder.c)
+ * ---------------------------------------------------------------------- */
+
+typedef struct cli_folder {
+    const char *data, *root_key, *config; /* as flags give them; NULL: not given */
+} cli_folder;
+
+/* Fills data and root_key from the configuration file when flags do not name them. config may stay
+ * NULL when data is given. endpoint (may be NULL): the configuration's, or NULL. ERR_USAGE,
+ * ERR_CONFIG. */
+err cli_folder_resolve(arena *a, cli_folder *f, const char **ret_endpoint) CHECKED;
+typedef struct cli_open {
+    bool create, read_only, background;
+    uint64_t cache_bytes;
+} cli_open;
+/* Opens engine, key service and store. Errors: those of the layers below, with their details. */
+err cli_folder_open(const cli_folder *f, const cli_open *o, store **ret) CHECKED;
+/* Path of the operator's socket; through /proc/self/fd where it would be too long for a socket
+ * address (a descriptor of the folder then stays open). */
+err cli_socket_path(arena *a, const char *data, const char **ret) CHECKED;
+
+/* One call to a running server. ret_running false when no server listens there. */
+err cli_remote_call(arena *a, const char *socket_path, slice request, bool *ret_running,
+                    slice *ret_response) CHECKED;
+
+/* ---- the process (process.c)
+ * ------------------------------------------------------------------------- */
+void cli_raise_files(void); /* open files: soft limit to the hard limit */
+void cli_no_dumps(void);    /* no core files, not traceable by other processes of this user */
+/* Tells systemd (NOTIFY_SOCKET), if it listens: "READY=1". */
+void cli_notify(const char *state);
+
+/* ---- development mode (dev.c)
+ * ------------------------------------------------------------------------ */
+/* Makes the folder, its root key and the well-known account when they are not there. */
+err cli_dev_prepare(arena *a, cli_folder *f) CHECKED;
+err cli_dev_account(arena *a, store *s) CHECKED;
+/* Refuses a folder with the well-known account. */
+err cli_dev_account_absent(arena *a, store *s) CHECKED;
+void cli_dev_banner(arena *a, const char *host, uint16_t port, const char *data);
+
+/* ---- the commands
+ * ------------------------------------------------------------------------------------ */
+typedef struct cli_command {
+    const char *name;
+    int (*run)(int argc, char **argv); /* argv without the program's and the command's name */
+    const char *summary;
+} cli_command;
+
+int cli_serve(int argc, char **argv);
+int cli_init(int argc, char **argv);
+int cli_account(int argc, char **argv);
+int cli_container(int argc, char **argv);
+int cli_key(int argc, char **argv);
+int cli_check(int argc, char **argv);

@@ -1,0 +1,70 @@
+/* The data folder: which one is meant, opening it, and the operator's socket in it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "engine/local/local.h"
+
+#define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
+
+static err resolve_from_config(arena *a, cli_folder *f, const char *path,
+                               const char **ret_endpoint) {
+    cli_settings s;
+    TRY(cli_settings_read(a, path, &s));
+    if (!f->data) f->data = arena_cstr(a, s.data);
+    if (!f->root_key && !slice_empty(s.root_key)) f->root_key = arena_cstr(a, s.root_key);
+    *ret_endpoint = cli_settings_endpoint(a, &s);
+    return OK;
+}
+
+err cli_folder_resolve(arena *a, cli_folder *f, const char **ret_endpoint) {
+    const char *endpoint = NULL;
+    const char *config = f->config;
+    if (!config && !f->data && access(CLI_CONFIG_DEFAULT, F_OK) == 0) config = CLI_CONFIG_DEFAULT;
+    if (config) TRY(resolve_from_config(a, f, config, &endpoint));
+    ENSURE(f->data != NULL, ERR_USAGE,
+           "which data folder? Say --data DIR or --config FILE (there is no " CLI_CONFIG_DEFAULT
+           ")");
+    if (!f->root_key) {
+        slice path = arena_fmt(a, "%s/" CLI_ROOT_KEY, f->data);
+        f->root_key = arena_cstr(a, path);
+    }
+    if (ret_endpoint) *ret_endpoint = endpoint;
+    return OK;
+}
+
+err cli_folder_open(const cli_folder *f, const cli_open *o, store **ret) {
+    struct stat st;
+    if (!o->create && stat(f->data, &st) != 0)
+        return err_fail_errno(ERR_NOT_FOUND, errno,
+                              "data folder %s (make one with: strongroom init --data %s)", f->data,
+                              f->data);
+    crypto_keyservice *keys;
+    TRY(crypto_keyfile_open(f->root_key, &keys));
+    engine *opened;
+    const engine_local_options local = {.path = f->data,
+                                        .create = o->create,
+                                        .read_only = o->read_only,
+                                        .cache_bytes = o->cache_bytes};
+    err e = engine_local_open(&local, &opened);
+    if (e != OK) {
+        keys->free(keys);
+        return e;
+    }
+    const store_options so = {.engine = opened, .keys = keys, .background = o->background};
+    return store_open(&so, ret);
+}
+
+err cli_socket_path(arena *a, const char *data, const char **ret) {
+    slice path = arena_fmt(a, "%s/" ADMIN_SOCKET, data);
+    if (path.len > SOCKET_PATH_MAX) {
+        int fd = open(data, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0) return err_fail_errno(ERR_NOT_FOUND, errno, "data folder %s", data);
+        path = arena_fmt(a, "/proc/self/fd/%d/" ADMIN_SOCKET, fd);
+    }
+    *ret = arena_cstr(a, path);
+    return OK;
+}

@@ -1,0 +1,91 @@
+/* The program: finds the command and runs it. */
+#include "cli/cli.h"
+
+static int run_help(int argc, char **argv);
+static int run_version(int argc, char **argv);
+
+static const cli_command commands[] = {
+    {"serve", cli_serve, "run the server"},
+    {"init", cli_init, "make a production data folder"},
+    {"account", cli_account, "create, list, show, delete accounts"},
+    {"container", cli_container, "create, list, show, delete containers"},
+    {"key", cli_key, "show or rotate an account's keys"},
+    {"check", cli_check, "verify a stopped data folder"},
+    {"help", run_help, "this page, or more about a command"},
+    {"version", run_version, "the program's version"},
+};
+
+static const cli_command *find_command(const char *name) {
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        if (strcmp(commands[i].name, name) == 0) return &commands[i];
+    return NULL;
+}
+
+static void print_commands(FILE *to) {
+    fprintf(to,
+            "Strongroom: a storage server for sensitive records that speaks the Azure Blob API.\n\n"
+            "usage: strongroom COMMAND [flags]\n\n");
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fprintf(to, "\nTo try it:           strongroom serve --dev --data ./data\n"
+                "For production:      strongroom help init\n"
+                "About one command:   strongroom help COMMAND\n"
+                "Configuration keys:  strongroom help config\n");
+}
+
+static int unknown_command(const char *word) {
+    const char *names[ARRAY_LEN(commands) + 2];
+    size_t n = 0;
+    for (; n < ARRAY_LEN(commands); n++) names[n] = commands[n].name;
+    names[n++] = "config";
+    names[n] = NULL;
+    const char *near = cli_nearest(word, names);
+    err e = near
+                ? err_fail(ERR_USAGE, "there is no command '%.64s'; did you mean '%s'?", word, near)
+                : err_fail(ERR_USAGE, "there is no command '%.64s'", word);
+    return cli_fail("", e);
+}
+
+/* help COMMAND [SUBCOMMAND] is COMMAND [SUBCOMMAND] --help. */
+static int run_help(int argc, char **argv) {
+    static char flag[] = "--help";
+    char *words[3];
+    int n = 0;
+    if (argc == 0 || strcmp(argv[0], "help") == 0 || argv[0][0] == '-') {
+        print_commands(stdout);
+        return CLI_EXIT_OK;
+    }
+    if (strcmp(argv[0], "config") == 0) {
+        cli_settings_help(stdout);
+        return CLI_EXIT_OK;
+    }
+    const cli_command *c = find_command(argv[0]);
+    if (!c) return unknown_command(argv[0]);
+    if (c->run == run_version) return run_version(0, NULL);
+    if (argc > 1) words[n++] = argv[1];
+    words[n++] = flag;
+    words[n] = NULL;
+    return c->run(n, words);
+}
+
+static int run_version(int argc, char **argv) {
+    (void)argc;
+    (void)argv;
+    printf("strongroom %s\n", CLI_VERSION);
+    return CLI_EXIT_OK;
+}
+
+int main(int argc, char **argv) {
+    int code;
+    if (argc < 2) {
+        print_commands(stderr);
+        return CLI_EXIT_USAGE;
+    }
+    const char *word = argv[1];
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) word = "help";
+    if (strcmp(word, "--version") == 0) word = "version";
+    const cli_command *c = find_command(word);
+    code = c ? c->run(argc - 2, argv + 2) : unknown_command(word);
+    if (fflush(stdout) != 0 && code == CLI_EXIT_OK) code = CLI_EXIT_FAILED;
+    return code;
+}

@@ -1,0 +1,282 @@
+/* `strongroom account`, `container` and `key`: to the running server through its socket, or on the
+ * folder itself when no server runs. */
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+/* What flags say. */
+typedef struct operation {
+    cli_folder folder;
+    const char *endpoint, *key, *access, *prefix;
+    bool json, yes;
+} operation;
+
+enum { /* flags a command knows beside those of every command */
+       WITH_ENDPOINT = 1u << 0,
+       WITH_YES = 1u << 1,
+       WITH_KEY = 1u << 2,
+       WITH_PUBLIC = 1u << 3,
+       WITH_PREFIX = 1u << 4,
+};
+
+/* One command, in the program's words and in admin_call's. */
+typedef struct command {
+    const char *group, *name;
+    const char *summary;
+    const char *synopsis, *about;
+    const char *fields[2]; /* names of its words in the request */
+    unsigned with;
+} command;
+
+static err call_folder(arena *a, const operation *op, slice request, slice *ret) {
+    store *s;
+    const cli_open how = {.cache_bytes = 32 << 20};
+    TRY(cli_folder_open(&op->folder, &how, &s));
+    admin_state state = {.store = s};
+    err e = admin_call(&state, a, request, ret);
+    store_close(s);
+    return e;
+}
+
+static err call(arena *a, operation *op, slice request, slice *ret) {
+    const char *socket_path;
+    bool running = false;
+    TRY(cli_socket_path(a, op->folder.data, &socket_path));
+    TRY(cli_remote_call(a, socket_path, request, &running, ret));
+    return running ? OK : call_folder(a, op, request, ret);
+}
+
+static void show(const operation *op, slice response) {
+    buf out;
+    buf_init(&out, (size_t)4 * ADMIN_RESPONSE_MAX); /* tables are padded */
+    if (op->json) {
+        buf_put(&out, response);
+        buf_byte(&out, '\n');
+    } else {
+        admin_text(response, &out);
+    }
+    (void)fwrite(out.p, 1, out.len, stdout);
+    crypto_wipe(out.p, out.len);
+    buf_done(&out);
+}
+
+/* What cannot be undone is confirmed: the name typed again, or --yes. */
+static err confirm(const operation *op, const char *what, const char *name) {
+    char line[1100];
+    if (op->yes) return OK;
+    ENSURE(isatty(STDIN_FILENO), ERR_USAGE, "deleting %s '%s' cannot be undone; say --yes", what,
+           name);
+    fprintf(stderr,
+            "Its key is destroyed: everything in %s '%s' becomes unreadable for good.\n"
+            "Type the name to delete it: ",
+            what, name);
+    if (!fgets(line, sizeof line, stdin)) line[0] = '\0';
+    line[strcspn(line, "\n")] = '\0';
+    ENSURE(strcmp(line, name) == 0, ERR_CANCELLED, "not deleted");
+    return OK;
+}
+
+/* Sends the command and prints the answer; follows the pages of a list. */
+static err run(arena *a, operation *op, const command *c, const cli_args *args) {
+    const char *from_config = NULL;
+    slice endpoint = SLICE_NONE, next = SLICE_NONE, response;
+    TRY(cli_folder_resolve(a, &op->folder, &from_config));
+    if (c->with & WITH_ENDPOINT) endpoint = slice_str(op->endpoint ? op->endpoint : from_config);
+    slice name = arena_fmt(a, "%s %s", c->group, c->name);
+    const char *request_name = arena_cstr(a, name);
+    do {
+        pair fields[] = {
+            {slice_str(c->fields[0]), slice_str(args->count > 0 ? args->arg[0] : NULL)},
+            {slice_str(c->fields[1]), slice_str(args->count > 1 ? args->arg[1] : NULL)},
+            {S("endpoint"), endpoint},
+            {S("key"), slice_str(op->key)},
+            {S("public"), slice_str(op->access)},
+            {S("prefix"), slice_str(op->prefix)},
+            {S("marker"), next},
+        };
+        TRY(call(a, op, admin_request(a, request_name, fields, ARRAY_LEN(fields)), &response));
+        show(op, response);
+        next = admin_field(a, response, "next");
+    } while (!slice_empty(next));
+    return OK;
+}
+
+static err check_words(const operation *op, const command *c, const cli_args *args) {
+    if (c->with & WITH_KEY)
+        ENSURE(op->key && (strcmp(op->key, "1") == 0 || strcmp(op->key, "2") == 0), ERR_USAGE,
+               "say which key to replace: --key 1 or --key 2");
+    if (c->with & WITH_YES) return confirm(op, c->group, args->arg[args->count - 1]);
+    return OK;
+}
+
+static void add_flags(operation *op, const command *c, cli_flag *to) {
+    *to++ = (cli_flag){"data", "DIR", &op->folder.data, NULL, "the data folder"};
+    *to++ = (cli_flag){"config", "FILE", &op->folder.config, NULL,
+                       "take data and root_key from this configuration"};
+    *to++ = (cli_flag){"root-key", "FILE", &op->folder.root_key, NULL,
+                       "the root key, if not DIR/root.key (needed when no server runs)"};
+    *to++ = (cli_flag){"json", NULL, NULL, &op->json, "answer in JSON"};
+    if (c->with & WITH_ENDPOINT)
+        *to++ = (cli_flag){"endpoint", "URL", &op->endpoint, NULL,
+                           "the server's address in the connection string"};
+    if (c->with & WITH_KEY)
+        *to++ = (cli_flag){"key", "1|2", &op->key, NULL, "which key to replace (required)"};
+    if (c->with & WITH_PUBLIC)
+        *to++ = (cli_flag){"public", "LEVEL", &op->access, NULL,
+                           "private (the default), blob or container"};
+    if (c->with & WITH_PREFIX)
+        *to++ = (cli_flag){"prefix", "TEXT", &op->prefix, NULL, "only names that begin so"};
+    if (c->with & WITH_YES) *to++ = (cli_flag){"yes", NULL, NULL, &op->yes, "do not ask"};
+    *to = (cli_flag){0};
+}
+
+static int run_command(const command *c, int argc, char **argv) {
+    operation op = {0};
+    cli_flag flags[12];
+    cli_args args;
+    arena *a = arena_new(4096, CLI_ARENA_MAX);
+    slice name = arena_fmt(a, "%s %s", c->group, c->name);
+    slice about = arena_fmt(a,
+                            "%s\n\nSpeaks to the running server through DIR/" ADMIN_SOCKET
+                            "; when none runs, opens the folder\n"
+                            "itself. Without --data and --config, " CLI_CONFIG_DEFAULT " is read.",
+                            c->about);
+    size_t words = c->fields[1] ? 2 : c->fields[0] ? 1 : 0;
+    const cli_spec spec = {
+        arena_cstr(a, name), c->synopsis, arena_cstr(a, about), flags, words, words};
+    add_flags(&op, c, flags);
+    err e = cli_parse(&spec, argc, argv, &args);
+    if (e == OK && !args.help) e = check_words(&op, c, &args);
+    if (e == OK && !args.help) e = run(a, &op, c, &args);
+    int code = e == OK ? CLI_EXIT_OK : cli_fail(spec.name, e);
+    arena_free(a);
+    return code;
+}
+
+/* ---- the table
+ * -------------------------------------------------------------------------------------- */
+
+#define ROTATE_ABOUT                                                                               \
+    "Replaces one of an account's two shared keys by a random one. What was signed with the\n"     \
+    "old key is refused from then on; clients that use the other key do not notice.\n"             \
+    "`strongroom key show ACCOUNT` prints the new one."
+
+static const command commands[] = {
+    {"account",
+     "create",
+     "a new account with random keys",
+     "NAME [flags]",
+     "Makes an account with two random keys and prints them. A name is 3 to 24 lower-case\n"
+     "letters and digits.",
+     {"name"},
+     WITH_ENDPOINT},
+    {"account", "list", "all accounts", "[flags]", "Lists the accounts.", {NULL}, 0},
+    {"account",
+     "show",
+     "one account",
+     "NAME [flags]",
+     "Shows an account, without its keys (for those: `strongroom key show`).",
+     {"name"},
+     0},
+    {"account",
+     "delete",
+     "an account and all it holds, for good",
+     "NAME [--yes] [flags]",
+     "Deletes an account with all its containers. Its key is destroyed, so that nothing it\n"
+     "held can be read again, by anyone; the space is given back in the background. Asks for\n"
+     "the name again unless --yes is given.",
+     {"name"},
+     WITH_YES},
+    {"account",
+     "rotate",
+     "a new random key in place of one of the two",
+     "NAME --key 1|2 [flags]",
+     ROTATE_ABOUT,
+     {"name"},
+     WITH_KEY},
+    {"container",
+     "create",
+     "a new container",
+     "ACCOUNT NAME [flags]",
+     "Makes a container. With --public blob anyone who can reach the server may read its\n"
+     "blobs without a key; with --public container they may also list them.",
+     {"account", "name"},
+     WITH_PUBLIC},
+    {"container",
+     "list",
+     "an account's containers",
+     "ACCOUNT [flags]",
+     "Lists an account's containers.",
+     {"account"},
+     WITH_PREFIX},
+    {"container",
+     "show",
+     "one container",
+     "ACCOUNT NAME [flags]",
+     "Shows a container, its metadata and the names of its access policies.",
+     {"account", "name"},
+     0},
+    {"container",
+     "delete",
+     "a container and all it holds, for good",
+     "ACCOUNT NAME [--yes] [flags]",
+     "Deletes a container and all in it. Its key is destroyed, so that nothing it held can be\n"
+     "read again, by anyone; the space is given back in the background. Asks for the name\n"
+     "again unless --yes is given.",
+     {"account", "name"},
+     WITH_YES},
+    {"key",
+     "show",
+     "an account's keys and connection string",
+     "ACCOUNT [flags]",
+     "Prints an account's shared keys and its connection string. They are secrets: whoever has\n"
+     "one can read, change and delete everything in the account.",
+     {"name"},
+     WITH_ENDPOINT},
+    {"key",
+     "rotate",
+     "a new random key in place of one of the two",
+     "ACCOUNT --key 1|2 [flags]",
+     ROTATE_ABOUT,
+     {"name"},
+     WITH_KEY},
+};
+
+static void print_group(const char *group) {
+    printf("usage: strongroom %s COMMAND\n\n", group);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        if (strcmp(commands[i].group, group) == 0)
+            printf("  strongroom %s %-8s %s\n", group, commands[i].name, commands[i].summary);
+    printf("\n`strongroom help %s COMMAND` says more.\n", group);
+}
+
+static int run_group(const char *group, int argc, char **argv) {
+    const char *names[ARRAY_LEN(commands) + 1];
+    size_t n = 0;
+    if (argc == 0 || strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0) {
+        print_group(group);
+        return argc == 0 ? CLI_EXIT_USAGE : CLI_EXIT_OK;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        if (strcmp(commands[i].group, group) != 0) continue;
+        if (strcmp(commands[i].name, argv[0]) == 0)
+            return run_command(&commands[i], argc - 1, argv + 1);
+        names[n++] = commands[i].name;
+    }
+    names[n] = NULL;
+    const char *near = cli_nearest(argv[0], names);
+    err e = near ? err_fail(ERR_USAGE, "'%s' has no command '%.64s'; did you mean '%s'?", group,
+                            argv[0], near)
+                 : err_fail(ERR_USAGE, "'%s' has no command '%.64s'", group, argv[0]);
+    return cli_fail(group, e);
+}
+
+int cli_account(int argc, char **argv) {
+    return run_group("account", argc, argv);
+}
+int cli_container(int argc, char **argv) {
+    return run_group("container", argc, argv);
+}
+int cli_key(int argc, char **argv) {
+    return run_group("key", argc, argv);
+}

@@ -1,0 +1,345 @@
+/* `strongroom serve`: opens the folder, listens, waits for signals, stops.
+ *
+ *   starting --(listeners up)--> ready --SIGTERM, SIGINT--> stopping --(requests finished)--> gone
+ *                                  \--SIGHUP--> ready (certificates and log file read again)
+ *
+ * Signals are blocked in every thread and taken by the main one with sigwait; there is no handler.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "blob/blob.h"
+#include "cli/cli.h"
+
+#define LISTENERS_MAX (CLI_LISTEN_MAX + 2)
+
+typedef struct serve {
+    arena *arena;
+    cli_folder folder;
+    cli_settings settings;
+    bool development;
+    const char *host; /* development */
+    uint16_t port;
+    int log_fd; /* of log.file, or -1 */
+    const char *socket_path;
+
+    store *store;
+    ops_metrics *metrics;
+    admin_state admin;
+    ops_server blobs, admin_public, admin_operator;
+    http_listener listeners[LISTENERS_MAX];
+    size_t listener_count;
+    bool tls;
+    _Atomic(http_server *) http;
+} serve;
+
+/* ---- log
+ * ----------------------------------------------------------------------------------------- */
+
+static log_level level_of(slice name) {
+    if (slice_eq(name, S("debug"))) return LOG_DEBUG;
+    if (slice_eq(name, S("warn"))) return LOG_WARN;
+    if (slice_eq(name, S("error"))) return LOG_ERROR;
+    return LOG_INFO;
+}
+
+/* Opens log.file; when one is open already the new file takes over its descriptor, so that a thread
+ * in the middle of a line writes to one of the two and never to a closed one. */
+static err open_log(serve *s) {
+    log_level level = level_of(s->settings.log_level);
+    if (slice_empty(s->settings.log_file)) {
+        log_setup(STDERR_FILENO, level, s->development && isatty(STDERR_FILENO));
+        return OK;
+    }
+    const char *path = arena_cstr(s->arena, s->settings.log_file);
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+    if (fd < 0) return err_fail_errno(ERR_CONFIG, errno, "log file %s", path);
+    if (s->log_fd >= 0) {
+        int moved = dup3(fd, s->log_fd, O_CLOEXEC);
+        int why = errno;
+        (void)close(fd);
+        return moved < 0 ? err_fail_errno(ERR_IO, why, "log file %s", path) : OK;
+    }
+    s->log_fd = fd;
+    log_setup(fd, level, false);
+    return OK;
+}
+
+/* ---- listeners
+ * ------------------------------------------------------------------------------------- */
+
+static void http_metrics(void *ctx, buf *out) {
+    serve *s = ctx;
+    http_stats h = {0};
+    http_server *http = atomic_load(&s->http);
+    if (!http) return;
+    http_get_stats(http, &h);
+    buf_fmt(out,
+            "# HELP strongroom_http_connections Open connections.\n"
+            "# TYPE strongroom_http_connections gauge\nstrongroom_http_connections %llu\n"
+            "# HELP strongroom_http_requests_active Requests being served.\n"
+            "# TYPE strongroom_http_requests_active gauge\nstrongroom_http_requests_active %llu\n"
+            "# HELP strongroom_http_workers_busy Threads running a request.\n"
+            "# TYPE strongroom_http_workers_busy gauge\nstrongroom_http_workers_busy %llu\n"
+            "# HELP strongroom_http_upload_workers_busy Threads taking in a large body.\n"
+            "# TYPE strongroom_http_upload_workers_busy gauge\n"
+            "strongroom_http_upload_workers_busy %llu\n"
+            "# HELP strongroom_http_queued Requests waiting for a thread.\n"
+            "# TYPE strongroom_http_queued gauge\nstrongroom_http_queued %llu\n",
+            (unsigned long long)h.connections, (unsigned long long)h.requests_active,
+            (unsigned long long)h.workers_busy, (unsigned long long)h.upload_workers_busy,
+            (unsigned long long)h.queued);
+}
+
+static void add_listener(serve *s, http_listener l) {
+    MUST(s->listener_count < LISTENERS_MAX);
+    s->tls = s->tls || l.tls_certificate;
+    s->listeners[s->listener_count++] = l;
+}
+
+static void add_address(serve *s, const cli_address *at, bool tls, ops_server *ops) {
+    http_listener l = {.address = at->host, .port = at->port, .ops = ops};
+    if (tls) {
+        l.tls_certificate = arena_cstr(s->arena, s->settings.tls_certificate);
+        l.tls_key = arena_cstr(s->arena, s->settings.tls_key);
+    }
+    add_listener(s, l);
+}
+
+static err production_listeners(serve *s) {
+    const cli_settings *c = &s->settings;
+    cli_address at;
+    bool tls = !slice_empty(c->tls_certificate);
+    for (size_t i = 0; i < c->listen.count; i++) {
+        TRY(cli_address_parse(s->arena, "listen", c->listen.items[i], &at));
+        add_address(s, &at, tls && !at.plain, &s->blobs);
+    }
+    if (slice_empty(c->admin_listen)) return OK;
+    TRY(cli_address_parse(s->arena, "admin.listen", c->admin_listen, &at));
+    add_address(s, &at, tls && !at.loopback && !at.plain, &s->admin_public);
+    return OK;
+}
+
+static void development_listeners(serve *s) {
+    add_listener(s, (http_listener){.address = s->host, .port = s->port, .ops = &s->blobs});
+    add_listener(s, (http_listener){.address = s->host,
+                                    .port = (uint16_t)(s->port + 1),
+                                    .ops = &s->admin_public});
+}
+
+static const ops_protocol *const blob_protocols[] = {&blob_protocol, NULL};
+static const ops_protocol *const public_protocols[] = {&admin_public_protocol, NULL};
+static const ops_protocol *const operator_protocols[] = {&admin_operator_protocol, NULL};
+
+static void prepare_servers(serve *s) {
+    s->metrics = ops_metrics_new();
+    s->admin.store = s->store;
+    s->admin.metrics = s->metrics;
+    s->admin.version = CLI_VERSION;
+    s->admin.extra_metrics = http_metrics;
+    s->admin.extra_ctx = s;
+    s->blobs = (ops_server){.store = s->store,
+                            .protocols = blob_protocols,
+                            .host_suffix = s->settings.host_suffix,
+                            .development = s->development,
+                            .authenticate = true,
+                            .metrics = s->metrics};
+    s->admin_public = (ops_server){.store = s->store,
+                                   .protocols = public_protocols,
+                                   .metrics = s->metrics,
+                                   .context = &s->admin};
+    s->admin_operator = s->admin_public;
+    s->admin_operator.protocols = operator_protocols;
+}
+
+static err start_listeners(serve *s) {
+    TRY(cli_socket_path(s->arena, s->folder.data, &s->socket_path));
+    if (s->development)
+        development_listeners(s);
+    else
+        TRY(production_listeners(s));
+    (void)unlink(s->socket_path); /* the folder's lock is ours: whoever made it is gone */
+    add_listener(s, (http_listener){.unix_path = s->socket_path, .ops = &s->admin_operator});
+    const http_options o = {.listeners = s->listeners,
+                            .listener_count = s->listener_count,
+                            .workers = (unsigned)s->settings.workers,
+                            .upload_workers = (unsigned)s->settings.upload_workers,
+                            .connections_max = (unsigned)s->settings.connections_max,
+                            .idle_timeout_s = (unsigned)(s->settings.idle_timeout_ms / 1000)};
+    http_server *http;
+    TRY(http_start(&o, &http));
+    atomic_store(&s->http, http);
+    return OK;
+}
+
+/* ---- life
+ * ------------------------------------------------------------------------------------------ */
+
+static err open_folder(serve *s) {
+    const cli_open how = {.background = true, .cache_bytes = s->settings.cache_bytes};
+    if (s->development) TRY(cli_dev_prepare(s->arena, &s->folder));
+    TRY(cli_folder_open(&s->folder, &how, &s->store));
+    return s->development ? cli_dev_account(s->arena, s->store)
+                          : cli_dev_account_absent(s->arena, s->store);
+}
+
+static void reload(serve *s) {
+    cli_notify("RELOADING=1");
+    err e = open_log(s);
+    if (e == OK && s->tls) e = http_reload_tls(atomic_load(&s->http));
+    if (e == OK)
+        LOG(LOG_INFO, "reloaded", LF_B("tls", s->tls));
+    else
+        LOG(LOG_ERROR, "reload_failed", LF_C("detail", err_detail()));
+    cli_notify("READY=1");
+}
+
+static void wait_for_stop(serve *s, const sigset_t *signals) {
+    for (;;) {
+        int signal_number = 0;
+        if (sigwait(signals, &signal_number) != 0) continue;
+        if (signal_number == SIGHUP) {
+            reload(s);
+            continue;
+        }
+        LOG(LOG_INFO, "stopping", LF_C("signal", signal_number == SIGINT ? "SIGINT" : "SIGTERM"));
+        return;
+    }
+}
+
+/* Ctrl-C a second time ends the program where it stands; what was acknowledged is durable anyway.
+ * Only with a person at a terminal: timeout(1) and others send their signal twice. */
+static void stop_at_once_when_asked_again(const serve *s) {
+    sigset_t interrupt;
+    if (!s->development || !isatty(STDIN_FILENO)) return;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    MUST(pthread_sigmask(SIG_UNBLOCK, &interrupt, NULL) == 0);
+}
+
+static void stop(serve *s) {
+    http_server *http = atomic_load(&s->http);
+    atomic_store(&s->admin.ready, false);
+    if (http) {
+        http_stop(http, (unsigned)s->settings.shutdown_grace_ms);
+        atomic_store(&s->http, NULL);
+        (void)unlink(s->socket_path);
+    }
+    if (s->store) s->store = store_close(s->store);
+    s->metrics = ops_metrics_free(s->metrics);
+}
+
+static err run(serve *s) {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    MUST(pthread_sigmask(SIG_BLOCK, &signals, NULL) == 0);
+    MUST(signal(SIGPIPE, SIG_IGN) != SIG_ERR);
+    cli_raise_files();
+    if (!s->development) cli_no_dumps();
+    TRY(open_log(s));
+    TRY(open_folder(s));
+    prepare_servers(s);
+    TRY(start_listeners(s));
+    atomic_store(&s->admin.ready, true);
+    LOG(LOG_INFO, "ready", LF_C("version", CLI_VERSION), LF_C("data", s->folder.data),
+        LF_B("development", s->development), LF_B("tls", s->tls));
+    if (s->development) cli_dev_banner(s->arena, s->host, s->port, s->folder.data);
+    cli_notify("READY=1");
+    wait_for_stop(s, &signals);
+    cli_notify("STOPPING=1");
+    stop_at_once_when_asked_again(s);
+    return OK;
+}
+
+/* ---- command line
+ * ---------------------------------------------------------------------------------- */
+
+typedef struct serve_flags {
+    bool dev;
+    const char *data, *port, *host, *config, *log_level;
+} serve_flags;
+
+static err take_development(serve *s, const serve_flags *f) {
+    cli_address at;
+    uint64_t port = 10000;
+    ENSURE(f->data != NULL, ERR_USAGE, "say where: strongroom serve --dev --data DIR");
+    ENSURE(f->config == NULL, ERR_USAGE, "--dev and --config exclude each other");
+    if (f->port) TRY(cli_number("port", f->port, 1, 65534, &port));
+    const char *host = f->host ? f->host : "127.0.0.1";
+    slice text = arena_fmt(s->arena, strchr(host, ':') ? "[%s]:%llu" : "%s:%llu", host,
+                           (unsigned long long)port);
+    TRY(cli_address_parse(s->arena, "--host", text, &at));
+    ENSURE(at.loopback, ERR_USAGE,
+           "development mode listens on loopback only, not on %s: the key of its account is "
+           "public, so "
+           "whoever can reach it can read and delete everything; for other machines make a folder "
+           "with "
+           "`strongroom init` and serve it with --config",
+           host);
+    s->development = true;
+    s->host = at.host;
+    s->port = at.port;
+    s->folder.data = f->data;
+    slice endpoint = arena_fmt(s->arena, "http://%.*s", SLICE_ARG(text));
+    s->admin.endpoint = arena_cstr(s->arena, endpoint);
+    cli_settings_defaults(&s->settings);
+    if (f->log_level) s->settings.log_level = slice_str(f->log_level);
+    return OK;
+}
+
+static err take_production(serve *s, const serve_flags *f) {
+    ENSURE(f->config != NULL, ERR_USAGE,
+           "say --config FILE for production, or --dev --data DIR to try it");
+    ENSURE(!f->data && !f->port && !f->host, ERR_USAGE,
+           "--data, --port and --host belong to --dev; in production the configuration says them");
+    TRY(cli_settings_read(s->arena, f->config, &s->settings));
+    if (f->log_level) s->settings.log_level = slice_str(f->log_level);
+    s->folder.data = arena_cstr(s->arena, s->settings.data);
+    if (!slice_empty(s->settings.root_key))
+        s->folder.root_key = arena_cstr(s->arena, s->settings.root_key);
+    s->admin.endpoint = cli_settings_endpoint(s->arena, &s->settings);
+    return cli_folder_resolve(s->arena, &s->folder, NULL);
+}
+
+int cli_serve(int argc, char **argv) {
+    serve_flags f = {0};
+    const cli_flag flags[] = {
+        {"dev", NULL, NULL, &f.dev, "development mode: loopback, well-known account"},
+        {"data", "DIR", &f.data, NULL, "development: the data folder, made when it is not there"},
+        {"port", "N", &f.port, NULL, "development: the port; default 10000. Admin: N+1"},
+        {"host", "ADDRESS", &f.host, NULL, "development: a loopback address; default 127.0.0.1"},
+        {"config", "FILE", &f.config, NULL,
+         "production: the configuration (strongroom help config)"},
+        {"log-level", "LEVEL", &f.log_level, NULL, "debug, info, warn or error"},
+        {0}};
+    const cli_spec spec = {
+        "serve",
+        "--dev --data DIR [--port N] | --config FILE",
+        "Runs the server until SIGTERM or SIGINT, which finish the requests in flight first.\n"
+        "SIGHUP reads TLS certificates again and opens the log file again.\n\n"
+        "With --dev: a server to develop and test against, ready when it prints its\n"
+        "connection string. Its account's key is public, so it listens on loopback only.",
+        flags,
+        0,
+        0};
+    cli_args args;
+    serve s = {.arena = arena_new(4096, CLI_ARENA_MAX), .log_fd = -1};
+    err e = cli_parse(&spec, argc, argv, &args);
+    if (e == OK && args.help) {
+        arena_free(s.arena);
+        return CLI_EXIT_OK;
+    }
+    if (e == OK) e = f.dev ? take_development(&s, &f) : take_production(&s, &f);
+    if (e == OK) e = run(&s);
+    int code = e == OK ? CLI_EXIT_OK : cli_fail(spec.name, e);
+    stop(&s);
+    if (e == OK) LOG(LOG_INFO, "stopped");
+    if (s.log_fd >= 0) (void)close(s.log_fd);
+    arena_free(s.arena);
+    return code;
+}
