@@ -69,9 +69,16 @@ $(LIB): $(OBJS)
 	ar rcs $@ $(OBJS)
 $(DIR)/strongroom: $(DIR)/obj/src/cli/main.o $(LIB)
 	$(CC) $(LOPT) -o $@ $< $(LIB) $(LDLIBS)
-$(DIR)/unit/%_test: tests/unit/%_test.c $(wildcard tests/unit/*.h) $(LIB)
+# What unit tests share (suites, the memory engine): an archive, so that each links only what it uses.
+SHARED  := $(filter-out %_test.c,$(wildcard tests/unit/*.c))
+$(DIR)/unit/shared.a: $(SHARED:%.c=$(DIR)/obj/%.o)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit $(LOPT) -o $@ $< $(wildcard tests/unit/*_suite.c) $(LIB) -lcmocka $(LDLIBS)
+	@rm -f $@
+	ar rcs $@ $^
+$(DIR)/obj/tests/unit/%.o: CPPFLAGS += -Itests/unit
+$(DIR)/unit/%_test: tests/unit/%_test.c $(wildcard tests/unit/*.h) $(DIR)/unit/shared.a $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit $(LOPT) -o $@ $< $(DIR)/unit/shared.a $(LIB) -lcmocka $(LDLIBS)
 $(DIR)/bench/%: bench/%.c $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(LOPT) -o $@ $< $(LIB) $(LDLIBS)
