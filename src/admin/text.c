@@ -47,6 +47,17 @@ slice admin_field(arena *a, slice response, const char *name) {
     return text;
 }
 
+/* How a person calls one of a list, or a field. */
+static const char *label(const char *key) {
+    static const char *const words[][2] = {{"keys", "key"},
+                                           {"keys_set", "has key"},
+                                           {"policies", "policy"},
+                                           {"connection_string", "connection string"}};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (strcmp(key, words[i][0]) == 0) return words[i][1];
+    return key;
+}
+
 /* Control characters, which could steer a terminal, are shown as '?'. */
 static size_t put_plain(buf *out, slice s) {
     size_t width = 0;
@@ -70,7 +81,9 @@ static size_t put_scalar(buf *out, const json_t *v) {
     return out->len - before;
 }
 
-static void pad(buf *out, size_t width, size_t to) {
+/* The space between a cell and the next; none after the last. */
+static void pad(buf *out, size_t width, size_t to, bool last) {
+    if (last) return;
     for (; width < to; width++) buf_byte(out, ' ');
     buf_str(out, "  ");
 }
@@ -96,10 +109,12 @@ static void put_table(buf *out, const json_t *rows) {
         }
     }
     buf_done(&scratch);
+    size_t columns = json_object_size(first);
     column = 0;
     json_object_foreach(first, key, v) {
         buf_str(out, key);
-        pad(out, strlen(key), column < ARRAY_LEN(widths) ? widths[column] : 0);
+        pad(out, strlen(key), column < ARRAY_LEN(widths) ? widths[column] : 0,
+            column + 1 == columns);
         column++;
     }
     buf_str(out, "\n");
@@ -107,7 +122,7 @@ static void put_table(buf *out, const json_t *rows) {
         column = 0;
         json_object_foreach(row, key, v) {
             size_t w = put_scalar(out, v);
-            pad(out, w, column < ARRAY_LEN(widths) ? widths[column] : 0);
+            pad(out, w, column < ARRAY_LEN(widths) ? widths[column] : 0, column + 1 == columns);
             column++;
         }
         buf_str(out, "\n");
@@ -123,7 +138,7 @@ static void put_list(buf *out, const char *key, const json_t *list) {
         put_table(out, list);
     else
         json_array_foreach(list, i, v) {
-            buf_fmt(out, "%s %zu: ", key, i + 1);
+            buf_fmt(out, "%s %zu: ", label(key), i + 1);
             put_scalar(out, v);
             buf_str(out, "\n");
         }
@@ -152,7 +167,7 @@ void admin_text(slice response, buf *out) {
         } else if (json_is_object(v)) {
             put_map(out, key, v);
         } else if (strcmp(key, "next") != 0) { /* the marker is the program's own */
-            buf_fmt(out, "%s: ", key);
+            buf_fmt(out, "%s: ", label(key));
             put_scalar(out, v);
             buf_str(out, "\n");
         }

@@ -16,7 +16,11 @@ typedef struct init {
 static err write_config(arena *a, const init *in) {
     buf out;
     buf_init_arena(&out, a, 1 << 16);
-    cli_settings_example(&out, slice_str(in->folder.data), slice_str(in->folder.root_key));
+    char *data = realpath(in->folder.data, NULL), *key = realpath(in->folder.root_key, NULL);
+    cli_settings_example(&out, slice_str(data ? data : in->folder.data),
+                         slice_str(key ? key : in->folder.root_key));
+    free(data);
+    free(key);
     TRY(buf_check(&out));
     int fd = open(in->config, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
     if (fd < 0 && errno == EEXIST)

@@ -1,4 +1,6 @@
 /* The program: finds the command and runs it. */
+#include <sys/stat.h>
+
 #include "cli/cli.h"
 
 static int run_help(int argc, char **argv);
@@ -77,6 +79,7 @@ static int run_version(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     int code;
+    umask(077); /* whatever this program makes is its user's alone */
     if (argc < 2) {
         print_commands(stderr);
         return CLI_EXIT_USAGE;
