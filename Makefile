@@ -18,7 +18,7 @@ CC       ?= gcc
 JOBS     ?= $(shell nproc)
 MAKEFLAGS += --no-print-directory
 
-PKGS     := libmicrohttpd rocksdb libcrypto jansson expat libcurl yaml-0.1
+PKGS     := libmicrohttpd gnutls rocksdb libcrypto jansson expat libcurl yaml-0.1
 WARN     := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wcast-qual -Wstrict-prototypes \
             -Wmissing-prototypes -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wno-missing-field-initializers
 HARDEN   := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE -fno-plt

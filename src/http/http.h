@@ -1,15 +1,15 @@
-/* http: the libmicrohttpd adapter. Listeners, TLS, limits, request and response, streamed bodies, the
- * worker threads. The only code that sees libmicrohttpd; it knows nothing of blobs.
+/* http: the libmicrohttpd adapter. Listeners, TLS, limits, request and response, streamed bodies,
+ * the worker threads. The only code that sees libmicrohttpd; it knows nothing of blobs.
  *
- * A request: headers arrive on an event loop -> ops_begin (nowait) -> a body that is small is gathered, a
- * larger one streams through a bounded buffer with back-pressure (the connection is suspended when it is
- * full) -> rows marked OPS_FAST are tried on the loop, all others run on a worker -> the answer goes out
- * from memory, or is pulled from its source in pieces, first nowait on the loop, else by a worker; a slow
- * reader holds no thread.
+ * A request: headers arrive on an event loop -> ops_begin (nowait) -> a body that is small is
+ * gathered, a larger one streams through a bounded buffer with back-pressure (the connection is
+ * suspended when it is full) -> rows marked OPS_FAST are tried on the loop, all others run on a
+ * worker -> the answer goes out from memory, or is pulled from its source in pieces, first nowait
+ * on the loop, else by a worker; a slow reader holds no thread.
  *
- * What it promises: memory per request is bounded whatever the body's size; a refused request's body is
- * not read; stopping finishes requests in flight.
- * What it needs from below: ops, base, libmicrohttpd (GnuTLS inside). */
+ * What it promises: memory per request is bounded whatever the body's size; a refused request's
+ * body is not read; stopping finishes requests in flight. What it needs from below: ops, base,
+ * libmicrohttpd (GnuTLS inside). */
 #pragma once
 
 #include "ops/ops.h"
@@ -17,9 +17,9 @@
 typedef struct http_server http_server;
 
 typedef struct http_listener {
-    const char *address;      /* "127.0.0.1", "::"; NULL with unix_path */
+    const char *address; /* "127.0.0.1", "::"; NULL with unix_path */
     uint16_t port;
-    const char *unix_path;    /* a Unix socket (0600) instead of an address */
+    const char *unix_path;                 /* a Unix socket (0600) instead of an address */
     const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */
     ops_server *ops;
 } http_listener;
@@ -45,3 +45,5 @@ typedef struct http_stats {
     uint64_t connections, requests_active, workers_busy, upload_workers_busy, queued;
 } http_stats;
 void http_get_stats(const http_server *s, http_stats *ret);
+/* The same as Prometheus text; fits admin_state.extra_metrics with the server as its context. */
+void http_render_metrics(void *server, buf *out);

@@ -161,6 +161,7 @@ err ops_run(ops_request *r, ops_response *w) {
 
 void ops_fail(ops_request *r, ops_response *w, err e) {
     clear(w);
+    begin_once(r); /* a head that is not even HTTP has an id and a protocol as well */
     slice detail = slice_str(err_detail());
     if (detail.len > 0) w->detail = arena_dup(r->arena, detail);
     if (r->version.len == 0) r->version = OPS_VERSION_DEFAULT;

@@ -1,0 +1,268 @@
+/* What happens to a request, on the loop's thread: libmicrohttpd's access callback, as a state
+ * machine.
+ *
+ * libmicrohttpd calls http_on_access when the headers are there ("first", again each time the
+ * connection is resumed before it returned without suspending), for each piece of the body, and
+ * when all has arrived ("last", again after each resume). An answer queued in the first call closes
+ * the connection, so answers are queued in the last.
+ *
+ *            first                                              last
+ *   HEAD ---------------> ops_begin ok -----> GATHER or STREAM
+ *    |  would block: suspend
+ *    v
+ *   BEGINNING --worker--> BEGUN ------------> GATHER or STREAM           (there is a body)
+ *                     \-> READY ------------------------------> SENDING  (there is none: handler
+ * ran)
+ *                     \-> REFUSED ----------> READY, SKIP or LINGER
+ *
+ *   GATHER   body up to OPS_BODY_SMALL_MAX, or none    last: fast row tried here --ok--> SENDING
+ *                                                       else suspend, RUNNING --worker--> READY
+ *   STREAM   body through the ring (pipe.c) to an upload worker; suspended while the ring is full
+ *            last: suspend until the handler is done --> SENDING
+ *            handler done before the body's end: success or little left --> SKIP, else --> LINGER
+ *   SKIP     the answer is known, the rest of the body is dropped      last: --> SENDING
+ *   LINGER   the answer has been written by us (answer.c); what still comes is dropped until the
+ *            client closes, the body ends or time is up; then the connection closes
+ *   SENDING  the answer is libmicrohttpd's; streamed bodies by feed.c
+ *
+ * Suspending and resuming: the loop suspends *before* it gives the request to a worker (or under
+ * the lock that the worker takes before it resumes), so that no resume can come before its suspend.
+ * In BEGINNING and RUNNING the worker owns the request until it calls MHD_resume_connection, the
+ * last thing it does. */
+#include "base/base.h"
+#include "http/internal.h"
+
+static http_request *of_job(http_job *j) {
+    return (http_request *)(void *)((uint8_t *)j - offsetof(http_request, job));
+}
+
+static void fail(http_request *h, err e) {
+    ops_fail(&h->req, &h->res, e);
+}
+
+/* Suspends, then hands over. When no worker takes it, the request goes on with `busy`. */
+static enum MHD_Result hand_over(http_request *h, http_phase phase, void (*run)(http_job *),
+                                 http_phase busy) {
+    h->phase = phase;
+    h->job.run = run;
+    MHD_suspend_connection(h->conn);
+    if (!http_pool_push(h->on->server->workers, &h->job, false)) {
+        err_note("too many requests are waiting");
+        fail(h, ERR_SERVER_BUSY);
+        h->phase = busy;
+        MHD_resume_connection(h->conn);
+    }
+    return MHD_YES;
+}
+
+/* ---- the handler -------------------------------------------------------------------------------
+ */
+
+static void run_blocking(http_request *h) {
+    h->req.nowait = false;
+    err e = ops_run(&h->req, &h->res);
+    if (e != OK) fail(h, e);
+    h->phase = HTTP_READY;
+}
+
+static void job_run(http_job *j) {
+    http_request *h = of_job(j);
+    run_blocking(h);
+    MHD_resume_connection(h->conn);
+}
+
+static void job_begin(http_job *j) {
+    http_request *h = of_job(j);
+    h->req.nowait = false;
+    err e = ops_begin(&h->req);
+    if (e != OK) {
+        fail(h, e);
+        h->phase = HTTP_REFUSED;
+    } else if (h->req.content_length == 0) {
+        run_blocking(h);
+    } else {
+        h->phase = HTTP_BEGUN;
+    }
+    MHD_resume_connection(h->conn);
+}
+
+/* All of a small body is there, or there is none. */
+static enum MHD_Result run(http_request *h) {
+    if (h->gathered != NULL) h->req.body = slice_of(h->gathered, h->body_at);
+    h->body_at = 0; /* from here on: how far body_read has read */
+    if (h->req.row->flags & OPS_FAST) {
+        h->req.nowait = true;
+        err e = ops_run(&h->req, &h->res);
+        if (e != ERR_WOULD_BLOCK) {
+            if (e != OK) fail(h, e);
+            return http_answer(h);
+        }
+    }
+    return hand_over(h, HTTP_RUNNING, job_run, HTTP_READY);
+}
+
+/* ---- the body ----------------------------------------------------------------------------------
+ */
+
+/* How much of the body is still to come, as far as it says. */
+static uint64_t left_of_body(const http_request *h) {
+    uint64_t len = h->req.content_length;
+    return len == OPS_LEN_UNKNOWN ? OPS_LEN_UNKNOWN : len - h->req.bytes_in;
+}
+
+static enum MHD_Result early(http_request *h) {
+    return http_answer_early(h) ? MHD_YES : MHD_NO;
+}
+
+/* The answer is known while the body is under way. */
+static enum MHD_Result stop_taking(http_request *h) {
+    if (h->res.error == OK || left_of_body(h) <= HTTP_SKIP_MAX) {
+        h->phase = HTTP_SKIP;
+        h->linger_until_us = clock_mono_us() + HTTP_LINGER_US;
+        return MHD_YES;
+    }
+    return early(h);
+}
+
+static enum MHD_Result open_body(http_request *h) {
+    const ops_request *r = &h->req;
+    bool chunked = r->content_length == OPS_LEN_UNKNOWN;
+    h->head_done = true;
+    h->phase = HTTP_GATHER;
+    if (r->content_length == 0) return MHD_YES;
+    if (!(r->row->flags & OPS_BODY_IN)) {
+        h->discard = true;
+    } else if ((chunked || r->content_length > OPS_BODY_SMALL_MAX) &&
+               (r->row->flags & OPS_BODY_STREAMS)) {
+        h->phase = HTTP_STREAM;
+    } else {
+        h->gathered_cap = chunked ? OPS_BODY_SMALL_MAX : (size_t)r->content_length;
+        h->gathered = arena_try(r->arena, h->gathered_cap);
+        MUST(h->gathered != NULL);
+    }
+    return MHD_YES;
+}
+
+static enum MHD_Result gather(http_request *h, const uint8_t *data, size_t n) {
+    size_t cap = h->discard ? OPS_BODY_SMALL_MAX : h->gathered_cap;
+    if (n > cap - h->body_at) {
+        err_note("the body is larger than %zu bytes", cap);
+        fail(h, ERR_REQUEST_BODY_TOO_LARGE);
+        return stop_taking(h);
+    }
+    if (!h->discard) memcpy(h->gathered + h->body_at, data, n);
+    h->body_at += n;
+    return MHD_YES;
+}
+
+static enum MHD_Result drop(http_request *h, size_t n) {
+    h->skipped += n;
+    if (clock_mono_us() < h->linger_until_us) return MHD_YES;
+    return MHD_NO; /* time is up */
+}
+
+static enum MHD_Result on_body(http_request *h, const uint8_t *data, size_t *size) {
+    size_t n = *size, taken = n;
+    enum MHD_Result go = MHD_YES;
+    switch (h->phase) {
+    case HTTP_GATHER:
+        h->req.bytes_in += n;
+        go = gather(h, data, n);
+        break;
+    case HTTP_STREAM:
+        if (http_pipe_write(h, data, n, &taken)) {
+            h->req.bytes_in += taken;
+        } else {
+            taken = n;
+            h->req.bytes_in += n;
+            go = stop_taking(h);
+        }
+        break;
+    case HTTP_SKIP:
+    case HTTP_LINGER:
+        h->req.bytes_in += n;
+        go = drop(h, n);
+        break;
+    default:
+        return MHD_NO;
+    }
+    *size -= taken;
+    return go;
+}
+
+/* ---- first and last calls ----------------------------------------------------------------------
+ */
+
+/* ops_begin said no; the error is rendered. */
+static enum MHD_Result refuse(http_request *h) {
+    h->head_done = true;
+    h->phase = HTTP_READY;
+    if (h->req.content_length == 0) return MHD_YES;        /* answered in the last call */
+    if (h->expects || h->res.close) return http_answer(h); /* no body has been sent: closes */
+    return stop_taking(h);
+}
+
+static enum MHD_Result on_head(http_request *h, const char *method) {
+    h->begun = true;
+    atomic_fetch_add(&h->on->server->active, 1);
+    err e = http_request_read_head(h, method);
+    if (e != OK) {
+        fail(h, e);
+        h->res.close = true;
+        return http_answer(h);
+    }
+    h->req.nowait = true;
+    e = ops_begin(&h->req);
+    if (e == OK) return open_body(h);
+    if (e == ERR_WOULD_BLOCK) return hand_over(h, HTTP_BEGINNING, job_begin, HTTP_REFUSED);
+    fail(h, e);
+    return refuse(h);
+}
+
+static enum MHD_Result on_ready(http_request *h) {
+    if (h->head_done) return http_answer(h);
+    h->head_done = true;
+    return MHD_YES;
+}
+
+enum MHD_Result http_on_access(void *cls, struct MHD_Connection *c, const char *url,
+                               const char *method, const char *version, const char *data,
+                               size_t *size, void **con_cls) {
+    (void)cls, (void)c, (void)url, (void)version;
+    http_request *h = *con_cls;
+    if (h == NULL) return MHD_NO;
+    if (*size > 0) return on_body(h, (const uint8_t *)data, size);
+    switch (h->phase) {
+    case HTTP_HEAD:
+        return on_head(h, method);
+    case HTTP_BEGUN:
+        return open_body(h);
+    case HTTP_REFUSED:
+        return refuse(h);
+    case HTTP_GATHER:
+        return run(h);
+    case HTTP_STREAM:
+        return http_pipe_end(h) ? http_answer(h) : MHD_YES;
+    case HTTP_READY:
+        return on_ready(h);
+    case HTTP_SKIP:
+        return http_answer(h);
+    case HTTP_BEGINNING:
+    case HTTP_RUNNING:
+    case HTTP_LINGER:
+    case HTTP_SENDING:
+        break;
+    }
+    return MHD_NO;
+}
+
+void http_on_completed(void *cls, struct MHD_Connection *c, void **con_cls,
+                       enum MHD_RequestTerminationCode why) {
+    (void)cls, (void)c;
+    http_request *h = *con_cls;
+    if (h == NULL) return;
+    *con_cls = NULL;
+    h->aborted = why != MHD_REQUEST_TERMINATED_COMPLETED_OK && !h->answered;
+    http_pipe_cancel(h);
+    http_request_unref(h);
+}

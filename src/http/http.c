@@ -1,0 +1,260 @@
+/* Starting and stopping: sockets, libmicrohttpd's daemons, pools. */
+#include <netdb.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "http/internal.h"
+
+#define CONNECTIONS_DEFAULT 16384u
+#define IDLE_DEFAULT_S      120u
+#define WORKERS_DEFAULT     64u
+
+/* ---- libmicrohttpd's smaller callbacks
+ * ----------------------------------------------------------- */
+
+/* The request line has arrived: `uri` is the target as sent, before anything was decoded. */
+static void *on_uri(void *cls, const char *uri, struct MHD_Connection *c) {
+    return http_request_get(cls, c, slice_str(uri));
+}
+
+/* Signatures are over what was sent: nothing is unescaped. */
+static size_t no_unescape(void *cls, struct MHD_Connection *c, char *s) {
+    (void)cls, (void)c;
+    return strlen(s);
+}
+
+static void name_peer(http_peer *peer, const struct sockaddr *a) {
+    socklen_t len = a->sa_family == AF_INET6  ? sizeof(struct sockaddr_in6)
+                    : a->sa_family == AF_INET ? sizeof(struct sockaddr_in)
+                                              : 0;
+    if (len == 0) return; /* a Unix socket has no address */
+    if (getnameinfo(a, len, peer->text, sizeof(peer->text), NULL, 0, NI_NUMERICHOST) != 0) return;
+    slice text = slice_str(peer->text), mapped = S("::ffff:");
+    if (slice_starts_nocase(text, mapped) && slice_find(text, mapped.len, '.') < text.len) {
+        text = slice_skip(text, mapped.len);
+        memmove(peer->text, text.p, text.len);
+    }
+    peer->len = text.len;
+}
+
+static void on_connection(void *cls, struct MHD_Connection *c, void **ctx,
+                          enum MHD_ConnectionNotificationCode what) {
+    http_on *on = cls;
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        free(*ctx);
+        *ctx = NULL;
+        atomic_fetch_sub(&on->server->connections, 1);
+        return;
+    }
+    http_peer *peer = calloc(1, sizeof(*peer));
+    MUST(peer != NULL);
+    peer->on = on;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    if (info != NULL && info->client_addr != NULL) name_peer(peer, info->client_addr);
+    *ctx = peer;
+    atomic_fetch_add(&on->server->connections, 1);
+}
+
+/* What libmicrohttpd says is about clients that went away, but for one thing an operator must know.
+ */
+__attribute__((format(printf, 2, 0))) static void on_message(void *cls, const char *fmt,
+                                                             va_list args) {
+    (void)cls;
+    bool limit = strstr(fmt, "resource limit") != NULL;
+    if (!limit && !log_enabled(LOG_DEBUG)) return;
+    char text[512];
+    int n = vsnprintf(text, sizeof(text), fmt, args);
+    size_t len = n < 0 ? 0 : (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1;
+    slice line = slice_trim(slice_of(text, len));
+    if (line.len > 0 && line.p[line.len - 1] == '\n') line.len--;
+    if (limit)
+        LOG(LOG_WARN, "connections", LF_S("detail", line));
+    else
+        LOG(LOG_DEBUG, "libmicrohttpd", LF_S("detail", line));
+}
+
+static void on_panic(void *cls, const char *file, unsigned line, const char *reason) {
+    (void)cls;
+    LOG(LOG_ERROR, "libmicrohttpd panic", LF_C("file", file), LF_I("line", line),
+        LF_C("reason", reason));
+    abort();
+}
+
+/* ---- starting
+ * ------------------------------------------------------------------------------------ */
+
+static unsigned cores(void) {
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > 256 ? 256 : (unsigned)n;
+}
+
+/* As many descriptors as the system lets us have: each connection is one. */
+static void raise_descriptors(void) {
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur == r.rlim_max) return;
+    r.rlim_cur = r.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &r);
+}
+
+static err open_listener(http_on *on, const http_listener *l) {
+    on->fd = -1;
+    on->ops = l->ops;
+    if (l->tls_certificate != NULL) {
+        ENSURE(l->tls_key != NULL, ERR_CONFIG, "%s has no key", l->tls_certificate);
+        TRY(http_tls_new(l->tls_certificate, l->tls_key, &on->tls));
+    }
+    if (l->unix_path == NULL) return http_listen_tcp(l->address, l->port, &on->fd);
+    TRY(http_listen_unix(l->unix_path, &on->fd));
+    on->unix_path = strdup(l->unix_path);
+    MUST(on->unix_path != NULL);
+    return OK;
+}
+
+static err start_daemon(http_on *on, const http_options *o) {
+    unsigned loops = on->unix_path != NULL ? 1 : o->loops != 0 ? o->loops : cores();
+    unsigned max = o->connections_max != 0 ? o->connections_max : CONNECTIONS_DEFAULT;
+    unsigned idle = o->idle_timeout_s != 0 ? o->idle_timeout_s : IDLE_DEFAULT_S;
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
+                     MHD_USE_TURBO | MHD_USE_ERROR_LOG;
+    if (on->tls != NULL) flags |= MHD_USE_TLS;
+    struct MHD_OptionItem some[8] = {{MHD_OPTION_END, 0, NULL}};
+    size_t n = 0;
+    if (loops > 1)
+        some[n++] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)loops, NULL};
+    if (on->tls != NULL) {
+        char *priorities;
+        const char *from = http_tls_priorities;
+        memcpy(&priorities, &from, sizeof(priorities)); /* only read */
+        some[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, priorities};
+        some[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, 0, http_tls_callback()};
+    }
+    some[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+    on->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, http_on_access, on, MHD_OPTION_EXTERNAL_LOGGER, on_message, NULL,
+        MHD_OPTION_LISTEN_SOCKET, on->fd, MHD_OPTION_URI_LOG_CALLBACK, on_uri, on,
+        MHD_OPTION_UNESCAPE_CALLBACK, no_unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED,
+        http_on_completed, on, MHD_OPTION_NOTIFY_CONNECTION, on_connection, on,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, HTTP_CONN_MEMORY,
+        MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)4096, MHD_OPTION_CONNECTION_LIMIT, max,
+        MHD_OPTION_CONNECTION_TIMEOUT, idle, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_THREAD_STACK_SIZE, HTTP_STACK_BYTES, MHD_OPTION_ARRAY, some, MHD_OPTION_END);
+    ENSURE(on->daemon != NULL, ERR_CONFIG, "the HTTP library could not start a listener");
+    return OK;
+}
+
+static void free_server(http_server *s) {
+    for (size_t i = 0; i < s->on_count; i++) {
+        http_on *on = &s->on[i];
+        if (on->daemon != NULL) MHD_stop_daemon(on->daemon);
+        if (on->fd >= 0) close(on->fd);
+        if (on->unix_path != NULL) unlink(on->unix_path);
+        free(on->unix_path);
+        http_tls_free(on->tls);
+    }
+    http_pool_free(s->workers);
+    http_pool_free(s->uploads);
+    http_request_drain_free(s);
+    http_buffers_free(s->buffers);
+    pthread_mutex_destroy(&s->free_lock);
+    free(s->on);
+    free(s);
+}
+
+static http_server *server_new(const http_options *o) {
+    http_server *s = calloc(1, sizeof(*s));
+    MUST(s != NULL && pthread_mutex_init(&s->free_lock, NULL) == 0);
+    s->on = calloc(o->listener_count, sizeof(*s->on));
+    MUST(s->on != NULL);
+    s->on_count = o->listener_count;
+    for (size_t i = 0; i < s->on_count; i++) s->on[i] = (http_on){.server = s, .fd = -1};
+    s->buffers = http_buffers_new();
+    s->workers =
+        http_pool_new("http-worker", o->workers ? o->workers : WORKERS_DEFAULT, HTTP_QUEUE_MAX);
+    s->uploads = http_pool_new(
+        "http-upload", o->upload_workers ? o->upload_workers : WORKERS_DEFAULT, HTTP_QUEUE_MAX);
+    return s;
+}
+
+static void stop_daemons(http_server *s) {
+    for (size_t i = 0; i < s->on_count; i++)
+        if (s->on[i].daemon != NULL) (void)MHD_quiesce_daemon(s->on[i].daemon);
+}
+
+err http_start(const http_options *o, http_server **ret) {
+    ENSURE(o->listener_count > 0, ERR_CONFIG, "there is nothing to listen on");
+    MHD_set_panic_func(on_panic, NULL);
+    raise_descriptors();
+    http_server *s = server_new(o);
+    err e = OK;
+    /* All sockets first: a port that is taken is found before anything is served. */
+    for (size_t i = 0; i < s->on_count && e == OK; i++)
+        e = open_listener(&s->on[i], &o->listeners[i]);
+    for (size_t i = 0; i < s->on_count && e == OK; i++) e = start_daemon(&s->on[i], o);
+    if (e != OK) {
+        stop_daemons(s);
+        free_server(s);
+        return e;
+    }
+    *ret = s;
+    return OK;
+}
+
+err http_reload_tls(http_server *s) {
+    err e = OK;
+    for (size_t i = 0; i < s->on_count && e == OK; i++)
+        if (s->on[i].tls != NULL) e = http_tls_reload(s->on[i].tls);
+    return e;
+}
+
+/* ---- stopping
+ * ------------------------------------------------------------------------------------ */
+
+static void wait_idle(const http_server *s, unsigned grace_ms) {
+    int64_t until = clock_mono_us() + (int64_t)grace_ms * 1000;
+    while (atomic_load(&s->active) > 0 && clock_mono_us() < until) usleep(2000);
+}
+
+/* Every suspended connection has a worker, or a job in a queue, that will resume it: once the pools
+ * are closed and empty none is left, which libmicrohttpd demands before it stops. Requests that
+ * come meanwhile find the pools closed and are answered 503. */
+void http_stop(http_server *s, unsigned grace_ms) {
+    if (s == NULL) return;
+    atomic_store(&s->stopping, true);
+    stop_daemons(s);
+    wait_idle(s, grace_ms);
+    atomic_store(&s->aborting, true);
+    http_pool_close(s->uploads);
+    http_pool_close(s->workers);
+    free_server(s);
+}
+
+void http_get_stats(const http_server *s, http_stats *ret) {
+    uint64_t waiting, uploads_waiting;
+    *ret = (http_stats){.connections = atomic_load(&s->connections),
+                        .requests_active = atomic_load(&s->active)};
+    http_pool_stats(s->workers, &ret->workers_busy, &waiting);
+    http_pool_stats(s->uploads, &ret->upload_workers_busy, &uploads_waiting);
+    ret->queued = waiting + uploads_waiting;
+}
+
+void http_render_metrics(void *server, buf *out) {
+    http_stats st;
+    http_get_stats(server, &st);
+    const struct {
+        const char *name, *help;
+        uint64_t value;
+    } gauges[] = {
+        {"strongroom_http_connections", "Open connections.", st.connections},
+        {"strongroom_http_requests_active", "Requests under way.", st.requests_active},
+        {"strongroom_http_workers_busy", "Workers that run a handler.", st.workers_busy},
+        {"strongroom_http_upload_workers_busy", "Workers that receive a streamed body.",
+         st.upload_workers_busy},
+        {"strongroom_http_queued", "Requests waiting for a worker.", st.queued},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
+        buf_fmt(out, "# HELP %s %s\n# TYPE %s gauge\n%s %llu\n", gauges[i].name, gauges[i].help,
+                gauges[i].name, gauges[i].name, (unsigned long long)gauges[i].value);
+}
