@@ -70,6 +70,7 @@ static err container_load(store *s, store_call c, const struct account *ac, cons
                           struct container **ret) {
     slice cache_key = slice_skip(key_slice(key), 1), value;
     uint64_t version = cache_version(&s->containers, cache_key);
+    TRY(account_current(s, c.arena, false, ac->pub.name, ac->pub.id));
     TRY(engine_get(s->engine, ENGINE_META, key_slice(key), c.arena, false, &value));
     TRY(snapshot(s, c.arena, ac, slice_skip(cache_key, KEY_ID_LEN), value, ret));
     cache_add(&s->containers, &(*ret)->snap, version);

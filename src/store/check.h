@@ -1,0 +1,61 @@
+/* What the files of the check share. check.c walks the tables, check_content.c opens content. */
+#pragma once
+
+#include "store/internal.h"
+
+typedef struct checked_container {
+    uint64_t id;
+    slice account, name;
+    crypto_key key;
+    bool has_key, purging; /* purging: a deleted one, whose rows are on their way out */
+} checked_container;
+
+/* Garbage of the container that is being walked. */
+typedef struct checked_garbage {
+    row_garbage row;
+    struct checked_garbage *next;
+} checked_garbage;
+
+#define GARBAGE_BUCKETS 4096
+
+/* A set of ids: 0 is no id. */
+typedef struct id_set {
+    uint64_t *slots;
+    size_t count, room; /* room: a power of two, or 0 */
+} id_set;
+void id_set_add(id_set *s, uint64_t id);
+bool id_set_has(const id_set *s, uint64_t id);
+void id_set_clear(id_set *s);
+
+typedef struct check {
+    store *s;
+    engine_report *report;
+    void (*progress)(void *, store_check_progress);
+    void *ctx;
+    store_check_progress done;
+    uint64_t next_progress; /* bytes and rows until progress is told again */
+    uint64_t stream_bytes;  /* of all streams that rows own */
+    arena *mem;             /* lives as long as the check */
+    checked_container *containers;
+    size_t container_count, container_room;
+    slice *accounts; /* names, beside account_ids */
+    uint64_t *account_ids;
+    size_t account_count, account_room, account_last;
+    id_set purged_accounts;
+    /* Where the walk stands. */
+    const checked_container *k; /* NULL: of an unknown container */
+    uint64_t container;
+    bool container_known;
+    slice name;
+    arena *garbage_mem;
+    checked_garbage *garbage[GARBAGE_BUCKETS];
+    uint8_t *sealed, *plain; /* for content_check */
+} check;
+
+/* Reports a defect at the blob where the walk stands. */
+void check_defect(check *ck, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Opens all of a piece and compares its length and checksum; reports what is wrong. Errors only
+ * when the check cannot go on. */
+err content_check(check *ck, blob_key *key, const row_piece *p) CHECKED;
+/* Adds the stream to the account of stream_bytes; reports when it is not there. */
+void content_count(check *ck, const row_piece *p, bool len_known);
