@@ -36,6 +36,39 @@ err cli_folder_resolve(arena *a, cli_folder *f, const char **ret_endpoint) {
     return OK;
 }
 
+#define PROBE_MAX 16 /* accounts that are tried */
+
+typedef struct probe {
+    arena *a;
+    slice names[PROBE_MAX];
+    size_t count;
+} probe;
+
+static void probe_name(void *ctx, const store_account *account) {
+    probe *p = ctx;
+    if (p->count < PROBE_MAX) p->names[p->count++] = arena_dup(p->a, account->name);
+}
+
+/* A folder none of whose accounts opens was given the wrong root key; new accounts under that key
+ * would be lost with the next start. One damaged account among others does not stop a server. */
+static err check_root_key(store *s) {
+    arena *a = arena_new(4096, CLI_ARENA_MAX);
+    const store_call c = {.arena = a};
+    probe p = {.a = a};
+    err e = store_account_list(s, c, probe_name, &p);
+    for (size_t i = 0; e == OK && i < p.count; i++) {
+        const store_account *account;
+        e = store_account_get(s, c, p.names[i], &account);
+        if (e == OK) {
+            store_account_unref(account);
+            break;
+        }
+        if (i + 1 < p.count) e = OK;
+    }
+    arena_free(a);
+    return e;
+}
+
 err cli_folder_open(const cli_folder *f, const cli_open *o, store **ret) {
     struct stat st;
     if (!o->create && stat(f->data, &st) != 0)
@@ -55,7 +88,15 @@ err cli_folder_open(const cli_folder *f, const cli_open *o, store **ret) {
         return e;
     }
     const store_options so = {.engine = opened, .keys = keys, .background = o->background};
-    return store_open(&so, ret);
+    store *s;
+    TRY(store_open(&so, &s));
+    e = o->read_only ? OK : check_root_key(s); /* `check` reports each account that does not open */
+    if (e != OK) {
+        store_close(s);
+        return e;
+    }
+    *ret = s;
+    return OK;
 }
 
 err cli_socket_path(arena *a, const char *data, const char **ret) {
