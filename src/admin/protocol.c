@@ -45,10 +45,22 @@ static err run_metrics(ops_request *r, ops_response *w) {
     return OK;
 }
 
+/* Every operator's command that was understood or refused stands in the log, with what it was
+ * about. */
+static void log_call(ops_request *r, slice body, err e) {
+    LOG(LOG_INFO, "operator", LF_S("id", r->id),
+        LF_S("command", admin_field(r->arena, body, "command")),
+        LF_S("account", admin_field(r->arena, body, "account")),
+        LF_S("name", admin_field(r->arena, body, "name")),
+        LF_C("error", e == OK ? "" : err_get(e)->name));
+}
+
 static err run_call(ops_request *r, ops_response *w) {
     slice body, response = SLICE_NONE;
     TRY(ops_body_all(r, ADMIN_REQUEST_MAX, &body));
-    TRY(admin_call(state_of(r), r->arena, body, &response));
+    err e = admin_call(state_of(r), r->arena, body, &response);
+    log_call(r, body, e);
+    TRY(e);
     w->status = 200;
     ops_set(w, "Content-Type", S("application/json"));
     ops_body(w, response);

@@ -19,17 +19,20 @@ typedef struct parsed {
 
 static err parse(size_t args_min, size_t args_max, parsed *out, int argc,
                  const char *const *words) {
+    static char copies[16][128]; /* what the flags point at lives until the next call */
     char *argv[16];
+    assert_true(argc <= 16);
     *out = (parsed){0};
-    for (int i = 0; i < argc; i++) argv[i] = strdup(words[i]);
+    for (int i = 0; i < argc; i++) {
+        snprintf(copies[i], sizeof copies[i], "%s", words[i]);
+        argv[i] = copies[i];
+    }
     const cli_flag flags[] = {{"data", "DIR", &out->data, NULL, "the data folder"},
                               {"port", "N", &out->port, NULL, "the port"},
                               {"dev", NULL, NULL, &out->dev, "development"},
                               {0}};
     const cli_spec spec = {"thing", "NAME", "About.", flags, args_min, args_max};
-    err e = cli_parse(&spec, argc, argv, &out->args);
-    /* What the flags point at lives as long as the test. */
-    return e;
+    return cli_parse(&spec, argc, argv, &out->args);
 }
 #define PARSE(min, max, out, ...)                                                                  \
     parse(min, max, out, (int)ARRAY_LEN(((const char *[]){__VA_ARGS__})),                          \
