@@ -1,6 +1,8 @@
-/* Conditional headers. Azure: "Specifying conditional headers for Blob service operations"; their
- * precedence is RFC 9110 13.2.2: If-Match, else If-Unmodified-Since; then If-None-Match, else
- * If-Modified-Since. */
+/* Conditional headers. Azure: "Specifying conditional headers for Blob service operations".
+ *
+ * Reads: If-Match && If-Unmodified-Since && (If-None-Match || If-Modified-Since), with lists of
+ * ETags. Writes: one ETag, and of If-None-Match and If-Modified-Since the first alone counts, as of
+ * If-Match and If-Unmodified-Since; other combinations are refused. */
 #include "store/internal.h"
 
 /* 16 hexadecimal digits behind 0x, in either case; quotes and W/ may be there or not. */
@@ -51,37 +53,60 @@ static err time_not_met(const char *header) {
     return err_fail(ERR_CONDITION_NOT_MET, "%s is not met", header);
 }
 
-static err check_match(const store_conditions *c, const condition_target *t) {
-    if (c->if_match.len) {
-        if (!t->exists || !etag_listed(c->if_match, t->etag))
-            return not_met("If-Match", c->if_match);
-    } else if (c->if_unmodified_since_us != STORE_TIME_NONE) {
-        if (t->exists && seconds(t->modified_us) > seconds(c->if_unmodified_since_us))
-            return time_not_met("If-Unmodified-Since");
-    }
+typedef struct conditions_met {
+    /* True also when the header is absent. */
+    bool match, none_match, modified, unmodified;
+} conditions_met;
+
+static conditions_met evaluate(const store_conditions *c, const condition_target *t) {
+    bool has_ims = c->if_modified_since_us != STORE_TIME_NONE;
+    bool has_ius = c->if_unmodified_since_us != STORE_TIME_NONE;
+    conditions_met m = {true, true, true, true};
+    if (c->if_match.len) m.match = t->exists && etag_listed(c->if_match, t->etag);
+    if (!t->exists) return m;
+    if (c->if_none_match.len) m.none_match = !etag_listed(c->if_none_match, t->etag);
+    if (has_ims) m.modified = seconds(t->modified_us) > seconds(c->if_modified_since_us);
+    if (has_ius) m.unmodified = seconds(t->modified_us) <= seconds(c->if_unmodified_since_us);
+    return m;
+}
+
+static err check_read(const store_conditions *c, conditions_met m) {
+    bool both = c->if_none_match.len && c->if_modified_since_us != STORE_TIME_NONE;
+    if (!m.match) return not_met("If-Match", c->if_match);
+    if (!m.unmodified) return time_not_met("If-Unmodified-Since");
+    bool changed = both ? m.none_match || m.modified : m.none_match && m.modified;
+    return changed ? OK : ERR_NOT_MODIFIED;
+}
+
+static err check_combination(const store_conditions *c) {
+    bool match = c->if_match.len, none = c->if_none_match.len;
+    bool ims = c->if_modified_since_us != STORE_TIME_NONE;
+    bool ius = c->if_unmodified_since_us != STORE_TIME_NONE;
+    ENSURE(!((match || ius) && (none || ims)), ERR_MULTIPLE_CONDITION_HEADERS_NOT_SUPPORTED,
+           "If-Match and If-Unmodified-Since go with neither If-None-Match nor If-Modified-Since "
+           "in a request that writes");
+    ENSURE(slice_find(c->if_match, 0, ',') == c->if_match.len &&
+               slice_find(c->if_none_match, 0, ',') == c->if_none_match.len,
+           ERR_MULTIPLE_CONDITION_HEADERS_NOT_SUPPORTED,
+           "a request that writes carries one ETag in If-Match or If-None-Match");
     return OK;
 }
 
-static err check_none_match(const store_conditions *c, condition_kind kind,
-                            const condition_target *t) {
-    if (!t->exists) return OK;
-    if (c->if_none_match.len) {
-        if (!etag_listed(c->if_none_match, t->etag)) return OK;
-        if (kind == CONDITION_READ) return ERR_NOT_MODIFIED;
-        if (kind == CONDITION_CREATE && is_star(c->if_none_match))
-            return err_fail(ERR_BLOB_ALREADY_EXISTS, "If-None-Match: '*', and the blob exists");
-        return not_met("If-None-Match", c->if_none_match);
-    }
-    if (c->if_modified_since_us != STORE_TIME_NONE &&
-        seconds(t->modified_us) <= seconds(c->if_modified_since_us))
-        return kind == CONDITION_READ ? ERR_NOT_MODIFIED : time_not_met("If-Modified-Since");
+static err check_write(const store_conditions *c, condition_kind kind, conditions_met m) {
+    TRY(check_combination(c));
+    if (!m.match) return not_met("If-Match", c->if_match);
+    if (!m.unmodified && !c->if_match.len) return time_not_met("If-Unmodified-Since");
+    if (!m.none_match && kind == CONDITION_CREATE && is_star(c->if_none_match))
+        return err_fail(ERR_BLOB_ALREADY_EXISTS, "If-None-Match: '*', and the blob exists");
+    if (!m.none_match) return not_met("If-None-Match", c->if_none_match);
+    if (!m.modified && !c->if_none_match.len) return time_not_met("If-Modified-Since");
     return OK;
 }
 
 err conditions_check(const store_conditions *cond, condition_kind kind, condition_target t) {
     if (!cond) return OK;
-    TRY(check_match(cond, &t));
-    TRY(check_none_match(cond, kind, &t));
+    conditions_met m = evaluate(cond, &t);
+    TRY(kind == CONDITION_READ ? check_read(cond, m) : check_write(cond, kind, m));
     /* No lease can exist yet. */
     ENSURE(cond->lease_id.len == 0,
            t.container ? ERR_LEASE_NOT_PRESENT_WITH_CONTAINER_OPERATION
