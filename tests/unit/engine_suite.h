@@ -1,7 +1,10 @@
 /* What every engine must do, seen through engine/engine.h only.
  *
- * open: makes a new, empty store (fresh) or opens the one made last; called in this process and in
- * children that are killed. Returns how many tests failed. */
+ * open: makes a new, empty store (fresh) or opens the one made last. Returns how many tests failed.
+ *
+ * To be killed, the suite starts the test program again, with ENGINE_SUITE_CHILD set: then open
+ * must find the store that the parent made (pass its place in the environment), and the call with
+ * the name given there does not return. */
 #pragma once
 
 #include "engine/engine.h"

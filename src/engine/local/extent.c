@@ -242,9 +242,9 @@ err extent_alloc(local *l, uint64_t want, uint64_t least, run *ret, extent **ret
             if (taken) break;
             lane_retire(l, n);
         }
-        extent *made;
+        extent *made = NULL;
         TRY_TO(out, extent_make(l, &made));
-        MUST(made->size >= least);
+        MUST(made != NULL && made->size >= least);
         n->current = made;
     }
     *ret_extent = n->current;

@@ -24,9 +24,9 @@
 #define EXTENT_BYTES_MIN (16ull << 20)
 #define RUN_BYTES_MAX    (64ull << 20)
 #define RUN_STEP_FIRST   (4ull << 20) /* first reservation of a stream of unknown length; doubles */
-#define RUNS_MAX         400          /* a stream's runs; bounds the length of its reference */
-#define SEGMENT_BYTES    65536u       /* one CRC-32C each */
-#define FRAME_BYTES      64u          /* ends every run */
+#define RUNS_MAX         336    /* of a stream; a reference takes 22 + 12 each, at most 4096 */
+#define SEGMENT_BYTES    65536u /* one CRC-32C each */
+#define FRAME_BYTES      64u    /* ends every run */
 #define STREAM_BUFFER    (256u << 10)
 #define LANES_MAX        4
 #define SHARD_STRIPES    4096u
