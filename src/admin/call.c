@@ -9,8 +9,10 @@ typedef struct call {
     json_t *in, *out;
 } call;
 
+/* Empty for what is no string. */
 static slice json_slice(const json_t *v) {
-    return v ? slice_of(json_string_value(v), json_string_length(v)) : SLICE_NONE;
+    const char *text = json_string_value(v);
+    return text ? slice_of(text, json_string_length(v)) : S("");
 }
 
 /* A string field; empty when absent. */
@@ -18,7 +20,7 @@ static err field(const call *k, const char *name, bool required, slice *ret) {
     const json_t *v = json_object_get(k->in, name);
     ENSURE(v != NULL || !required, ERR_INVALID_INPUT, "the command needs '%s'", name);
     ENSURE(v == NULL || json_is_string(v), ERR_INVALID_INPUT, "'%s' must be a string", name);
-    *ret = v ? json_slice(v) : S("");
+    *ret = json_slice(v);
     return OK;
 }
 
@@ -76,7 +78,8 @@ static err put_keys(call *k, const store_account *account) {
 static err given_keys(call *k, slice ret[2]) {
     const json_t *keys = json_object_get(k->in, "keys"), *v;
     size_t i;
-    ret[0] = ret[1] = SLICE_NONE;
+    ret[0] = SLICE_NONE;
+    ret[1] = SLICE_NONE;
     if (!keys) return OK;
     ENSURE(json_is_array(keys) && json_array_size(keys) <= 2, ERR_INVALID_INPUT,
            "'keys' must be a list of at most two");
@@ -322,7 +325,7 @@ static bool understands(const struct command *c, const char *name) {
 static err find_command(json_t *in, const struct command **ret) {
     ENSURE(json_is_object(in), ERR_INVALID_INPUT, "the request is not a JSON object");
     slice name = json_slice(json_object_get(in, "command"));
-    ENSURE(name.p != NULL, ERR_INVALID_INPUT, "the request names no 'command'");
+    ENSURE(!slice_empty(name), ERR_INVALID_INPUT, "the request names no 'command'");
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         if (!slice_eq(name, slice_str(commands[i].name))) continue;
         const char *key;

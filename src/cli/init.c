@@ -50,8 +50,8 @@ static void print_advice(const init *in) {
     printf("Keep a copy of the root key elsewhere: without it nothing in the data folder can be "
            "read,\n"
            "by anyone.");
-    slice key = slice_str(in->folder.root_key), data = slice_str(in->folder.data);
-    if (slice_starts(key, data) && key.len > data.len && key.p[data.len] == '/')
+    size_t n = strlen(in->folder.data);
+    if (strncmp(in->folder.root_key, in->folder.data, n) == 0 && in->folder.root_key[n] == '/')
         printf(" It now stands inside the folder; a copy of the folder carries its key\n"
                "with it. For production keep it outside: --root-key FILE.");
     printf("\n");

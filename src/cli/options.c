@@ -60,7 +60,7 @@ static void print_help(const cli_spec *spec) {
 
 static const cli_flag *find_flag(const cli_spec *spec, slice name) {
     for (const cli_flag *f = spec->flags; f && f->name; f++)
-        if (slice_eq(name, slice_str(f->name))) return f;
+        if (strlen(f->name) == name.len && memcmp(f->name, name.p, name.len) == 0) return f;
     return NULL;
 }
 
@@ -76,7 +76,7 @@ static err unknown_flag(const cli_spec *spec, slice name) {
 
 /* One flag at argv[*at]; moves *at on past a value that stands in the next word. */
 static err parse_flag(const cli_spec *spec, int argc, char **argv, int *at) {
-    slice word = slice_str(argv[*at] + 2);
+    slice word = slice_of(argv[*at] + 2, strlen(argv[*at] + 2));
     size_t equals = slice_find(word, 0, '=');
     slice name = slice_take(word, equals);
     const cli_flag *f = find_flag(spec, name);
