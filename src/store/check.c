@@ -598,7 +598,8 @@ static err check_all(check *ck) {
     TRY(walk(ck, ENGINE_JOB, S("P"), S("Q"), check_purge_row));
     TRY(walk(ck, ENGINE_JOB, S("p"), S("q"), check_purge_row));
     TRY(walk(ck, ENGINE_META, SLICE_NONE, SLICE_NONE, check_meta_row));
-    qsort(ck->containers, ck->container_count, sizeof *ck->containers, by_id);
+    if (ck->container_count)
+        qsort(ck->containers, ck->container_count, sizeof *ck->containers, by_id);
     TRY(walk(ck, ENGINE_JOB, S("g"), S("h"), check_garbage_row));
     TRY(check_blobs(ck));
     engine_stats st;

@@ -5,8 +5,6 @@
 
 #include "engine/impl.h"
 
-#define SHARD_LOCKS 256
-
 typedef struct row {
     _Atomic int refs;
     slice key, value;
@@ -31,7 +29,7 @@ typedef struct vault_slot {
 } vault_slot;
 
 struct memory_disk {
-    pthread_mutex_t lock; /* all of the below but shards */
+    pthread_mutex_t lock; /* all of the below */
     table tables[ENGINE_TABLE_COUNT];
     stream **streams;
     size_t stream_count, stream_room;
@@ -43,7 +41,8 @@ struct memory_disk {
     atomic_bool cold;
     void (*on_commit)(void *);
     void *on_commit_ctx;
-    pthread_mutex_t shards[SHARD_LOCKS];
+    struct memory_txn *open; /* transactions, each with its shard */
+    pthread_cond_t closed;
 };
 
 typedef struct memory_engine {
@@ -61,7 +60,8 @@ typedef struct txn_op {
 typedef struct memory_txn {
     engine_txn base;
     memory_disk *disk;
-    pthread_mutex_t *shard;
+    buf shard;
+    struct memory_txn *next;
     txn_op *ops;
     size_t count, room;
 } memory_txn;
@@ -213,6 +213,12 @@ static void mem_cursor_free(engine_cursor *base) {
 /* ---- transactions ------------------------------------------------------------------------------
  */
 
+static bool shard_taken(const memory_disk *d, slice shard) {
+    for (const memory_txn *t = d->open; t; t = t->next)
+        if (slice_eq(buf_slice(&t->shard), shard)) return true;
+    return false;
+}
+
 static err mem_txn_begin(engine *e, slice shard, engine_txn **ret) {
     memory_disk *d = disk_of(e);
     MUST(!in_txn);
@@ -220,8 +226,13 @@ static err mem_txn_begin(engine *e, slice shard, engine_txn **ret) {
     MUST(t);
     t->base.e = e;
     t->disk = d;
-    t->shard = &d->shards[slice_hash(shard) % SHARD_LOCKS];
-    pthread_mutex_lock(t->shard);
+    buf_init(&t->shard, ENGINE_KEY_MAX);
+    buf_put(&t->shard, shard);
+    pthread_mutex_lock(&d->lock);
+    while (shard_taken(d, shard)) pthread_cond_wait(&d->closed, &d->lock);
+    t->next = d->open;
+    d->open = t;
+    pthread_mutex_unlock(&d->lock);
     in_txn = true;
     *ret = &t->base;
     return OK;
@@ -299,7 +310,13 @@ static void apply(memory_disk *d, txn_op *op) {
 static void mem_txn_free(memory_txn *t) {
     for (size_t i = 0; i < t->count; i++) row_unref(t->ops[i].row);
     free(t->ops);
-    pthread_mutex_unlock(t->shard);
+    pthread_mutex_lock(&t->disk->lock);
+    memory_txn **at = &t->disk->open;
+    while (*at != t) at = &(*at)->next;
+    *at = t->next;
+    pthread_cond_broadcast(&t->disk->closed);
+    pthread_mutex_unlock(&t->disk->lock);
+    buf_done(&t->shard);
     in_txn = false;
     free(t);
 }
@@ -537,7 +554,7 @@ memory_disk *memory_disk_new(void) {
     memory_disk *d = calloc(1, sizeof *d);
     MUST(d);
     pthread_mutex_init(&d->lock, NULL);
-    for (size_t i = 0; i < SHARD_LOCKS; i++) pthread_mutex_init(&d->shards[i], NULL);
+    pthread_cond_init(&d->closed, NULL);
     return d;
 }
 
