@@ -45,6 +45,8 @@ static enum MHD_Result hand_over(http_request *h, http_phase phase, void (*run)(
                                  http_phase busy) {
     h->phase = phase;
     h->job.run = run;
+    h->parked = true;
+    http_peer_busy(h->peer); /* before the worker may resume it */
     MHD_suspend_connection(h->conn);
     if (!http_pool_push(h->on->server->workers, &h->job, false)) {
         err_note("too many requests are waiting");
@@ -225,13 +227,7 @@ static enum MHD_Result on_ready(http_request *h) {
     return MHD_YES;
 }
 
-enum MHD_Result http_on_access(void *cls, struct MHD_Connection *c, const char *url,
-                               const char *method, const char *version, const char *data,
-                               size_t *size, void **con_cls) {
-    (void)cls, (void)c, (void)url, (void)version;
-    http_request *h = *con_cls;
-    if (h == NULL) return MHD_NO;
-    if (*size > 0) return on_body(h, (const uint8_t *)data, size);
+static enum MHD_Result step(http_request *h, const char *method) {
     switch (h->phase) {
     case HTTP_HEAD:
         return on_head(h, method);
@@ -256,6 +252,28 @@ enum MHD_Result http_on_access(void *cls, struct MHD_Connection *c, const char *
     return MHD_NO;
 }
 
+/* Does the connection now wait for bytes of its client? */
+static void tell_peer(http_request *h) {
+    bool body = h->phase == HTTP_GATHER || h->phase == HTTP_STREAM || h->phase == HTTP_SKIP ||
+                h->phase == HTTP_LINGER;
+    if (body)
+        http_peer_waits(h->peer, h->phase != HTTP_STREAM);
+    else
+        http_peer_busy(h->peer);
+}
+
+enum MHD_Result http_on_access(void *cls, struct MHD_Connection *c, const char *url,
+                               const char *method, const char *version, const char *data,
+                               size_t *size, void **con_cls) {
+    (void)cls, (void)c, (void)url, (void)version;
+    http_request *h = *con_cls;
+    if (h == NULL) return MHD_NO;
+    h->parked = false;
+    enum MHD_Result go = *size > 0 ? on_body(h, (const uint8_t *)data, size) : step(h, method);
+    if (!h->parked) tell_peer(h);
+    return go;
+}
+
 void http_on_completed(void *cls, struct MHD_Connection *c, void **con_cls,
                        enum MHD_RequestTerminationCode why) {
     (void)cls, (void)c;
@@ -263,6 +281,7 @@ void http_on_completed(void *cls, struct MHD_Connection *c, void **con_cls,
     if (h == NULL) return;
     *con_cls = NULL;
     h->aborted = why != MHD_REQUEST_TERMINATED_COMPLETED_OK && !h->answered;
+    http_peer_waits(h->peer, true); /* for the next head */
     http_pipe_cancel(h);
     http_request_unref(h);
 }

@@ -43,6 +43,7 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **ctx,
                           enum MHD_ConnectionNotificationCode what) {
     http_on *on = cls;
     if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        http_sweep_remove(on->server->sweep, *ctx);
         free(*ctx);
         *ctx = NULL;
         atomic_fetch_sub(&on->server->connections, 1);
@@ -54,6 +55,10 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **ctx,
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     if (info != NULL && info->client_addr != NULL) name_peer(peer, info->client_addr);
+    info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+    MUST(info != NULL);
+    peer->fd = info->connect_fd;
+    http_sweep_add(on->server->sweep, peer);
     *ctx = peer;
     atomic_fetch_add(&on->server->connections, 1);
 }
@@ -154,6 +159,7 @@ static void free_server(http_server *s) {
         free(on->unix_path);
         http_tls_free(on->tls);
     }
+    http_sweep_free(s->sweep);
     http_pool_free(s->workers);
     http_pool_free(s->uploads);
     http_request_drain_free(s);
@@ -171,6 +177,7 @@ static http_server *server_new(const http_options *o) {
     s->on_count = o->listener_count;
     for (size_t i = 0; i < s->on_count; i++) s->on[i] = (http_on){.server = s, .fd = -1};
     s->buffers = http_buffers_new();
+    s->sweep = http_sweep_new(o->idle_timeout_s ? o->idle_timeout_s : IDLE_DEFAULT_S);
     s->workers =
         http_pool_new("http-worker", o->workers ? o->workers : WORKERS_DEFAULT, HTTP_QUEUE_MAX);
     s->uploads = http_pool_new(

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/base.h"
 #include "http/http.h"
 
 #define HTTP_STACK_BYTES ((size_t)1 << 20)  /* of every thread started here */
@@ -92,6 +93,7 @@ struct http_server {
     size_t on_count;
     http_pool *workers, *uploads;
     http_buffers *buffers;
+    struct http_sweep *sweep;
     _Atomic bool stopping; /* answers say Connection: close */
     _Atomic bool aborting; /* uploads under way are given up */
     _Atomic uint64_t connections, active;
@@ -100,10 +102,17 @@ struct http_server {
     unsigned free_count;
 };
 
+typedef struct http_sweep http_sweep;
+
 typedef struct http_peer { /* a connection's */
     http_on *on;
     size_t len;
     char text[48];
+    int fd;
+    _Atomic bool waits;       /* for bytes of its client */
+    _Atomic int64_t since_us; /* since when a head or a small body is awaited; 0: not */
+    unsigned ended;           /* sweep.c, as the rest */
+    struct http_peer *next, *prev;
 } http_peer;
 
 typedef enum http_phase { /* the diagram stands in handler.c */
@@ -155,7 +164,8 @@ typedef struct http_request {
     ops_response res;
     http_job job;
     http_on *on;
-    struct MHD_Connection *conn; /* NULL once libmicrohttpd is done with the request */
+    struct MHD_Connection *conn;
+    http_peer *peer;
     http_phase phase;
     _Atomic int
         refs;       /* libmicrohttpd's, and a worker's while it may outlive the connection's use */
@@ -163,6 +173,7 @@ typedef struct http_request {
     bool head_done; /* libmicrohttpd's first call returned: an answer may keep the connection */
     bool expects;   /* Expect: 100-continue */
     bool discard;   /* the row takes no body */
+    bool parked;    /* this call of libmicrohttpd suspended the connection */
     bool answered;  /* by http_answer_early: what follows is dropped */
     bool aborted;
     uint8_t *gathered; /* HTTP_GATHER */
@@ -175,6 +186,20 @@ typedef struct http_request {
     http_feed feed;
     struct http_request *next_free;
 } http_request;
+
+/* sweep.c */
+http_sweep *http_sweep_new(unsigned idle_s);
+http_sweep *http_sweep_free(http_sweep *s);
+void http_sweep_add(http_sweep *s, http_peer *p);
+void http_sweep_remove(http_sweep *s, http_peer *p);
+/* The loop: the connection waits for its client from now on; timed: for something short. */
+static inline void http_peer_waits(http_peer *p, bool timed) {
+    atomic_store_explicit(&p->since_us, timed ? clock_mono_us() : 0, memory_order_relaxed);
+    atomic_store_explicit(&p->waits, true, memory_order_relaxed);
+}
+static inline void http_peer_busy(http_peer *p) {
+    atomic_store_explicit(&p->waits, false, memory_order_relaxed);
+}
 
 /* request.c */
 http_request *http_request_get(http_on *on, struct MHD_Connection *conn, slice target);

@@ -14,7 +14,8 @@
 #define TICK_US INT64_C(250000) /* how often a sleeping reader looks whether the server stops */
 
 static void suspend(http_request *h) {
-    h->pipe.suspended = true;
+    h->pipe.suspended = h->parked = true;
+    http_peer_busy(h->peer);
     MHD_suspend_connection(h->conn);
 }
 

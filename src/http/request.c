@@ -57,6 +57,10 @@ http_request *http_request_get(http_on *on, struct MHD_Connection *conn, slice t
     h->req.target = arena_dup(a, target);
     h->on = on;
     h->conn = conn;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    MUST(info != NULL && info->socket_context != NULL);
+    h->peer = info->socket_context;
     h->phase = HTTP_HEAD;
     atomic_store_explicit(&h->refs, 1, memory_order_relaxed);
     h->begun = h->head_done = h->expects = h->discard = h->answered = h->aborted = false;
@@ -214,12 +218,7 @@ err http_request_read_head(http_request *h, const char *method) {
     ops_request *r = &h->req;
     r->method_text = arena_dup(r->arena, slice_take(slice_str(method), 32));
     r->method = method_of(r->method_text);
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(h->conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    if (info != NULL && info->socket_context != NULL) {
-        const http_peer *peer = info->socket_context;
-        r->peer_ip = arena_dup(r->arena, slice_of(peer->text, peer->len));
-    }
+    r->peer_ip = arena_dup(r->arena, slice_of(h->peer->text, h->peer->len));
     head_reader k = {.h = h};
     MHD_get_connection_values_n(h->conn, MHD_HEADER_KIND, take_header, &k);
     ENSURE(!k.too_many, ERR_INVALID_HEADER_VALUE, "more than %d headers", OPS_HEADERS_MAX);
