@@ -171,12 +171,15 @@ class Server:
             return [BINARY, "serve", "--config", self.config] + self.extra
         return [BINARY, "serve", "--dev", "--data", self.data, "--port", self.port] + self.extra
 
-    def start(self):
+    def launch(self, **kwargs):
+        """Starts and does not wait."""
         self.data.parent.mkdir(parents=True, exist_ok=True)
-        self.process = Process(self.argv(), log=self.data.parent / "server.log")
-        if self.kind == "azurite":
-            wait_for_port(self.port, self.process.process)
-        elif self.config:
+        self.process = Process(self.argv(), log=self.data.parent / "server.log", **kwargs)
+        return self
+
+    def start(self):
+        self.launch()
+        if self.kind == "azurite" or self.config:
             wait_for_port(self.port, self.process.process)
         else:
             self.process.wait_for_line("DefaultEndpointsProtocol=")
