@@ -23,7 +23,7 @@ from urllib.parse import quote, unquote
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 VERSION = "2026-06-06"
-TIMEOUT_S = 30
+TIMEOUT_S = int(os.environ.get("WIRE_TIMEOUT_S", "30"))
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
