@@ -54,6 +54,7 @@ static void copy_in(http_pipe *k, size_t at, const uint8_t *data, size_t n) {
 }
 
 static void copy_out(const http_pipe *k, size_t at, uint8_t *out, size_t n) {
+    if (n == 0) return; /* there may be no ring at all */
     size_t first = k->cap - at < n ? k->cap - at : n;
     memcpy(out, k->p + at, first);
     memcpy(out + first, k->p, n - first);

@@ -482,7 +482,7 @@ static void test_stop_under_load(void **state) {
 }
 
 int main(void) {
-    log_setup(STDERR_FILENO, LOG_ERROR, true);
+    log_setup(open("/dev/null", O_WRONLY | O_CLOEXEC), LOG_DEBUG, false);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_upload_sizes),
         cmocka_unit_test(test_small_row),

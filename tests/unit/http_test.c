@@ -21,9 +21,9 @@ static void test_keep_alive(void **state) {
     (void)state;
     client c;
     client_open(&c, f.port);
-    static const char *const paths[] = {"/mem?n=5",        "/worker?n=4096",   "/second?n=10",
+    static const char *const paths[] = {"/mem?n=5",         "/worker?n=4096",    "/second?n=10",
                                         "/begin/mem?n=100", "/begin/worker?n=1", "/mem?n=0",
-                                        "/error",          "/nowhere",         "/mem?n=300000"};
+                                        "/error",           "/nowhere",          "/mem?n=300000"};
     static const int status[] = {200, 200, 200, 200, 200, 200, 404, 404, 200};
     static const uint64_t length[] = {5, 4096, 10, 100, 1, 0, 0, 0, 300000};
     for (int round = 0; round < 3; round++) {
@@ -423,7 +423,7 @@ static void test_many_waiting(void **state) {
 }
 
 int main(void) {
-    log_setup(STDERR_FILENO, LOG_ERROR, true);
+    log_setup(open("/dev/null", O_WRONLY | O_CLOEXEC), LOG_DEBUG, false);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keep_alive),
         cmocka_unit_test(test_pipelining),
