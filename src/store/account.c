@@ -63,6 +63,7 @@ static err account_load(store *s, slice name, arena *scratch, struct account **r
     struct account *a = arena_alloc(mem, sizeof *a);
     *a = (struct account){.mem = mem, .slot = row.slot};
     a->snap.free = account_free;
+    a->snap.cost = 1;
     a->snap.key = arena_dup(mem, name);
     atomic_init(&a->snap.refs, 1);
     a->pub.name = a->snap.key;
@@ -81,10 +82,10 @@ static err account_load(store *s, slice name, arena *scratch, struct account **r
 err store_account_get(store *s, store_call c, slice name, const store_account **ret) {
     ENSURE(store_account_name_valid(name), ERR_NOT_FOUND, "'%.*s' is not an account's name",
            SLICE_ARG(slice_take(name, 64)));
-    struct account *a = (struct account *)cache_get(&s->accounts, name);
+    uint64_t version;
+    struct account *a = (struct account *)cache_get(&s->accounts, name, &version);
     if (!a) {
         if (c.nowait) return ERR_WOULD_BLOCK;
-        uint64_t version = cache_version(&s->accounts, name);
         err e = account_load(s, name, c.arena, &a);
         if (e == ERR_NOT_FOUND) return err_fail(e, "there is no account '%.*s'", SLICE_ARG(name));
         TRY(e);
@@ -241,6 +242,7 @@ err store_account_delete(store *s, store_call c, slice name) {
     cache_drop(&s->accounts, name);
     key_id(&k, row.id);
     cache_drop_all(&s->containers, key_slice(&k));
+    cache_drop_all(&s->hot.cache, SLICE_NONE); /* keyed by containers; deleting accounts is rare */
     /* Here and not in the background: "unreadable at once". The purge does it again after a crash.
      */
     e = engine_vault_destroy(s->engine, row.id, row.slot);

@@ -16,7 +16,7 @@ err blob_from_row(arena *a, slice name, const row_blob *r, store_blob *ret) {
     return OK;
 }
 
-static condition_target target_of(const row_blob *r, bool exists) {
+condition_target target_of(const row_blob *r, bool exists) {
     return (condition_target){
         .exists = exists, .etag = r->pub.etag, .modified_us = r->pub.modified_us};
 }
@@ -33,11 +33,35 @@ err blob_read_row(store *s, store_call c, const store_container *k, slice name,
     return conditions_check(cond, CONDITION_READ, target_of(ret, true));
 }
 
+err hot_find(store *s, store_call c, const store_container *k, slice name,
+             const store_conditions *cond, blob_key *key, row_blob *ret, hot_blob **ret_hot,
+             uint64_t *ret_version) {
+    if (!store_blob_name_valid(name)) return blob_missing(name);
+    key_blob(key, k->id, name);
+    hot_blob *hot = hot_get(&s->hot, key_base(key), ret_version);
+    if (hot) {
+        err e = row_blob_get(arena_dup(c.arena, hot->row), ret);
+        if (e == OK) e = conditions_check(cond, CONDITION_READ, target_of(ret, true));
+        if (e != OK) {
+            snap_unref(&hot->snap);
+            return e;
+        }
+    }
+    *ret_hot = hot;
+    return OK;
+}
+
 err store_blob_get(store *s, store_call c, const store_container *k, slice name,
                    const store_conditions *cond, store_blob *ret) {
     blob_key key;
     row_blob row;
-    TRY(blob_read_row(s, c, k, name, cond, &key, &row));
+    hot_blob *hot;
+    uint64_t version;
+    TRY(hot_find(s, c, k, name, cond, &key, &row, &hot, &version));
+    if (hot)
+        snap_unref(&hot->snap);
+    else
+        TRY(blob_read_row(s, c, k, name, cond, &key, &row));
     return blob_from_row(c.arena, name, &row, ret);
 }
 
@@ -189,7 +213,7 @@ static err delete_once(store *s, store_call c, const store_container *k, slice n
     TRY(change_staging(&ch, &staging, &staged));
     change_drop_content(&ch, &row);
     if (staged) change_drop_staging(&ch, &staging, true);
-    engine_txn_delete(ch.txn, ENGINE_BLOB, key_state(&ch.key));
+    change_delete_blob(&ch);
     return change_commit(&ch);
 }
 

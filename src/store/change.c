@@ -52,7 +52,13 @@ err change_blob(change *ch, row_blob *ret, bool *ret_exists) {
     return row_blob_get(value, ret);
 }
 
+void change_delete_blob(change *ch) {
+    ch->state_changed = true;
+    engine_txn_delete(ch->txn, ENGINE_BLOB, key_state(&ch->key));
+}
+
 void change_put_blob(change *ch, const row_blob *r) {
+    ch->state_changed = true;
     engine_txn_put(ch->txn, ENGINE_BLOB, key_state(&ch->key), ROW_ENCODE(blob, ch->arena, r));
 }
 
@@ -140,7 +146,10 @@ err change_commit(change *ch) {
     flush_waste(ch);
     engine_txn *t = ch->txn;
     ch->txn = NULL;
+    cache *hot = &ch->s->hot.cache;
+    if (ch->state_changed) cache_hold(hot, key_base(&ch->key));
     err e = engine_txn_commit(t);
+    if (ch->state_changed) cache_release(hot, key_base(&ch->key));
     if (e == OK) {
         reaper_submit(ch->s, ch->jobs);
         ch->jobs = NULL;

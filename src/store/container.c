@@ -44,6 +44,7 @@ static err snapshot(store *s, arena *scratch, const struct account *ac, slice na
     struct container *k = arena_alloc(mem, sizeof *k);
     *k = (struct container){.mem = mem, .account_id = ac->pub.id};
     k->snap.free = container_free;
+    k->snap.cost = 1;
     atomic_init(&k->snap.refs, 1);
     short_key key;
     key_container(&key, ac->pub.id, name);
@@ -67,9 +68,8 @@ static err not_found(slice name) {
 }
 
 static err container_load(store *s, store_call c, const struct account *ac, const short_key *key,
-                          struct container **ret) {
+                          uint64_t version, struct container **ret) {
     slice cache_key = slice_skip(key_slice(key), 1), value;
-    uint64_t version = cache_version(&s->containers, cache_key);
     TRY(account_current(s, c.arena, false, ac->pub.name, ac->pub.id));
     TRY(engine_get(s->engine, ENGINE_META, key_slice(key), c.arena, false, &value));
     TRY(snapshot(s, c.arena, ac, slice_skip(cache_key, KEY_ID_LEN), value, ret));
@@ -82,11 +82,12 @@ err store_container_get(store *s, store_call c, const store_account *a, slice na
     if (!store_container_name_valid(name)) return not_found(name);
     short_key key;
     key_container(&key, a->id, name);
+    uint64_t version;
     struct container *k =
-        (struct container *)cache_get(&s->containers, slice_skip(key_slice(&key), 1));
+        (struct container *)cache_get(&s->containers, slice_skip(key_slice(&key), 1), &version);
     if (!k) {
         if (c.nowait) return ERR_WOULD_BLOCK;
-        err e = container_load(s, c, account_of(a), &key, &k);
+        err e = container_load(s, c, account_of(a), &key, version, &k);
         /* A deleted account's key is destroyed before its containers are purged. */
         if (e == ERR_NOT_FOUND || e == ERR_KEY_DESTROYED) return not_found(name);
         TRY(e);
@@ -98,7 +99,7 @@ err store_container_get(store *s, store_call c, const store_account *a, slice na
 /* The id that a row in META has now, 0 when there is none. */
 static err id_in_container(store *s, arena *a, bool nowait, const struct container *k,
                            uint64_t *ret) {
-    struct container *now = (struct container *)cache_get(&s->containers, k->snap.key);
+    struct container *now = (struct container *)cache_get(&s->containers, k->snap.key, NULL);
     if (now) {
         *ret = now->pub.id;
         snap_unref(&now->snap);
@@ -118,7 +119,7 @@ static err id_in_container(store *s, arena *a, bool nowait, const struct contain
 }
 
 static err id_of_account(store *s, arena *a, bool nowait, slice name, uint64_t *ret) {
-    struct account *now = (struct account *)cache_get(&s->accounts, name);
+    struct account *now = (struct account *)cache_get(&s->accounts, name, NULL);
     if (now) {
         *ret = now->pub.id;
         snap_unref(&now->snap);
@@ -264,6 +265,8 @@ err store_container_delete(store *s, store_call c, const store_account *a, slice
     key_job(&k, KEY_JOB_PURGE, ch.row.id);
     engine_txn_put(ch.txn, ENGINE_JOB, key_slice(&k), ROW_ENCODE(purge, c.arena, &purge));
     TRY(container_change_commit(&ch));
+    key_id(&k, ch.row.id);
+    cache_drop_all(&s->hot.cache, key_slice(&k));
     reaper_submit(s, job_new(JOB_PURGE, ch.row.id, ch.row.id, 0));
     return OK;
 }

@@ -30,39 +30,45 @@
 #define STORE_STAGED_LIFE_US (7 * 24 * 3600 * 1000000ll)
 #define STORE_PIECE_CONTEXT  16
 
-/* ---- cache of snapshots (cache.c)
- * ------------------------------------------------------------------ */
+/* ---- cache of snapshots (cache.c) -------------------------------------------------------------
+ */
 
 typedef struct snap {
     _Atomic uint32_t refs;
     atomic_bool used; /* asked for since the clock hand last passed */
     uint64_t hash;
+    size_t cost; /* in the cache's own measure: 1, or bytes */
     slice key;
     struct snap *next;
     void (*free)(struct snap *);
 } snap;
 
-#define CACHE_SHARDS  64
-#define CACHE_BUCKETS 64
 typedef struct cache_shard {
     _Alignas(64) pthread_rwlock_t lock;
-    uint64_t version; /* rises with every drop: a snapshot read before one is not added after it */
-    size_t count, hand;
-    snap *buckets[CACHE_BUCKETS];
+    /* Rises with every drop: a snapshot read before one is not added after it. */
+    uint64_t version;
+    unsigned
+        changing; /* changes between cache_hold and cache_release: nothing is added meanwhile */
+    size_t cost, hand;
+    snap **buckets;
 } cache_shard;
 typedef struct cache {
-    cache_shard shards[CACHE_SHARDS];
-    size_t shard_max;
+    cache_shard *shards;
+    size_t shard_count, bucket_count; /* buckets of each shard */
+    size_t shard_max;                 /* cost that a shard may hold */
 } cache;
 
-void cache_init(cache *c, size_t max);
+void cache_init(cache *c, size_t shards, size_t buckets, size_t max_cost);
 void cache_done(cache *c);
-/* A reference, or NULL. */
-snap *cache_get(cache *c, slice key);
-uint64_t cache_version(cache *c, slice key);
+/* A reference; or NULL, and the version to hand to cache_add (may be NULL). */
+snap *cache_get(cache *c, slice key, uint64_t *ret_version);
 /* Adds s (taking a reference) unless something was dropped from its shard since `version`. */
 void cache_add(cache *c, snap *s, uint64_t version);
 void cache_drop(cache *c, slice key);
+/* Around a commit: from hold to release nobody finds the key here, so that a state that some have
+ * seen already is not followed by an older one for others. */
+void cache_hold(cache *c, slice key);
+void cache_release(cache *c, slice key);
 /* Drops all whose key begins with prefix. */
 void cache_drop_all(cache *c, slice prefix);
 void snap_ref(snap *s);
@@ -130,6 +136,29 @@ bool readers_admit(readers *r, job *j) CHECKED;
 /* True when no reader that registered before seq reads from the container. */
 bool readers_quiet(readers *r, uint64_t container, uint64_t seq) CHECKED;
 
+/* ---- small blobs in memory (hot.c) ----------------------------------------------------------- */
+
+/* A small blob as it was last read: its row and its content, opened. */
+typedef struct hot_blob {
+    snap snap;
+    slice row;
+    uint8_t *plain; /* wiped when it goes */
+    size_t plain_len;
+} hot_blob;
+
+#define HOT_SEEN (1u << 16)
+typedef struct hot_cache {
+    cache cache;
+    _Atomic uint16_t seen[HOT_SEEN];
+} hot_cache;
+
+void hot_init(hot_cache *h, uint64_t max_bytes);
+/* A reference, or NULL and the version for hot_add. base: the blob's BASE. */
+hot_blob *hot_get(hot_cache *h, slice base, uint64_t *ret_version);
+/* True when the blob was asked for before, not too many others ago: then it is worth its place. */
+bool hot_wants(hot_cache *h, slice base);
+void hot_add(hot_cache *h, slice base, slice row, slice plain, uint64_t version);
+
 /* ---- the reaper (reaper.c)
  * ------------------------------------------------------------------------------- */
 
@@ -154,6 +183,7 @@ struct store {
     crypto_keyservice *keys;
     uint64_t inline_max;
     cache accounts, containers;
+    hot_cache hot;
     gate gate;
     readers readers;
     _Atomic uint64_t last_tick;
@@ -236,6 +266,7 @@ typedef struct change {
     bool inside;
     blob_key key;
     uint64_t hash;
+    bool state_changed; /* the blob's own row */
     /* Garbage of this change, gathered. */
     row_garbage waste;
     buf pieces;
@@ -249,6 +280,7 @@ err change_begin_unchecked(change *ch, store *s, arena *a, uint64_t container, s
 /* The blob's row; ret_exists false when there is none. */
 err change_blob(change *ch, row_blob *ret, bool *ret_exists) CHECKED;
 void change_put_blob(change *ch, const row_blob *r);
+void change_delete_blob(change *ch);
 /* The blob's staging session; ret_exists false when nothing is staged. */
 err change_staging(change *ch, row_staging *ret, bool *ret_exists) CHECKED;
 /* Drops the staging session; all: and the pieces of all its blocks. */
@@ -284,6 +316,11 @@ err blob_missing(slice name) CHECKED; /* ERR_BLOB_NOT_FOUND */
 /* A blob's row under reading conditions; key is left at that blob. */
 err blob_read_row(store *s, store_call c, const store_container *k, slice name,
                   const store_conditions *cond, blob_key *key, row_blob *ret) CHECKED;
+/* The same from memory, if it is there: ret_hot a reference, and the row in the arena; or NULL. */
+err hot_find(store *s, store_call c, const store_container *k, slice name,
+             const store_conditions *cond, blob_key *key, row_blob *ret, hot_blob **ret_hot,
+             uint64_t *ret_version) CHECKED;
+condition_target target_of(const row_blob *r, bool exists);
 /* The row of a new state that replaces old (content_id 0: none); its content is still to be filled
  * in. */
 err blob_new_row(change *ch, const store_put *p, const row_blob *old, row_blob *ret) CHECKED;

@@ -20,6 +20,7 @@ typedef struct reader_part {
 struct store_reader {
     store *store;
     struct container *container; /* a reference: its key opens the pieces */
+    hot_blob *hot;               /* a reference: the content is there */
     row_where where;
     uint64_t length, content;
     reader_pin pin;
@@ -46,6 +47,7 @@ store_reader *store_reader_free(store_reader *r) {
     free(r->key);
     arena_free(r->part.mem);
     arena_free(r->mem);
+    if (r->hot) snap_unref(&r->hot->snap);
     snap_unref(&r->container->snap);
     free(r);
     return NULL;
@@ -63,7 +65,7 @@ static store_reader *reader_new(store *s, const store_container *k) {
 
 bool store_reader_inline(const store_reader *r, slice *ret) {
     if (r->where != ROW_INLINE && r->where != ROW_EMPTY) return false;
-    *ret = buf_slice(&r->plain);
+    *ret = r->hot ? slice_of(r->hot->plain, r->hot->plain_len) : buf_slice(&r->plain);
     return true;
 }
 
@@ -105,13 +107,34 @@ static err open_pinned(store_reader *r, store_call c, slice name, const store_co
     return blob_read_row(r->store, c, &r->container->pub, name, cond, key, row);
 }
 
+/* Offers what was read to the hot cache. A container that was deleted meanwhile leaves nothing
+ * there: its deletion drops what was added before it, and what comes later is dropped here. */
+static void offer(store_reader *r, store_call c, const blob_key *key, const row_blob *row,
+                  uint64_t version) {
+    hot_cache *hot = &r->store->hot;
+    slice base = key_base(key);
+    if (!hot_wants(hot, base)) return;
+    hot_add(hot, base, ROW_ENCODE(blob, c.arena, row), buf_slice(&r->plain), version);
+    if (container_current(r->store, c.arena, c.nowait, r->container) != OK)
+        cache_drop(&hot->cache, base);
+}
+
 static err open_once(store_reader *r, store_call c, slice name, const store_conditions *cond,
                      row_blob *row) {
     blob_key key;
+    uint64_t version;
+    TRY(hot_find(r->store, c, &r->container->pub, name, cond, &key, row, &r->hot, &version));
+    if (r->hot) {
+        keep(r, &key, row);
+        return OK;
+    }
     TRY(blob_read_row(r->store, c, &r->container->pub, name, cond, &key, row));
     if (row->where == ROW_STREAM || row->where == ROW_LIST)
         TRY(open_pinned(r, c, name, cond, &key, row));
-    if (row->where == ROW_INLINE) TRY(open_inline(r, c, &key, row));
+    if (row->where == ROW_INLINE) {
+        TRY(open_inline(r, c, &key, row));
+        offer(r, c, &key, row, version);
+    }
     keep(r, &key, row);
     return OK;
 }
@@ -334,8 +357,11 @@ err store_reader_read(store_reader *r, uint64_t offset, uint8_t *out, size_t cap
         *ret_n = 0;
         return OK;
     }
-    if (r->where == ROW_INLINE) {
-        *ret_n = copy_kept(r, offset, out, cap);
+    slice whole;
+    if (store_reader_inline(r, &whole)) {
+        whole = slice_take(slice_skip(whole, (size_t)offset), cap);
+        memcpy(out, whole.p, whole.len);
+        *ret_n = whole.len;
         return OK;
     }
     if (r->where == ROW_LIST) TRY(find_piece(r, offset, nowait));

@@ -2,6 +2,9 @@
 
 #define ACCOUNTS_CACHED   1000
 #define CONTAINERS_CACHED 10000
+#define CACHE_SHARDS      64
+#define CACHE_BUCKETS     64
+#define HOT_DEFAULT       (32u << 20)
 
 err store_open(const store_options *o, store **ret) {
     store *s = calloc(1, sizeof *s);
@@ -11,8 +14,9 @@ err store_open(const store_options *o, store **ret) {
     s->background = o->background;
     s->inline_max = o->inline_max ? o->inline_max : STORE_INLINE_DEFAULT;
     if (s->inline_max > STORE_INLINE_MAX) s->inline_max = STORE_INLINE_MAX;
-    cache_init(&s->accounts, ACCOUNTS_CACHED);
-    cache_init(&s->containers, CONTAINERS_CACHED);
+    cache_init(&s->accounts, CACHE_SHARDS, CACHE_BUCKETS, ACCOUNTS_CACHED);
+    cache_init(&s->containers, CACHE_SHARDS, CACHE_BUCKETS, CONTAINERS_CACHED);
+    hot_init(&s->hot, o->hot_max ? o->hot_max : HOT_DEFAULT);
     gate_init(&s->gate);
     readers_init(&s->readers);
     err e = reaper_start(s);
@@ -27,6 +31,7 @@ err store_open(const store_options *o, store **ret) {
 store *store_close(store *s) {
     if (!s) return NULL;
     reaper_stop(s);
+    cache_done(&s->hot.cache);
     cache_done(&s->containers);
     cache_done(&s->accounts);
     readers_done(&s->readers);

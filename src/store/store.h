@@ -42,6 +42,7 @@ typedef struct store_options {
     crypto_keyservice *keys; /* owned likewise */
     bool background;         /* run the reaper and sweeper threads (not for check) */
     uint64_t inline_max;     /* content up to this many bytes stands in rows; 0: the default */
+    uint64_t hot_max; /* bytes of small blobs kept opened in memory; 0: the default, 32 MiB */
 } store_options;
 
 err store_open(const store_options *o, store **ret) CHECKED;

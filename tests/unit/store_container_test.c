@@ -312,11 +312,11 @@ static void test_cache_is_bounded(void **state) {
         store_container_unref(k);
         store_container_unref(again);
     }
-    for (int i = 0; i < CACHE_SHARDS; i++) {
-        assert_true(c->shards[i].count <= 4);
-        total += c->shards[i].count;
+    for (size_t i = 0; i < c->shard_count; i++) {
+        assert_true(c->shards[i].cost <= 4);
+        total += c->shards[i].cost;
     }
-    assert_true(total > CACHE_SHARDS);
+    assert_true(total > c->shard_count);
     for (int i = 0; i < 1000; i++) {
         const store_container *k;
         assert_ok(store_container_get(f->s, f->c, f->a, arena_fmt(f->c.arena, "many-%d", i), &k));
