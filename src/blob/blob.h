@@ -1,8 +1,16 @@
-/* blob: the Azure Blob service's REST protocol. Parses, calls the store, renders XML and headers; one
- * file a resource (service, container, blob, block). No storage logic.
+/* blob: the Azure Blob service's REST protocol. Parses, calls the store, renders XML and headers;
+ * one file a resource. No storage logic.
  *
- * blob_protocol is the whole interface: its rows are the operation table (blob/table.c).
- * What it needs from below: ops, store, base, expat (XML in). */
+ *   table.c    the operation table, and which row a request means
+ *   address.c  account, container and blob of a request, path style and host style
+ *   service.c  List Containers, service properties, statistics, account information
+ *   container.c, list.c, blob.c (reading, properties), put.c, block.c   the operations on each
+ *   range.c    Range and x-ms-range            headers.c  metadata, content headers, checksums
+ *   xml_in.c   documents that come in          xml_out.c  documents that go out
+ *   cors.c     rules, preflight                error.c    errors, and what every answer carries
+ *
+ * blob_protocol is the whole interface: its rows are the operation table.
+ * What it needs from below: ops, store, auth, crypto (MD5), base, expat (XML in). */
 #pragma once
 
 #include "ops/ops.h"

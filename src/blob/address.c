@@ -1,0 +1,114 @@
+/* Which account, container and blob a request names. "Naming and referencing containers, blobs, and
+ * metadata"; "Working with the root container".
+ *
+ *   path style  /account[-secondary][/container[/blob]]
+ *   host style  /[container[/blob]] at account[-secondary].SUFFIX
+ *
+ * The path is decoded once, then cut: %2F is a slash. A single segment without restype=container or
+ * restype=account names a blob of $root. */
+#include "blob/internal.h"
+
+static err decode(arena *a, slice raw, slice *ret) {
+    if (memchr(raw.p, '%', raw.len) == NULL) {
+        *ret = raw;
+    } else if (percent_get(a, raw, false, ret) != OK) {
+        return err_fail(ERR_INVALID_URI, "the path is not correctly percent-encoded");
+    }
+    ENSURE(memchr(ret->p, 0, ret->len) == NULL, ERR_INVALID_URI, "the path holds a NUL character");
+    ENSURE(slice_utf8_valid(*ret), ERR_INVALID_URI, "the path is not UTF-8");
+    return OK;
+}
+
+/* Splits at the first slash. */
+static slice cut(slice *rest) {
+    size_t at = slice_find(*rest, 0, '/');
+    slice head = slice_take(*rest, at);
+    *rest = slice_skip(*rest, at + 1);
+    return head;
+}
+
+static err take_account(ops_request *r, slice name) {
+    r->secondary = slice_ends(name, S("-secondary"));
+    if (r->secondary) name.len -= S("-secondary").len;
+    ENSURE(store_account_name_valid(name), ERR_INVALID_URI,
+           "'%.*s' is not an account's name: 3 to 24 lower-case letters and digits",
+           SLICE_ARG(slice_take(name, 64)));
+    r->account_name = name;
+    return OK;
+}
+
+/* The account's part of the Host header, or empty when that is not ACCOUNT.SUFFIX[:port]. */
+static slice host_account(const ops_request *r) {
+    slice suffix = r->server->host_suffix;
+    if (suffix.len == 0) return SLICE_NONE;
+    slice host = ops_header(r, "Host");
+    host = slice_take(host, slice_find(host, 0, ':'));
+    if (host.len < suffix.len + 2) return SLICE_NONE;
+    size_t at = host.len - suffix.len;
+    if (host.p[at - 1] != '.' || !slice_eq_nocase(slice_skip(host, at), suffix)) return SLICE_NONE;
+    return slice_take(host, at - 1);
+}
+
+static slice lower(arena *a, slice s) {
+    uint8_t *p = arena_alloc(a, s.len);
+    for (size_t i = 0; i < s.len; i++)
+        p[i] = s.p[i] >= 'A' && s.p[i] <= 'Z' ? (uint8_t)(s.p[i] | 0x20) : s.p[i];
+    return slice_of(p, s.len);
+}
+
+/* The names, once they stand apart. Azure answers OutOfRangeInput for a container's name of the
+ * wrong length and InvalidResourceName for one of the wrong letters. */
+static err check_names(const ops_request *r) {
+    if (r->container.len == 0) {
+        ENSURE(r->blob.len == 0, ERR_INVALID_URI, "the path has no container before the blob");
+        return OK;
+    }
+    if (!store_container_name_valid(r->container)) {
+        bool length = r->container.len < 3 || r->container.len > 63;
+        return err_fail(length ? ERR_OUT_OF_RANGE_INPUT : ERR_INVALID_RESOURCE_NAME,
+                        "'%.*s' is not a container's name: 3 to 63 lower-case letters, digits and "
+                        "single hyphens inside",
+                        SLICE_ARG(slice_take(r->container, 80)));
+    }
+    ENSURE(r->blob.len == 0 || store_blob_name_valid(r->blob), ERR_INVALID_RESOURCE_NAME,
+           "a blob's name has at most %d characters (UTF-16) and 254 path segments",
+           STORE_BLOB_NAME_CHARS_MAX);
+    return OK;
+}
+
+err blob_address(ops_request *r) {
+    slice path, account = host_account(r);
+    TRY(decode(r->arena, r->path_raw, &path));
+    ENSURE(path.len > 0 && path.p[0] == '/', ERR_INVALID_URI, "the path does not begin with '/'");
+    path = slice_skip(path, 1);
+    r->path_style = account.len == 0;
+    TRY(take_account(r, r->path_style ? cut(&path) : lower(r->arena, account)));
+    size_t slash = slice_find(path, 0, '/');
+    slice restype = ops_param(r, "restype");
+    bool names_container =
+        slash < path.len || slice_eq(restype, S("container")) || slice_eq(restype, S("account"));
+    if (path.len > 0 && !names_container) {
+        r->container = S("$root");
+        r->blob = path;
+    } else {
+        r->container = cut(&path);
+        r->blob = path;
+    }
+    if (r->blob.len == 0) r->blob = SLICE_NONE;
+    return check_names(r);
+}
+
+slice blob_endpoint(const ops_request *r) {
+    buf b;
+    slice host = ops_header(r, "Host");
+    buf_init_arena(&b, r->arena, host.len + 64);
+    buf_put(&b, r->tls ? S("https://") : S("http://"));
+    buf_put(&b, host);
+    buf_byte(&b, '/');
+    if (r->path_style) {
+        buf_put(&b, r->account_name);
+        if (r->secondary) buf_put(&b, S("-secondary"));
+        buf_byte(&b, '/');
+    }
+    return buf_slice(&b);
+}

@@ -1,0 +1,357 @@
+/* Headers of requests and answers that several operations share: metadata, what the client says
+ * about content, checksums, tiers; and the headers whose meaning this server cannot keep yet. */
+#include "blob/internal.h"
+
+/* ---- metadata: "Setting and retrieving properties and metadata for Blob service resources" ----
+ */
+
+static const slice meta_prefix = {(const uint8_t *)"x-ms-meta-", 10};
+
+/* A C# identifier, of ASCII as header names are. */
+static bool is_identifier(slice s) {
+    for (size_t i = 0; i < s.len; i++) {
+        uint8_t c = s.p[i], low = c | 0x20;
+        bool letter = (low >= 'a' && low <= 'z') || c == '_';
+        if (!letter && (i == 0 || c < '0' || c > '9')) return false;
+    }
+    return s.len > 0;
+}
+
+static err check_pair(slice name, slice value) {
+    ENSURE(name.len > 0, ERR_EMPTY_METADATA_KEY, "the header 'x-ms-meta-' has no name behind it");
+    ENSURE(is_identifier(name), ERR_INVALID_METADATA,
+           "metadata name '%.*s': only letters, digits and '_', and no digit first",
+           SLICE_ARG(slice_take(name, 64)));
+    for (size_t i = 0; i < value.len; i++)
+        ENSURE((value.p[i] >= ' ' && value.p[i] < 0x7F) || value.p[i] == '\t', ERR_INVALID_METADATA,
+               "the value of x-ms-meta-%.*s holds a character that is not printable ASCII",
+               SLICE_ARG(slice_take(name, 64)));
+    return OK;
+}
+
+static slice join(arena *a, slice one, slice two) {
+    uint8_t *p = arena_alloc(a, one.len + two.len + 1);
+    if (one.len > 0) memcpy(p, one.p, one.len);
+    p[one.len] = ',';
+    if (two.len > 0) memcpy(p + one.len + 1, two.p, two.len);
+    return slice_of(p, one.len + two.len + 1);
+}
+
+/* The same name again, in whatever case, is one header with two values (RFC 9110 5.3). */
+static bool join_known(arena *a, pair *list, size_t count, const pair *more) {
+    for (size_t i = 0; i < count; i++) {
+        if (!slice_eq_nocase(list[i].name, more->name)) continue;
+        list[i].value = join(a, list[i].value, more->value);
+        return true;
+    }
+    return false;
+}
+
+static size_t meta_headers(const ops_request *r) {
+    size_t n = 0;
+    for (size_t i = 0; i < r->header_count; i++)
+        n += slice_starts_nocase(r->headers[i].name, meta_prefix);
+    return n;
+}
+
+err blob_metadata_read(ops_request *r, pair **ret, size_t *ret_count) {
+    size_t room = meta_headers(r), count = 0, bytes = 0;
+    pair *list = arena_alloc(r->arena, (room ? room : 1) * sizeof *list);
+    for (size_t i = 0; i < r->header_count && room > 0; i++) {
+        if (!slice_starts_nocase(r->headers[i].name, meta_prefix)) continue;
+        pair p = {slice_skip(r->headers[i].name, meta_prefix.len), r->headers[i].value};
+        TRY(check_pair(p.name, p.value));
+        if (!join_known(r->arena, list, count, &p)) list[count++] = p;
+    }
+    for (size_t i = 0; i < count; i++) bytes += list[i].name.len + list[i].value.len;
+    ENSURE(bytes <= STORE_METADATA_MAX, ERR_METADATA_TOO_LARGE,
+           "names and values have %zu bytes together, at most %d are kept", bytes,
+           STORE_METADATA_MAX);
+    ENSURE(count <= BLOB_METADATA_COUNT_MAX, ERR_METADATA_TOO_LARGE,
+           "there are %zu pairs, at most %d are kept", count, BLOB_METADATA_COUNT_MAX);
+    *ret = list;
+    *ret_count = count;
+    return OK;
+}
+
+void blob_metadata_set(ops_request *r, ops_response *w, const pair *metadata, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        MUST(w->header_count < OPS_RESPONSE_HEADERS_MAX);
+        size_t len = meta_prefix.len + metadata[i].name.len;
+        uint8_t *p = arena_alloc(r->arena, len);
+        memcpy(p, meta_prefix.p, meta_prefix.len);
+        memcpy(p + meta_prefix.len, metadata[i].name.p, metadata[i].name.len);
+        w->headers[w->header_count++] = (pair){slice_of(p, len), metadata[i].value};
+    }
+}
+
+/* ---- what the client says about content -------------------------------------------------------
+ */
+
+static err check_value(const char *name, slice v) {
+    ENSURE(v.len <= BLOB_HEADER_VALUE_MAX, ERR_INVALID_HEADER_VALUE, "%s is longer than %d bytes",
+           name, BLOB_HEADER_VALUE_MAX);
+    for (size_t i = 0; i < v.len; i++)
+        ENSURE((v.p[i] >= ' ' && v.p[i] != 0x7F) || v.p[i] == '\t', ERR_INVALID_HEADER_VALUE,
+               "%s holds a control character", name);
+    ENSURE(slice_utf8_valid(v), ERR_INVALID_HEADER_VALUE, "%s is not UTF-8", name);
+    return OK;
+}
+
+static err take(const ops_request *r, const char *own, const char *standard, slice *ret) {
+    const char *name = own;
+    slice v = ops_header(r, own);
+    if (v.p == NULL && standard != NULL) {
+        name = standard;
+        v = ops_header(r, standard);
+    }
+    TRY(check_value(name, v));
+    *ret = v.len > 0 ? v : SLICE_NONE;
+    return OK;
+}
+
+static err take_md5(ops_request *r, const char *name, bool *ret_has, uint8_t ret[16]) {
+    slice v = ops_header(r, name), raw;
+    if (v.p == NULL) return OK;
+    ENSURE(v.len == 24 && base64_get(r->arena, v, &raw) == OK && raw.len == 16, ERR_INVALID_MD5,
+           "%s: '%.*s' is not the base64 of 16 bytes", name, SLICE_ARG(slice_take(v, 64)));
+    memcpy(ret, raw.p, 16);
+    *ret_has = true;
+    return OK;
+}
+
+err blob_http_read(ops_request *r, bool standard, store_http *ret) {
+    store_http h = {0};
+    TRY(take(r, "x-ms-blob-content-type", standard ? "Content-Type" : NULL, &h.content_type));
+    TRY(take(r, "x-ms-blob-content-encoding", standard ? "Content-Encoding" : NULL,
+             &h.content_encoding));
+    TRY(take(r, "x-ms-blob-content-language", standard ? "Content-Language" : NULL,
+             &h.content_language));
+    TRY(take(r, "x-ms-blob-content-disposition", standard ? "Content-Disposition" : NULL,
+             &h.content_disposition));
+    TRY(take(r, "x-ms-blob-cache-control", standard ? "Cache-Control" : NULL, &h.cache_control));
+    TRY(take_md5(r, "x-ms-blob-content-md5", &h.has_md5, h.md5));
+    if (h.content_type.len == 0) h.content_type = S("application/octet-stream");
+    *ret = h;
+    return OK;
+}
+
+/* ---- checksums ----------------------------------------------------------------------------------
+ */
+
+err blob_sums_read(ops_request *r, blob_sums *ret) {
+    blob_sums s = {0};
+    TRY(take_md5(r, "Content-MD5", &s.has_md5, s.md5));
+    slice v = ops_header(r, "x-ms-content-crc64"), raw;
+    if (v.p != NULL) {
+        ENSURE(v.len == 12 && base64_get(r->arena, v, &raw) == OK && raw.len == 8,
+               ERR_INVALID_HEADER_VALUE, "x-ms-content-crc64: '%.*s' is not the base64 of 8 bytes",
+               SLICE_ARG(slice_take(v, 64)));
+        for (int i = 7; i >= 0; i--) s.crc64 = s.crc64 << 8 | raw.p[i];
+        s.has_crc64 = true;
+    }
+    ENSURE(!(s.has_md5 && s.has_crc64), ERR_INVALID_INPUT,
+           "Content-MD5 and x-ms-content-crc64 cannot be sent together");
+    *ret = s;
+    return OK;
+}
+
+static slice base64(arena *a, const uint8_t *p, size_t n) {
+    buf b;
+    size_t len = (n + 2) / 3 * 4;
+    buf_init_fixed(&b, arena_alloc(a, len), len);
+    base64_put(&b, slice_of(p, n));
+    return buf_slice(&b);
+}
+
+err blob_sums_check(const blob_sums *said, const uint8_t *md5, uint64_t crc) {
+    if (said->has_md5)
+        ENSURE(md5 != NULL && memcmp(md5, said->md5, 16) == 0, ERR_MD5_MISMATCH,
+               "the body is not what Content-MD5 says; nothing was stored");
+    if (said->has_crc64)
+        ENSURE(crc == said->crc64, ERR_CRC64_MISMATCH,
+               "the body is not what x-ms-content-crc64 says; nothing was stored");
+    return OK;
+}
+
+err blob_body_read(ops_request *r, size_t max, slice *ret) {
+    blob_sums said;
+    slice body;
+    uint8_t md5[16];
+    TRY(blob_sums_read(r, &said));
+    TRY(ops_body_all(r, max, &body));
+    if (said.has_md5) crypto_md5(body, md5);
+    TRY(blob_sums_check(&said, md5, said.has_crc64 ? crc64(0, body) : 0));
+    *ret = body;
+    return OK;
+}
+
+void blob_set_md5(ops_request *r, ops_response *w, const char *name, const uint8_t md5[16]) {
+    ops_set(w, name, base64(r->arena, md5, 16));
+}
+
+void blob_set_crc64(ops_request *r, ops_response *w, uint64_t crc) {
+    uint8_t le[8];
+    for (int i = 0; i < 8; i++) le[i] = (uint8_t)(crc >> (8 * i));
+    ops_set(w, "x-ms-content-crc64", base64(r->arena, le, 8));
+}
+
+/* ---- small values -------------------------------------------------------------------------------
+ */
+
+err blob_flag_read(const ops_request *r, const char *name, bool *ret) {
+    slice v = ops_header(r, name);
+    *ret = slice_eq_nocase(v, S("true"));
+    ENSURE(v.p == NULL || *ret || slice_eq_nocase(v, S("false")), ERR_INVALID_HEADER_VALUE,
+           "%s: '%.*s' is neither true nor false", name, SLICE_ARG(slice_take(v, 32)));
+    return OK;
+}
+
+slice blob_tier_name(store_tier t) {
+    switch (t) {
+    case STORE_TIER_INFERRED:
+    case STORE_TIER_HOT:
+        break;
+    case STORE_TIER_COOL:
+        return S("Cool");
+    case STORE_TIER_COLD:
+        return S("Cold");
+    case STORE_TIER_ARCHIVE:
+        return S("Archive");
+    case STORE_TIER_PREMIUM:
+        return S("Premium");
+    }
+    return S("Hot");
+}
+
+/* An archived blob cannot be read until it is rehydrated, which Set Blob Tier does: refused as long
+ * as that is not there, so that nobody relies on it. P… and Premium are of premium accounts. */
+err blob_tier_read(const ops_request *r, store_tier *ret) {
+    static const store_tier known[] = {STORE_TIER_HOT, STORE_TIER_COOL, STORE_TIER_COLD};
+    slice v = ops_header(r, "x-ms-access-tier");
+    *ret = STORE_TIER_INFERRED;
+    if (v.p == NULL) return OK;
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        if (!slice_eq_nocase(v, blob_tier_name(known[i]))) continue;
+        *ret = known[i];
+        return OK;
+    }
+    ENSURE(!slice_eq_nocase(v, S("Archive")), ERR_NOT_IMPLEMENTED,
+           "x-ms-access-tier: Archive is not supported yet; send Hot, Cool or Cold");
+    ENSURE(!slice_eq_nocase(v, S("Premium")) && !(v.len >= 2 && v.p[0] == 'P' && v.p[1] <= '9'),
+           ERR_INVALID_BLOB_TIER, "x-ms-access-tier: '%.*s' is not a tier of block blobs here",
+           SLICE_ARG(slice_take(v, 32)));
+    return err_fail(ERR_INVALID_HEADER_VALUE, "x-ms-access-tier: '%.*s' is not Hot, Cool or Cold",
+                    SLICE_ARG(slice_take(v, 32)));
+}
+
+void blob_set_state(ops_request *r, ops_response *w, uint64_t etag, int64_t modified_us) {
+    ops_set_etag(r, w, etag);
+    ops_set_time(r, w, "Last-Modified", modified_us);
+}
+
+err blob_write_conditions(const ops_request *r, store_conditions *ret, bool *ret_forced) {
+    TRY(ops_conditions(r, ret));
+    *ret_forced = !auth_may_overwrite(&r->caller) && !slice_eq(ret->if_none_match, S("*"));
+    if (*ret_forced) ret->if_none_match = S("*");
+    return OK;
+}
+
+err blob_overwrite_error(err e, bool forced) {
+    if (e != ERR_BLOB_ALREADY_EXISTS || !forced) return e;
+    return err_fail(ERR_UNAUTHORIZED_BLOB_OVERWRITE,
+                    "the shared access signature allows to create (c), not to write (w), and the "
+                    "blob exists");
+}
+
+err blob_container(const ops_request *r, const store_container **ret) {
+    return store_container_get(r->server->store, ops_call(r), r->account, r->container, ret);
+}
+
+/* ---- what cannot be promised --------------------------------------------------------------------
+ */
+
+typedef struct refusal {
+    slice name;
+    slice harmless; /* a value that asks for nothing; empty: none */
+} refusal;
+#define NAME(text)                                                                                 \
+    { (const uint8_t *)(text), sizeof(text) - 1 }
+
+/* Azure would act on these; dropping them would lose what the client meant. */
+static const refusal headers[] = {
+    {NAME("x-ms-tags")},
+    {NAME("x-ms-if-tags")},
+    {NAME("x-ms-copy-source")},
+    {NAME("x-ms-encryption-key")},
+    {NAME("x-ms-encryption-key-sha256")},
+    {NAME("x-ms-encryption-algorithm")},
+    {NAME("x-ms-encryption-scope")},
+    {NAME("x-ms-default-encryption-scope"), NAME("$account-encryption-key")},
+    {NAME("x-ms-deny-encryption-scope-override"), NAME("false")},
+    {NAME("x-ms-immutability-policy-mode")},
+    {NAME("x-ms-immutability-policy-until-date")},
+    {NAME("x-ms-legal-hold"), NAME("false")},
+    {NAME("x-ms-structured-body")},
+    {NAME("x-ms-expiry-option")},
+    {NAME("x-ms-expiry-time")},
+    {NAME("x-ms-seal-blob"), NAME("false")},
+    {NAME("x-ms-blob-condition-maxsize")},
+    {NAME("x-ms-blob-condition-appendpos")},
+    {NAME("x-ms-if-sequence-number-le")},
+    {NAME("x-ms-if-sequence-number-lt")},
+    {NAME("x-ms-if-sequence-number-eq")},
+    {NAME("x-ms-sequence-number-action")},
+    {NAME("x-ms-blob-sequence-number")},
+    {NAME("x-ms-blob-content-length")},
+};
+
+static const refusal *find_refusal(slice name) {
+    for (size_t i = 0; i < ARRAY_LEN(headers); i++)
+        if (name.len == headers[i].name.len && slice_eq_nocase(name, headers[i].name))
+            return &headers[i];
+    return NULL;
+}
+
+static err refuse_header(const pair *h) {
+    const refusal *f = find_refusal(h->name);
+    if (f == NULL) return OK;
+    if (f->harmless.len > 0 && slice_eq_nocase(h->value, f->harmless)) return OK;
+    return err_fail(ERR_NOT_IMPLEMENTED,
+                    "%.*s is not supported yet by this server; send the "
+                    "request without it",
+                    SLICE_ARG(f->name));
+}
+
+static err refuse_param(const ops_request *r, const pair *p) {
+    bool moment = slice_eq(p->name, S("snapshot")) || slice_eq(p->name, S("versionid"));
+    if (moment && p->value.len > 0) {
+        /* Honest, and what a client that looks for one understands. */
+        ENSURE(r->method == OPS_PUT, ERR_BLOB_NOT_FOUND,
+               "%.*s: this server keeps no snapshots and versions yet, so there is none",
+               SLICE_ARG(p->name));
+        return err_fail(ERR_NOT_IMPLEMENTED, "%.*s is not supported yet by this server",
+                        SLICE_ARG(p->name));
+    }
+    ENSURE(!slice_eq(p->name, S("deletetype")), ERR_NOT_IMPLEMENTED,
+           "deletetype is not supported yet by this server");
+    return OK;
+}
+
+err blob_refuse_unsupported(const ops_request *r) {
+    for (size_t i = 0; i < r->header_count; i++)
+        if (r->headers[i].name.len > 8 && slice_starts_nocase(r->headers[i].name, S("x-ms-")))
+            TRY(refuse_header(&r->headers[i]));
+    for (size_t i = 0; i < r->param_count; i++) TRY(refuse_param(r, &r->params[i]));
+    return OK;
+}
+
+/* "Setting timeouts for Blob service operations": seconds. This server answers when it is done. */
+err blob_timeout_check(const ops_request *r) {
+    slice v = ops_param(r, "timeout");
+    uint64_t seconds;
+    ENSURE(v.p == NULL || (slice_u64(v, &seconds) == OK && seconds <= INT32_MAX),
+           ERR_INVALID_QUERY_PARAMETER_VALUE, "timeout: '%.*s' is not a number of seconds",
+           SLICE_ARG(slice_take(v, 32)));
+    return OK;
+}

@@ -1,0 +1,204 @@
+/* Private to blob/: what its files share. */
+#pragma once
+
+#include "base/base.h"
+#include "blob/blob.h"
+
+/* A value of x-ms-blob-content-… or of the standard header it stands for. */
+#define BLOB_HEADER_VALUE_MAX 4096
+/* So many pairs of metadata, with all other headers, still fit into an answer. */
+#define BLOB_METADATA_COUNT_MAX (OPS_RESPONSE_HEADERS_MAX - 40)
+/* A page of a listing ends before it is larger; no answer rendered in memory is larger than the
+ * second. */
+#define BLOB_PAGE_BYTES ((size_t)8 << 20)
+#define BLOB_BODY_MAX   ((size_t)32 << 20)
+/* Documents that come in: a list of 50,000 blocks with room for white space; all others. */
+#define BLOB_BLOCK_LIST_MAX ((uint64_t)16 << 20)
+#define BLOB_DOCUMENT_MAX   OPS_BODY_SMALL_MAX
+/* "x-ms-range-get-content-md5": for ranges up to this ("Get Blob"). */
+#define BLOB_RANGE_CHECKSUM_MAX ((uint64_t)4 << 20)
+
+/* ---- address.c ----------------------------------------------------------------------------------
+ */
+/* Fills account_name, secondary, path_style, container and blob of r. ERR_INVALID_URI,
+ * ERR_INVALID_RESOURCE_NAME, ERR_OUT_OF_RANGE_INPUT. */
+err blob_address(ops_request *r) CHECKED;
+/* "http://host/account/" or "http://account.suffix/": the ServiceEndpoint of listings. */
+slice blob_endpoint(const ops_request *r);
+
+/* ---- range.c ------------------------------------------------------------------------------------
+ */
+typedef struct blob_range {
+    bool asked;           /* there is one */
+    bool suffix;          /* the last `first` bytes; only of Range */
+    uint64_t first, last; /* last UINT64_MAX: to the end */
+} blob_range;
+/* x-ms-range wins; what is no single byte range is ignored in Range (RFC 9110 14.2) and refused in
+ * x-ms-range. ERR_INVALID_HEADER_VALUE. */
+err blob_range_read(const ops_request *r, blob_range *ret) CHECKED;
+err blob_range_parse(slice text, blob_range *ret) CHECKED;
+/* What the range means for content of this length. ERR_INVALID_RANGE. */
+err blob_range_apply(const blob_range *range, uint64_t length, uint64_t *ret_first,
+                     uint64_t *ret_count) CHECKED;
+/* "bytes 0-9/100" */
+slice blob_content_range(arena *a, uint64_t first, uint64_t count, uint64_t length);
+
+/* ---- headers.c ----------------------------------------------------------------------------------
+ */
+/* x-ms-meta-…: names and values, in order, allocated in the request's arena.
+ * ERR_EMPTY_METADATA_KEY, ERR_INVALID_METADATA, ERR_METADATA_TOO_LARGE. */
+err blob_metadata_read(ops_request *r, pair **ret, size_t *ret_count) CHECKED;
+void blob_metadata_set(ops_request *r, ops_response *w, const pair *metadata, size_t count);
+/* x-ms-blob-content-…; with `standard`, what is missing is taken from Content-… (Put Blob).
+ * ERR_INVALID_HEADER_VALUE, ERR_INVALID_MD5. */
+err blob_http_read(ops_request *r, bool standard, store_http *ret) CHECKED;
+/* What the sender says the body's checksums are. */
+typedef struct blob_sums {
+    bool has_md5, has_crc64;
+    uint8_t md5[16];
+    uint64_t crc64;
+} blob_sums;
+/* ERR_INVALID_MD5, ERR_INVALID_HEADER_VALUE, ERR_INVALID_INPUT when both are there. */
+err blob_sums_read(ops_request *r, blob_sums *ret) CHECKED;
+/* md5 may be NULL when no MD5 was announced. ERR_MD5_MISMATCH, ERR_CRC64_MISMATCH. */
+err blob_sums_check(const blob_sums *said, const uint8_t *md5, uint64_t crc) CHECKED;
+/* Gathers an XML body of at most max bytes and checks the checksums that came with it. */
+err blob_body_read(ops_request *r, size_t max, slice *ret) CHECKED;
+void blob_set_md5(ops_request *r, ops_response *w, const char *name, const uint8_t md5[16]);
+void blob_set_crc64(ops_request *r, ops_response *w, uint64_t crc);
+/* "true" or "false" in any case; false when absent. ERR_INVALID_HEADER_VALUE. */
+err blob_flag_read(const ops_request *r, const char *name, bool *ret) CHECKED;
+/* x-ms-access-tier. ERR_INVALID_HEADER_VALUE, ERR_INVALID_BLOB_TIER, ERR_NOT_IMPLEMENTED. */
+err blob_tier_read(const ops_request *r, store_tier *ret) CHECKED;
+slice blob_tier_name(store_tier t);
+/* ETag and Last-Modified. */
+void blob_set_state(ops_request *r, ops_response *w, uint64_t etag, int64_t modified_us);
+/* The conditions of an operation that replaces content. ret_forced: the caller may only create, so
+ * If-None-Match: * was added; blob_overwrite_error then names what the store refused. */
+err blob_write_conditions(const ops_request *r, store_conditions *ret, bool *ret_forced) CHECKED;
+err blob_overwrite_error(err e, bool forced) CHECKED;
+/* A header or parameter that asks for what this server does not do yet. ERR_NOT_IMPLEMENTED,
+ * ERR_BLOB_NOT_FOUND for a snapshot or version, of which there are none. */
+err blob_refuse_unsupported(const ops_request *r) CHECKED;
+/* timeout. ERR_INVALID_QUERY_PARAMETER_VALUE. */
+err blob_timeout_check(const ops_request *r) CHECKED;
+/* The container that r addresses; unref it. ERR_CONTAINER_NOT_FOUND. */
+err blob_container(const ops_request *r, const store_container **ret) CHECKED;
+static inline void blob_container_unref(const store_container **k) {
+    store_container_unref(*k);
+}
+
+/* ---- xml_in.c -----------------------------------------------------------------------------------
+ */
+#define XML_DEPTH_MAX 8
+#define XML_TEXT_MAX  ((size_t)16 << 10) /* bytes of text in one element */
+#define XML_TOKEN_MAX ((size_t)64 << 10) /* bytes of one tag, comment or run of text */
+
+/* Called for each element; names without namespace prefix; depth 1 is the root. text: of an element
+ * without children, white space around it removed. Slices live during the call. */
+typedef struct xml_visitor {
+    err (*open)(void *ctx, unsigned depth, slice name);
+    err (*close)(void *ctx, unsigned depth, slice name, slice text);
+} xml_visitor;
+typedef struct xml_reader xml_reader;
+xml_reader *xml_reader_new(const xml_visitor *v, void *ctx);
+xml_reader *xml_reader_free(xml_reader *x);
+/* A piece of the document. The visitor's error, or ERR_INVALID_XML_DOCUMENT. */
+err xml_reader_feed(xml_reader *x, slice data) CHECKED;
+/* The document's end. */
+err xml_reader_end(xml_reader *x) CHECKED;
+/* A whole document at once. */
+err xml_read(slice document, const xml_visitor *v, void *ctx) CHECKED;
+err xml_unsupported(slice name) CHECKED;                 /* ERR_UNSUPPORTED_XML_NODE */
+err xml_bool(slice name, slice text, bool *ret) CHECKED; /* ERR_INVALID_XML_NODE_VALUE */
+err xml_u64(slice name, slice text, uint64_t max, uint64_t *ret) CHECKED;
+
+/* ---- xml_out.c ----------------------------------------------------------------------------------
+ */
+#define XML_HEAD S("<?xml version=\"1.0\" encoding=\"utf-8\"?>")
+/* <name>text</name>, escaped; <name /> when empty. */
+void xml_element(buf *b, const char *name, slice text);
+void xml_element_bool(buf *b, const char *name, bool v);
+void xml_element_u64(buf *b, const char *name, uint64_t v);
+/* An element whose text may hold what XML cannot: then percent-encoded with Encoded="true". */
+void xml_element_encoded(buf *b, const char *name, slice text);
+/* <Metadata><a>1</a></Metadata> */
+void xml_metadata(buf *b, const pair *metadata, size_t count);
+void xml_http_date(buf *b, const char *name, int64_t us);
+/* Makes a malloc'd buffer the answer's body, and frees it with the answer. ERR_TOO_LARGE when it
+ * had passed its maximum; the buffer is gone then too. */
+err xml_answer(ops_response *w, buf *b) CHECKED;
+
+/* ---- cors.c -------------------------------------------------------------------------------------
+ */
+err blob_preflight(ops_request *r, ops_response *w) CHECKED;
+/* Adds the CORS headers of an actual request. */
+void blob_cors_decorate(ops_request *r, ops_response *w);
+/* Whether one of the comma-separated patterns (each may end in '*') matches, without case. */
+bool blob_cors_header_matches(slice patterns, slice name);
+bool blob_cors_origin_matches(slice patterns, slice origin);
+/* A rule as Set Blob Service Properties demands it. ERR_INVALID_XML_NODE_VALUE,
+ * ERR_MISSING_REQUIRED_XML_NODE. */
+err blob_cors_rule_check(const store_cors_rule *rule) CHECKED;
+
+/* ---- error.c ------------------------------------------------------------------------------------
+ */
+void blob_fail(ops_request *r, ops_response *w, err e, const char *detail);
+void blob_decorate(ops_request *r, ops_response *w);
+
+/* ---- handlers -----------------------------------------------------------------------------------
+ */
+err blob_list_containers(ops_request *r, ops_response *w) CHECKED;
+err blob_get_service_properties(ops_request *r, ops_response *w) CHECKED;
+err blob_set_service_properties(ops_request *r, ops_response *w) CHECKED;
+err blob_get_stats(ops_request *r, ops_response *w) CHECKED;
+err blob_get_account_info(ops_request *r, ops_response *w) CHECKED;
+err blob_create_container(ops_request *r, ops_response *w) CHECKED;
+err blob_get_container(ops_request *r, ops_response *w) CHECKED;
+err blob_get_container_metadata(ops_request *r, ops_response *w) CHECKED;
+err blob_set_container_metadata(ops_request *r, ops_response *w) CHECKED;
+err blob_get_acl(ops_request *r, ops_response *w) CHECKED;
+err blob_set_acl(ops_request *r, ops_response *w) CHECKED;
+err blob_delete_container(ops_request *r, ops_response *w) CHECKED;
+err blob_list_blobs(ops_request *r, ops_response *w) CHECKED;
+err blob_get(ops_request *r, ops_response *w) CHECKED;
+err blob_get_properties(ops_request *r, ops_response *w) CHECKED;
+err blob_set_properties(ops_request *r, ops_response *w) CHECKED;
+err blob_get_metadata(ops_request *r, ops_response *w) CHECKED;
+err blob_set_metadata(ops_request *r, ops_response *w) CHECKED;
+err blob_delete(ops_request *r, ops_response *w) CHECKED;
+err blob_put(ops_request *r, ops_response *w) CHECKED;
+err blob_put_block(ops_request *r, ops_response *w) CHECKED;
+err blob_put_block_list(ops_request *r, ops_response *w) CHECKED;
+err blob_get_block_list(ops_request *r, ops_response *w) CHECKED;
+
+/* list.c: what List Blobs writes for one entry; the speed of a listing is here. */
+typedef struct blob_list_writer {
+    buf *b;
+    bool metadata;
+    int64_t second[2]; /* the times that `time` holds, in seconds */
+    uint8_t time[2][32];
+} blob_list_writer;
+void blob_list_writer_init(blob_list_writer *lw, buf *b, bool metadata);
+void blob_list_entry(blob_list_writer *lw, const store_blob *blob);
+void blob_list_prefix(blob_list_writer *lw, slice prefix);
+/* maxresults: 1…STORE_LIST_MAX, larger is taken as that; 0 when absent. */
+err blob_maxresults(const ops_request *r, size_t *ret) CHECKED;
+/* put.c: reads the body into the upload, finishes it, checks the sums. */
+err blob_upload_body(ops_request *r, store_upload *u, const blob_sums *said) CHECKED;
+static inline void blob_upload_free(store_upload **u) {
+    store_upload_free(*u);
+}
+/* service.c */
+err blob_service_parse(slice document, arena *a, store_service *merge_into) CHECKED;
+void blob_service_render(buf *b, const store_service *v);
+/* container.c */
+err blob_acl_parse(slice document, arena *a, store_policy out[STORE_POLICIES_MAX],
+                   size_t *ret_count) CHECKED;
+/* block.c: the picks of a block list document, fed in pieces. */
+typedef struct blob_picks {
+    arena *arena;
+    store_block_pick *pick;
+    size_t count, room;
+} blob_picks;
+extern const xml_visitor blob_picks_visitor; /* ctx: blob_picks */

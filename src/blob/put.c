@@ -1,0 +1,94 @@
+/* Put Blob, and bodies on their way into the store. */
+#include "blob/internal.h"
+
+#define PIECE ((size_t)256 << 10)
+
+static err copy_body(ops_request *r, store_upload *u) {
+    if (r->body.p != NULL) return store_upload_write(u, r->body);
+    if (r->content_length == 0) return OK;
+    uint8_t *p = malloc(PIECE);
+    MUST(p != NULL);
+    err e;
+    for (size_t n;;) {
+        TRY_TO(out, r->body_read(r, p, PIECE, &n));
+        if (n == 0) break;
+        TRY_TO(out, store_upload_write(u, slice_of(p, n)));
+    }
+out:
+    free(p);
+    return e;
+}
+
+err blob_upload_body(ops_request *r, store_upload *u, const blob_sums *said) {
+    uint8_t md5[16];
+    TRY(copy_body(r, u));
+    TRY(store_upload_finish(u));
+    if (said->has_md5) store_upload_md5(u, md5);
+    return blob_sums_check(said, md5, store_upload_crc64(u));
+}
+
+static err check_type(const ops_request *r) {
+    slice v = ops_header(r, "x-ms-blob-type");
+    ENSURE(v.p != NULL, ERR_MISSING_REQUIRED_HEADER,
+           "x-ms-blob-type is missing: send x-ms-blob-type: BlockBlob");
+    if (slice_eq(v, S("BlockBlob"))) return OK;
+    ENSURE(!slice_eq(v, S("PageBlob")) && !slice_eq(v, S("AppendBlob")), ERR_NOT_IMPLEMENTED,
+           "x-ms-blob-type: %.*s is not supported yet by this server, only BlockBlob is",
+           SLICE_ARG(v));
+    return err_fail(ERR_INVALID_HEADER_VALUE,
+                    "x-ms-blob-type: '%.*s' is not BlockBlob, PageBlob or AppendBlob",
+                    SLICE_ARG(slice_take(v, 32)));
+}
+
+typedef struct put_asks {
+    store_put put;
+    store_conditions cond;
+    blob_sums said;
+    bool forced; /* If-None-Match: * is ours */
+} put_asks;
+
+/* The MD5 of the whole is checked, whichever header says it, and kept; x-ms-blob-content-md5 goes
+ * before Content-MD5 ("Windows Azure Blob MD5 Overview"). */
+static err read_asks(ops_request *r, put_asks *a) {
+    pair *metadata;
+    *a = (put_asks){0};
+    TRY(check_type(r));
+    TRY(blob_write_conditions(r, &a->cond, &a->forced));
+    TRY(blob_sums_read(r, &a->said));
+    TRY(blob_http_read(r, true, &a->put.http));
+    TRY(blob_metadata_read(r, &metadata, &a->put.metadata_count));
+    TRY(blob_tier_read(r, &a->put.tier));
+    if (a->put.http.has_md5) {
+        memcpy(a->said.md5, a->put.http.md5, 16);
+        a->said.has_md5 = true;
+    }
+    a->put.metadata = metadata;
+    a->put.cond = &a->cond;
+    return OK;
+}
+
+static void answer(ops_request *r, ops_response *w, const store_blob *b) {
+    w->status = 201;
+    blob_set_state(r, w, b->etag, b->modified_us);
+    blob_set_md5(r, w, "Content-MD5", b->http.md5);
+    blob_set_crc64(r, w, b->crc64);
+    ops_set(w, "x-ms-request-server-encrypted", S("true"));
+}
+
+err blob_put(ops_request *r, ops_response *w) {
+    put_asks a;
+    store_blob b;
+    store *s = r->server->store;
+    TRY(read_asks(r, &a));
+    const store_container *k CLEANUP(blob_container_unref) = NULL;
+    store_upload *u CLEANUP(blob_upload_free) = NULL;
+    TRY(blob_container(r, &k));
+    TRY(store_upload_new(s, k, r->content_length, STORE_PUT_BLOB_LEN_MAX, STORE_UPLOAD_MD5, &u));
+    TRY(blob_upload_body(r, u, &a.said));
+    store_upload_md5(u, a.put.http.md5);
+    a.put.http.has_md5 = true;
+    TRY(blob_overwrite_error(store_blob_put(s, ops_call(r), k, r->blob, u, &a.put, &b), a.forced));
+    u = NULL; /* the store's now */
+    answer(r, w, &b);
+    return OK;
+}

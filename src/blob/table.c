@@ -1,0 +1,227 @@
+/* The operation table of the Blob service, and which of its rows a request means.
+ *
+ * A row says what it needs of its caller in the words of Azure's reference: "Create an account SAS"
+ * (signed resource type and permissions of each operation), "Create a service SAS", "Configure
+ * anonymous read access", "Specifying conditional headers for Blob service operations". */
+#include "blob/internal.h"
+
+#define ACTION     "Microsoft.Storage/storageAccounts/blobServices/"
+#define CONTAINERS ACTION "containers/"
+#define BLOBS      ACTION "containers/blobs/"
+
+#define ANY_LETTER "racwdxyltmeopif"
+/* Lease conditions only; times (containers have no others); all. */
+#define LEASE OPS_IF_LEASE
+#define ALL   OPS_IF_ALL
+#define BODY  (OPS_BODY_IN)
+#define LARGE (OPS_BODY_IN | OPS_BODY_STREAMS)
+
+#define READS(type, account, service, anonymous)                                                   \
+    { (type), (account), (service), (anonymous), false }
+#define WRITES(type, account, service)                                                             \
+    { (type), (account), (service), AUTH_PUBLIC_NEVER, true }
+
+static const ops_row rows[] = {
+    /* name, method, level, restype, comp, header, value, need, action, class, conditions, flags,
+     * body_max, handler. Those that come most often stand first. */
+    {"Get Blob", OPS_GET, OPS_BLOB, NULL, NULL, NULL, NULL, READS('o', "r", "r", AUTH_PUBLIC_BLOB),
+     BLOBS "read", OPS_CONSULTATION, ALL, OPS_FAST, 0, blob_get},
+    {"Get Blob Properties", OPS_HEAD, OPS_BLOB, NULL, NULL, NULL, NULL,
+     READS('o', "r", "r", AUTH_PUBLIC_BLOB), BLOBS "read", OPS_CONSULTATION, ALL, OPS_FAST, 0,
+     blob_get_properties},
+    {"Put Blob", OPS_PUT, OPS_BLOB, NULL, NULL, NULL, NULL, WRITES('o', "wc", "wc"), BLOBS "write",
+     OPS_COLLECTION, ALL, LARGE | OPS_NO_SECONDARY, STORE_PUT_BLOB_LEN_MAX, blob_put},
+    {"Put Block", OPS_PUT, OPS_BLOB, NULL, "block", NULL, NULL, WRITES('o', "wc", "wc"),
+     BLOBS "write", OPS_COLLECTION, LEASE, LARGE | OPS_NO_SECONDARY, STORE_BLOCK_LEN_MAX,
+     blob_put_block},
+    {"Put Block List", OPS_PUT, OPS_BLOB, NULL, "blocklist", NULL, NULL, WRITES('o', "wc", "wc"),
+     BLOBS "write", OPS_COLLECTION, ALL, LARGE | OPS_NO_SECONDARY, BLOB_BLOCK_LIST_MAX,
+     blob_put_block_list},
+    {"Delete Blob", OPS_DELETE, OPS_BLOB, NULL, NULL, NULL, NULL, WRITES('o', "d", "d"),
+     BLOBS "delete", OPS_ERASURE, ALL, OPS_NO_SECONDARY, 0, blob_delete},
+    {"Get Block List", OPS_GET, OPS_BLOB, NULL, "blocklist", NULL, NULL,
+     READS('o', "r", "r", AUTH_PUBLIC_BLOB), BLOBS "read", OPS_CONSULTATION, LEASE, 0, 0,
+     blob_get_block_list},
+    {"Get Blob Metadata", OPS_GET, OPS_BLOB, NULL, "metadata", NULL, NULL,
+     READS('o', "r", "r", AUTH_PUBLIC_BLOB), BLOBS "read", OPS_CONSULTATION, ALL, OPS_FAST, 0,
+     blob_get_metadata},
+    {"Get Blob Metadata", OPS_HEAD, OPS_BLOB, NULL, "metadata", NULL, NULL,
+     READS('o', "r", "r", AUTH_PUBLIC_BLOB), BLOBS "read", OPS_CONSULTATION, ALL, OPS_FAST, 0,
+     blob_get_metadata},
+    {"Set Blob Metadata", OPS_PUT, OPS_BLOB, NULL, "metadata", NULL, NULL, WRITES('o', "w", "w"),
+     BLOBS "write", OPS_ALTERATION, ALL, OPS_NO_SECONDARY, 0, blob_set_metadata},
+    {"Set Blob Properties", OPS_PUT, OPS_BLOB, NULL, "properties", NULL, NULL,
+     WRITES('o', "w", "w"), BLOBS "write", OPS_ALTERATION, ALL, OPS_NO_SECONDARY, 0,
+     blob_set_properties},
+    {"Get Account Information", OPS_GET, OPS_BLOB, "account", "properties", NULL, NULL,
+     READS('o', ANY_LETTER, ANY_LETTER, AUTH_PUBLIC_NEVER), ACTION "getInfo/action", OPS_ADMIN, 0,
+     OPS_FAST, 0, blob_get_account_info},
+    {"Get Account Information", OPS_HEAD, OPS_BLOB, "account", "properties", NULL, NULL,
+     READS('o', ANY_LETTER, ANY_LETTER, AUTH_PUBLIC_NEVER), ACTION "getInfo/action", OPS_ADMIN, 0,
+     OPS_FAST, 0, blob_get_account_info},
+
+    {"List Blobs", OPS_GET, OPS_CONTAINER, "container", "list", NULL, NULL,
+     READS('c', "l", "l", AUTH_PUBLIC_CONTAINER), BLOBS "read", OPS_CONSULTATION, LEASE, 0, 0,
+     blob_list_blobs},
+    {"Create Container", OPS_PUT, OPS_CONTAINER, "container", NULL, NULL, NULL,
+     WRITES('c', "cw", NULL), CONTAINERS "write", OPS_ADMIN, 0, OPS_NO_SECONDARY, 0,
+     blob_create_container},
+    {"Get Container Properties", OPS_GET, OPS_CONTAINER, "container", NULL, NULL, NULL,
+     READS('c', "r", NULL, AUTH_PUBLIC_CONTAINER), CONTAINERS "read", OPS_CONSULTATION, LEASE,
+     OPS_FAST, 0, blob_get_container},
+    {"Get Container Properties", OPS_HEAD, OPS_CONTAINER, "container", NULL, NULL, NULL,
+     READS('c', "r", NULL, AUTH_PUBLIC_CONTAINER), CONTAINERS "read", OPS_CONSULTATION, LEASE,
+     OPS_FAST, 0, blob_get_container},
+    {"Get Container Metadata", OPS_GET, OPS_CONTAINER, "container", "metadata", NULL, NULL,
+     READS('c', "r", NULL, AUTH_PUBLIC_CONTAINER), CONTAINERS "read", OPS_CONSULTATION, LEASE,
+     OPS_FAST, 0, blob_get_container_metadata},
+    {"Get Container Metadata", OPS_HEAD, OPS_CONTAINER, "container", "metadata", NULL, NULL,
+     READS('c', "r", NULL, AUTH_PUBLIC_CONTAINER), CONTAINERS "read", OPS_CONSULTATION, LEASE,
+     OPS_FAST, 0, blob_get_container_metadata},
+    {"Set Container Metadata", OPS_PUT, OPS_CONTAINER, "container", "metadata", NULL, NULL,
+     WRITES('c', "w", NULL), CONTAINERS "write", OPS_ALTERATION, ALL, OPS_NO_SECONDARY, 0,
+     blob_set_container_metadata},
+    {"Get Container ACL", OPS_GET, OPS_CONTAINER, "container", "acl", NULL, NULL,
+     READS('c', NULL, NULL, AUTH_PUBLIC_NEVER), CONTAINERS "getAcl/action", OPS_POLICY, LEASE,
+     OPS_FAST, 0, blob_get_acl},
+    {"Get Container ACL", OPS_HEAD, OPS_CONTAINER, "container", "acl", NULL, NULL,
+     READS('c', NULL, NULL, AUTH_PUBLIC_NEVER), CONTAINERS "getAcl/action", OPS_POLICY, LEASE,
+     OPS_FAST, 0, blob_get_acl},
+    {"Set Container ACL", OPS_PUT, OPS_CONTAINER, "container", "acl", NULL, NULL,
+     WRITES('c', NULL, NULL), CONTAINERS "setAcl/action", OPS_POLICY, ALL, BODY | OPS_NO_SECONDARY,
+     BLOB_DOCUMENT_MAX, blob_set_acl},
+    {"Delete Container", OPS_DELETE, OPS_CONTAINER, "container", NULL, NULL, NULL,
+     WRITES('c', "d", NULL), CONTAINERS "delete", OPS_ERASURE, ALL, OPS_NO_SECONDARY, 0,
+     blob_delete_container},
+    {"Get Account Information", OPS_GET, OPS_CONTAINER, "account", "properties", NULL, NULL,
+     READS('c', ANY_LETTER, ANY_LETTER, AUTH_PUBLIC_NEVER), ACTION "getInfo/action", OPS_ADMIN, 0,
+     OPS_FAST, 0, blob_get_account_info},
+    {"Get Account Information", OPS_HEAD, OPS_CONTAINER, "account", "properties", NULL, NULL,
+     READS('c', ANY_LETTER, ANY_LETTER, AUTH_PUBLIC_NEVER), ACTION "getInfo/action", OPS_ADMIN, 0,
+     OPS_FAST, 0, blob_get_account_info},
+
+    {"List Containers", OPS_GET, OPS_SERVICE, NULL, "list", NULL, NULL,
+     READS('s', "l", NULL, AUTH_PUBLIC_NEVER), CONTAINERS "read", OPS_CONSULTATION, 0, 0, 0,
+     blob_list_containers},
+    {"Get Blob Service Properties", OPS_GET, OPS_SERVICE, "service", "properties", NULL, NULL,
+     READS('s', "r", NULL, AUTH_PUBLIC_NEVER), ACTION "read", OPS_ADMIN, 0, 0, 0,
+     blob_get_service_properties},
+    {"Set Blob Service Properties", OPS_PUT, OPS_SERVICE, "service", "properties", NULL, NULL,
+     WRITES('s', "w", NULL), ACTION "write", OPS_ADMIN, 0, BODY | OPS_NO_SECONDARY,
+     BLOB_DOCUMENT_MAX, blob_set_service_properties},
+    {"Get Blob Service Stats", OPS_GET, OPS_SERVICE, "service", "stats", NULL, NULL,
+     READS('s', "r", NULL, AUTH_PUBLIC_NEVER), ACTION "read", OPS_ADMIN, 0, OPS_SECONDARY_ONLY, 0,
+     blob_get_stats},
+    {"Get Account Information", OPS_GET, OPS_SERVICE, "account", "properties", NULL, NULL,
+     READS('s', ANY_LETTER, NULL, AUTH_PUBLIC_NEVER), ACTION "getInfo/action", OPS_ADMIN, 0,
+     OPS_FAST, 0, blob_get_account_info},
+    {"Get Account Information", OPS_HEAD, OPS_SERVICE, "account", "properties", NULL, NULL,
+     READS('s', ANY_LETTER, NULL, AUTH_PUBLIC_NEVER), ACTION "getInfo/action", OPS_ADMIN, 0,
+     OPS_FAST, 0, blob_get_account_info},
+};
+
+/* Of any resource, whatever else the request says. */
+static const ops_row preflight = {"Preflight Blob Request",
+                                  OPS_OPTIONS,
+                                  OPS_SERVICE,
+                                  NULL,
+                                  NULL,
+                                  NULL,
+                                  NULL,
+                                  READS('s', NULL, NULL, AUTH_PUBLIC_ALWAYS),
+                                  "",
+                                  OPS_ADMIN,
+                                  0,
+                                  0,
+                                  0,
+                                  blob_preflight};
+
+/* ---- which row
+ * ----------------------------------------------------------------------------------- */
+
+static bool is(const char *wanted, slice found) {
+    if (wanted == NULL) return found.len == 0;
+    return slice_eq(found, slice_str(wanted));
+}
+
+static ops_level level_of(const ops_request *r) {
+    return r->container.len == 0 ? OPS_SERVICE : r->blob.len == 0 ? OPS_CONTAINER : OPS_BLOB;
+}
+
+/* Operations of the reference that this server does not have yet, by comp. */
+static bool is_later(slice comp) {
+    static const char *const later[] = {"appendblock",
+                                        "batch",
+                                        "blobs",
+                                        "copy",
+                                        "expiry",
+                                        "immutabilityPolicies",
+                                        "incrementalcopy",
+                                        "lease",
+                                        "legalhold",
+                                        "page",
+                                        "pagelist",
+                                        "query",
+                                        "rename",
+                                        "seal",
+                                        "snapshot",
+                                        "tags",
+                                        "tier",
+                                        "undelete",
+                                        "userdelegationkey",
+                                        "layout",
+                                        "session"};
+    for (size_t i = 0; i < ARRAY_LEN(later); i++)
+        if (slice_eq(comp, slice_str(later[i]))) return true;
+    return false;
+}
+
+static err no_row(const ops_request *r, slice restype, slice comp, bool other_method) {
+    ENSURE(!other_method, ERR_UNSUPPORTED_HTTP_VERB, "%.*s is not a method of this resource",
+           SLICE_ARG(slice_take(r->method_text, 32)));
+    ENSURE(!is_later(comp), ERR_NOT_IMPLEMENTED, "comp=%.*s is not supported yet by this server",
+           SLICE_ARG(comp));
+    ENSURE(comp.len == 0, ERR_INVALID_QUERY_PARAMETER_VALUE,
+           "comp: '%.*s' is not an operation of this resource%s", SLICE_ARG(slice_take(comp, 32)),
+           level_of(r) == OPS_BLOB && restype.len == 0
+               ? "; one of a container needs restype=container"
+               : "");
+    ENSURE(restype.len == 0, ERR_INVALID_QUERY_PARAMETER_VALUE,
+           "restype: '%.*s' alone is not an operation of this resource",
+           SLICE_ARG(slice_take(restype, 32)));
+    return err_fail(ERR_MISSING_REQUIRED_QUERY_PARAMETER,
+                    "the address names no blob, and there is no comp or restype");
+}
+
+static err find_row(const ops_request *r, const ops_row **ret) {
+    slice restype = ops_param(r, "restype"), comp = ops_param(r, "comp");
+    ops_level level = level_of(r);
+    bool other_method = false;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const ops_row *row = &rows[i];
+        if (row->level != level || !is(row->comp, comp) || !is(row->restype, restype)) continue;
+        other_method = true;
+        if (row->method != r->method) continue;
+        *ret = row;
+        return OK;
+    }
+    return no_row(r, restype, comp, other_method);
+}
+
+static err route(ops_request *r, const ops_row **ret) {
+    TRY(blob_address(r));
+    if (r->method == OPS_OPTIONS) {
+        *ret = &preflight;
+        return OK;
+    }
+    TRY(blob_timeout_check(r));
+    TRY(find_row(r, ret));
+    return blob_refuse_unsupported(r);
+}
+
+const ops_protocol blob_protocol = {.name = "blob",
+                                    .rows = rows,
+                                    .row_count = ARRAY_LEN(rows),
+                                    .route = route,
+                                    .fail = blob_fail,
+                                    .decorate = blob_decorate};
