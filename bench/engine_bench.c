@@ -76,8 +76,7 @@ static int make_key(char *key, size_t cap) {
     return snprintf(key, cap, "%016llx", (unsigned long long)(n * 0x9e3779b97f4a7c15u));
 }
 
-/* ---- commits
- * ------------------------------------------------------------------------------------- */
+/* ---- commits ---- */
 
 static void engine_put(void *ctx, unsigned thread, uint64_t i) {
     static _Thread_local uint8_t value[VALUE];
@@ -108,8 +107,7 @@ static void plain_put(void *ctx, unsigned thread, uint64_t i) {
     MUST(text == NULL);
 }
 
-/* ---- streams
- * ------------------------------------------------------------------------------------- */
+/* ---- streams ---- */
 
 static uint8_t content[STREAM];
 
@@ -144,8 +142,7 @@ static void plain_upload(void *ctx, unsigned thread, uint64_t i) {
     MUST(fdatasync(fd) == 0);
 }
 
-/* ---- the whole
- * ----------------------------------------------------------------------------------- */
+/* ---- the whole ---- */
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at) {
     (void)st;

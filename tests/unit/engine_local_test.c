@@ -26,8 +26,7 @@ const char *__tsan_default_suppressions(void) {
 static char folder[64]; /* of this process; removed at the end */
 static local_tune tune;
 
-/* ---- help ---------------------------------------------------------------------------------------
- */
+/* ---- help ---- */
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at) {
     (void)st;
@@ -176,8 +175,7 @@ static findings check_stopped(void) {
     return f;
 }
 
-/* ---- faults -------------------------------------------------------------------------------------
- */
+/* ---- faults ---- */
 
 static struct {
     bool no_space, fail_sync, fail_write, fail_punch, stop_punch;
@@ -376,8 +374,7 @@ static void a_failed_commit_stops_changes(void **state) {
     engine_close(e);
 }
 
-/* ---- space --------------------------------------------------------------------------------------
- */
+/* ---- space ---- */
 
 static void released_space_goes_back_to_the_disk(void **state) {
     (void)state;
@@ -483,8 +480,7 @@ static void a_crash_leaves_only_what_was_adopted(void **state) {
     arena_free(a);
 }
 
-/* ---- damage -------------------------------------------------------------------------------------
- */
+/* ---- damage ---- */
 
 static void check_finds_a_flipped_bit(void **state) {
     (void)state;
@@ -597,8 +593,7 @@ static void data_that_nobody_owns_is_found(void **state) {
     arena_free(a);
 }
 
-/* ---- the folder ---------------------------------------------------------------------------------
- */
+/* ---- the folder ---- */
 
 static void a_folder_is_opened_once(void **state) {
     (void)state;
@@ -676,8 +671,134 @@ static void read_only_changes_nothing(void **state) {
     engine_close(e);
 }
 
-/* ---- formats and RocksDB's ways
- * ------------------------------------------------------------------ */
+/* ---- the write-ahead log ---- */
+
+static char log_file[256];
+static int see_log(const char *path, const struct stat *st, int type, struct FTW *at) {
+    (void)at;
+    (void)st;
+    const slice s = slice_str(path);
+    if (type == FTW_F && slice_ends(s, S(".log")) && strcmp(path, log_file) > 0)
+        snprintf(log_file, sizeof log_file, "%s", path);
+    return 0;
+}
+
+static off_t size_of_log(void) {
+    log_file[0] = 0;
+    assert_int_equal(nftw(folder, see_log, 16, FTW_PHYS), 0);
+    struct stat st;
+    assert_int_equal(stat(log_file, &st), 0);
+    return st.st_size;
+}
+
+static void put_random(engine *e, const char *key, size_t len) {
+    uint8_t *p = malloc(len);
+    random_fill(p, len);
+    for (size_t i = 0; i < len; i++) p[i] |= 1; /* no sector of zeros by chance */
+    ok(put_row(e, key, slice_of(p, len)));
+    free(p);
+}
+
+static bool has(engine *e, const char *key) {
+    arena *a = arena_new(65536, 0);
+    slice got;
+    err r = engine_get(e, ENGINE_META, slice_str(key), a, false, &got);
+    assert_true(r == OK || r == ERR_NOT_FOUND);
+    arena_free(a);
+    return r == OK;
+}
+
+/* A folder as a crash leaves it; the last batch, "last", is [*from, *to) of the log. */
+static void make_log(off_t *from, off_t *to) {
+    engine *e = open_ok(true);
+    put_random(e, "first", 1000);
+    put_random(e, "second", 70000);
+    *from = size_of_log();
+    put_random(e, "last", 120000);
+    *to = size_of_log();
+    crash_here();
+    after_crash(e);
+}
+
+static void zero(off_t from, off_t to) {
+    static uint8_t nothing[200000];
+    int fd = open(log_file, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, nothing, (size_t)(to - from), from), to - from);
+    close(fd);
+}
+
+/* ret_last: is the last batch there? */
+static err open_and_look(bool *ret_last) {
+    engine *e;
+    TRY(open_tuned(false, &e));
+    assert_true(has(e, "first"));
+    assert_true(has(e, "second"));
+    *ret_last = has(e, "last");
+    ok(put_row(e, "more", S("v")));
+    engine_close(e);
+    e = open_ok(false);
+    assert_true(has(e, "second"));
+    assert_true(has(e, "more"));
+    assert_int_equal(has(e, "last"), *ret_last);
+    engine_close(e);
+    return OK;
+}
+
+static void a_torn_batch_is_dropped(void **state) {
+    (void)state;
+    off_t from, to;
+    bool last;
+    make_log(&from, &to);
+    ok(open_and_look(&last));
+    assert_true(last);
+    /* The file ends early: anywhere. */
+    const off_t cuts[] = {0, 1, 6, 7, 8, 1000, 40000, 119999};
+    for (size_t i = 0; i < ARRAY_LEN(cuts); i++) {
+        make_log(&from, &to);
+        assert_int_equal(truncate(log_file, from + cuts[i]), 0);
+        ok(open_and_look(&last));
+        assert_false(last);
+    }
+    /* Sectors were not written: the first, some, the last, all. */
+    const off_t first = (from + 511) / 512 * 512;
+    const off_t lost[][2] = {{0, 512},       {4096, 8192},    {32768, 65536},
+                             {40960, 41472}, {98304, 110000}, {0, 120000}};
+    for (size_t i = 0; i < ARRAY_LEN(lost); i++) {
+        make_log(&from, &to);
+        zero(i == 0 || i == 5 ? from : first + lost[i][0], i >= 4 ? to : first + lost[i][1]);
+        ok(open_and_look(&last));
+        assert_false(last);
+    }
+}
+
+static void a_damaged_log_is_refused(void **state) {
+    (void)state;
+    off_t from, to;
+    bool last;
+    make_log(&from, &to);
+    /* One bit, in what was acknowledged: nothing may be dropped for it. The last batch counts as
+     * that. */
+    const off_t places[] = {0, 6, 500, 1100, 33000, 66000, from, from + 6, from + 60000, to - 1};
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        make_log(&from, &to);
+        damage(log_file, places[i]);
+        assert_int_equal(open_and_look(&last), ERR_CORRUPT);
+        assert_non_null(strstr(err_detail(), "orruption"));
+        damage(log_file, places[i]);
+        ok(open_and_look(&last)); /* refusing harmed nothing */
+        assert_true(last);
+    }
+    /* A sector lost from a batch that another followed was written once. */
+    make_log(&from, &to);
+    zero(2048, 2560);
+    assert_int_equal(open_and_look(&last), ERR_CORRUPT);
+    make_log(&from, &to);
+    zero(65536, 66048);
+    assert_int_equal(open_and_look(&last), ERR_CORRUPT);
+}
+
+/* ---- formats and RocksDB's ways ---- */
 
 static void lengths_of_runs_agree(void **state) {
     (void)state;
@@ -773,6 +894,8 @@ int main(void) {
         cmocka_unit_test(read_only_changes_nothing),
         cmocka_unit_test(lengths_of_runs_agree),
         cmocka_unit_test(references_are_checked),
+        cmocka_unit_test(a_torn_batch_is_dropped),
+        cmocka_unit_test(a_damaged_log_is_refused),
         cmocka_unit_test(batches_join_by_their_encodings),
     };
     const struct CMUnitTest faults[] = {

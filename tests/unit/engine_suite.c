@@ -15,8 +15,7 @@
 static err (*open_engine)(bool fresh, engine **ret);
 static const char *suite_name;
 
-/* ---- help ---------------------------------------------------------------------------------------
- */
+/* ---- help ---- */
 
 static void ok(err e) {
     if (e != OK) fail_msg("%s: %s", err_get(e)->name, err_detail());
@@ -123,8 +122,7 @@ static void expect_sound(engine *e) {
     assert_int_equal(findings, 0);
 }
 
-/* ---- rows ---------------------------------------------------------------------------------------
- */
+/* ---- rows ---- */
 
 static void nothing_is_allowed(void **state) {
     (void)state;
@@ -293,8 +291,7 @@ static void nowait_answers_from_memory(void **state) {
     engine_close(e);
 }
 
-/* ---- threads ------------------------------------------------------------------------------------
- */
+/* ---- threads ---- */
 
 #define THREADS 64
 #define ROUNDS  20
@@ -366,8 +363,7 @@ static void commits_share_batches(void **state) {
     engine_close(e);
 }
 
-/* ---- streams ------------------------------------------------------------------------------------
- */
+/* ---- streams ---- */
 
 static const uint64_t sizes[] = {0,      1,      63,      4095,    4096,   4097,
                                  65535,  65536,  65537,   131072,  262143, 262144,
@@ -533,8 +529,7 @@ static void streams_are_written_side_by_side(void **state) {
     engine_close(e);
 }
 
-/* ---- vault and ids ------------------------------------------------------------------------------
- */
+/* ---- vault and ids ---- */
 
 static void the_vault_keeps_and_destroys(void **state) {
     (void)state;
@@ -591,8 +586,7 @@ static void ids_rise(void **state) {
     engine_close(e);
 }
 
-/* ---- a killed process ---------------------------------------------------------------------------
- */
+/* ---- a killed process ---- */
 
 /* Commits rows and streams, one a transaction, and says each number when it is durable; never ends.
  */

@@ -3,8 +3,7 @@
  * vault slots.
  *
  * It runs on a stopped folder opened read-only, and beside a working engine. In the latter a run
- * may be released while it is being read: what looks damaged is reported only if its row still
- * stands. */
+ * may be released while it is being read: damage is reported only if its row still stands. */
 #include <errno.h>
 #include <fcntl.h>
 
@@ -41,8 +40,7 @@ static void say_of_run(checker *c, const run *r, uint64_t at, const char *what) 
     if (e != ERR_NOT_FOUND) say(c, r->extent, r->offset + at, what);
 }
 
-/* ---- one run
- * ------------------------------------------------------------------------------------- */
+/* ---- one run ---- */
 
 static err check_segments(checker *c, const run *r, const uint8_t *table) {
     const io *sys = c->l->io;
@@ -99,8 +97,7 @@ static err check_run(checker *c, const run *r, uint64_t stream) {
     return e;
 }
 
-/* ---- one extent
- * ---------------------------------------------------------------------------------- */
+/* ---- one extent ---- */
 
 static bool all_zero(const uint8_t *p, size_t n) {
     for (size_t i = 0; i < n; i++)
@@ -108,8 +105,7 @@ static bool all_zero(const uint8_t *p, size_t n) {
     return true;
 }
 
-/* Bytes in a sealed extent that no row owns. A file system with large blocks may keep zeros there.
- */
+/* Bytes in a sealed extent that no row owns. Zeros are none: large blocks may keep them. */
 static void check_hole(checker *c, uint64_t from, uint64_t to) {
     const io *sys = c->l->io;
     while (from < to) {

@@ -1,14 +1,15 @@
 /* Transactions and the one commit path.
  *
  * Invariants
- *   1. A transaction holds its shard's stripe from begin until its commit or abort has returned; so
- * what it read inside is still so when its changes are applied. Stripes are shared by shards that
- * hash alike: more waiting, never less.
+ *   1. A transaction holds its shard's stripe from begin until its commit or abort has returned;
+ *      so what it read inside is still so when its changes are applied. Stripes are shared by
+ *      shards that hash alike: more waiting, never less.
  *   2. The queue's order is the commit order. One leader at a time takes a group from its head,
- * walks it in order (group_walk: what must stand in that order, such as an audit log, is appended
- * there), writes it as one batch with one sync, and only then answers anyone.
- *   3. A batch that RocksDB refused, for whatever reason, fails the engine: the outcome is unknown,
- * so nothing that it adopted or released is touched, and nothing is written after it.
+ *      walks it in order (group_walk: what must stand in that order, such as an audit log, is
+ *      appended there), writes it as one batch with one sync, and only then answers anyone.
+ *   3. A batch that RocksDB refused, for whatever reason, fails the engine: the outcome is
+ *      unknown, so nothing that it adopted or released is touched, and nothing is written after
+ *      it.
  *   4. What is refused before the batch (no space, read-only) changed nothing.
  *
  *   WAITING --leader's answer (group_answer)--> DONE
@@ -49,8 +50,7 @@ struct local_txn {
     char detail[256];
 };
 
-/* ---- futexes ------------------------------------------------------------------------------------
- */
+/* ---- futexes ---- */
 
 static void futex_wait(atomic_uint *word, unsigned while_value) {
     (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, while_value, NULL, NULL, 0);
@@ -75,8 +75,7 @@ static void stripe_unlock(atomic_uint *s) {
     if (atomic_exchange(s, 0) == 2) futex_wake_one(s);
 }
 
-/* ---- a transaction ------------------------------------------------------------------------------
- */
+/* ---- a transaction ---- */
 
 void commit_init(local *l) {
     commit_queue *q = &l->commit;
@@ -191,8 +190,7 @@ void txn_system_delete(local_txn *t, const system_key *key) {
     delete (t, ROWS_SYSTEM, system_key_slice(key));
 }
 
-/* ---- a group ------------------------------------------------------------------------------------
- */
+/* ---- a group ---- */
 
 static void refuse(local_txn *t, err e) {
     t->outcome = e;
@@ -242,8 +240,7 @@ static size_t group_walk(local *l, local_txn *group, size_t *ret_bytes) {
     return count;
 }
 
-/* One batch of all that take part. The room for joining belongs to the queue: one leader at a time.
- */
+/* One batch of all that take part. There is one room for joining, as there is one leader. */
 static rocksdb_writebatch_t *group_join(local *l, local_txn *group, size_t bytes) {
     commit_queue *q = &l->commit;
     if (q->joined_cap < bytes) {
@@ -338,8 +335,7 @@ static void lead(local *l, local_txn *self) {
     group_answer(group, self, e);
 }
 
-/* ---- commit and abort ---------------------------------------------------------------------------
- */
+/* ---- commit and abort ---- */
 
 static void queue_up(local *l, local_txn *t) {
     commit_queue *q = &l->commit;

@@ -2,24 +2,24 @@
  *
  * Invariants
  *   1. An extent's row, state open, is durable before its first byte is handed out; so after a
- * crash every file that may hold unadopted bytes is known without looking at the files.
+ *      crash every file that may hold unadopted bytes is known without looking at the files.
  *   2. Space is handed out upwards and never twice: what was adopted once is never written again,
- * and punching a range twice is harmless. (Only what a run reserved and never used is handed out
- *      again, while nothing follows it.)
+ *      and punching a range twice is harmless. (Only what a run reserved and never used is handed
+ *      out again, while nothing follows it.)
  *   3. A run is pinned from allocation until its row is durable or its space is given back; an
- * extent is sealed only without pins. So in a sealed extent, what is not a hole has a run row or a
- *      pending row.
+ *      extent is sealed only without pins. So in a sealed extent, what is not a hole has a run
+ *      row or a pending row.
  *   4. Nothing is punched, truncated or unlinked before the transaction that released it is
- * durable, nor ever once the engine failed: then nobody knows which rows the disk holds.
+ *      durable, nor ever once the engine failed: then nobody knows which rows the disk holds.
  *   5. A file is unlinked only when sealed, with no live byte by count and no run row by look-up.
- *   6. live is exact from the end of the census on: its iterator was opened before the first commit
- * of this run, and every later change is added to it.
+ *   6. live is exact from the end of the census on: its iterator was opened before the first
+ *      commit of this run, and every later change is added to it.
  *
- *          extent_alloc: extent_make                     reclaim_extent:
- *   (none) -------------------------> OPEN --full-> FULL --no pins-> SEALED --nothing lives-> DEAD,
- * gone |   (lane_retire)    (seal)    ^         (unlink_dead)
- *                                      +--close: lane_retire, seal----+
- *                                      +--crash: reclaim_recover------+ */
+ *   (none) --extent_make--> OPEN --lane_retire--> FULL --seal, without pins--> SEALED
+ *                             |                                                  ^ |
+ *                             +---------------crash: reclaim_recover-------------+ |
+ *                                                                                  |
+ *   (gone) <--unlink_dead-- DEAD <--reclaim_extent, when nothing lives in it-------+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -42,8 +42,7 @@ bool extent_name_parse(const char *name, uint32_t *ret_id) {
     return true;
 }
 
-/* ---- rows ---------------------------------------------------------------------------------------
- */
+/* ---- rows ---- */
 
 err extent_put_row(local *l, uint32_t id, bool sealed, uint64_t size) {
     const system_key key = system_key_extent('E', id);
@@ -102,8 +101,7 @@ err run_row_parse(slice key, slice value, char kind, run *ret, uint64_t *ret_str
     return OK;
 }
 
-/* ---- the table of extents
- * ------------------------------------------------------------------------ */
+/* ---- the table of extents ---- */
 
 extent *extent_find_locked(local *l, uint32_t id) {
     extent *x = l->ext.hash[id % EXTENT_HASH];
@@ -147,8 +145,7 @@ void extent_unpin_locked(local *l, extent *x) {
     if (x->pins == 0 && x->state == EXTENT_FULL) extent_look_locked(l, x);
 }
 
-/* ---- allocation
- * ---------------------------------------------------------------------------------- */
+/* ---- allocation ---- */
 
 /* Reserves the file's space, less of it when the disk has not that much. */
 static err preallocate(local *l, int fd, const char *name, uint64_t *size) {
@@ -290,8 +287,7 @@ void extent_trim(local *l, extent *x, run *r, uint32_t blocks) {
     pthread_mutex_unlock(&l->ext.mutex);
 }
 
-/* ---- accounting
- * ---------------------------------------------------------------------------------- */
+/* ---- accounting ---- */
 
 static void count_locked(local *l, extent *x, const run *r, int sign) {
     const int64_t disk = (int64_t)run_disk_len(r) * sign;
@@ -343,8 +339,7 @@ void extents_stats(local *l, engine_stats *ret) {
     pthread_mutex_unlock(&xs->mutex);
 }
 
-/* ---- opening and closing
- * -------------------------------------------------------------------------- */
+/* ---- opening and closing ---- */
 
 static err load_rows(local *l) {
     rocksdb_iterator_t *it = rows_system_iter(l, NULL);
@@ -372,8 +367,7 @@ out:
 }
 
 /* A file without a row: made, and never used, just before a crash. It goes when it holds nothing;
- * one that holds data (somebody put back older rows?) is left for a person, and check reports it.
- */
+ * one that holds data (somebody put back older rows?) is left for a person; check reports it. */
 static void stray_file(void *ctx, const char *name) {
     local *l = ctx;
     uint32_t id;

@@ -26,8 +26,7 @@ static read_fd *find_locked(fds *f, uint32_t id) {
     return NULL;
 }
 
-/* The place to use for another file: a free one, or the one unused for longest. NULL: all in use.
- */
+/* The place to use for another file: a free one, or the one unused for longest. NULL: none. */
 static read_fd *victim_locked(fds *f, uint32_t id) {
     read_fd *set = f->slots[id % FD_SETS], *best = NULL;
     for (size_t i = 0; i < FD_WAYS; i++) {

@@ -6,9 +6,7 @@
  *   reclaim.c  giving space back, recovery, census       ref.c     stream references and frames
  *   vault.c    slots for secrets                         check.c   verification
  *   syncer.c   one fdatasync for all who wait            io.c      calls to the kernel
- *   fds.c      open files for reading                    wal.c     what a damaged write-ahead log
- * lost
- */
+ *   fds.c      open files for reading                    wal.c     what a damaged log lost */
 #pragma once
 
 #include <pthread.h>
@@ -106,10 +104,10 @@ err local_cursor_seek(engine_cursor *c, slice key) CHECKED;
 void local_cursor_free(engine_cursor *c);
 
 /* System rows. Keys: a letter, then big-endian numbers; values are records (base/record.h).
- *   'E' extent                  state and size of an extent file
- *   'P' extent block            a released run whose space is not yet given back: length in blocks
- *   'R' extent block            an adopted run: length in blocks, stream id
- *   'S'                         how often this store was opened for writing */
+ *   'E' extent         state and size of an extent file
+ *   'P' extent block   a released run whose space is not given back yet: data length, stream
+ *   'R' extent block   an adopted run: data length, stream
+ *   'S'                how often this store was opened for writing */
 #define SYSTEM_KEY_MAX 9
 typedef struct system_key {
     uint8_t b[SYSTEM_KEY_MAX];
@@ -122,6 +120,12 @@ err system_key_parse(slice key, char kind, uint32_t *ret_extent, uint32_t *ret_b
 static inline slice system_key_slice(const system_key *k) {
     return slice_of(k->b, k->len);
 }
+
+/* ---- wal.c ---- */
+
+/* Is the log's damage no more than what a power cut left of the one batch that nobody was told of?
+ */
+err wal_torn(local *l, bool *ret_torn) CHECKED;
 
 /* ---- ref.c ---- */
 
@@ -161,8 +165,7 @@ typedef struct ref {
 } ref;
 
 err ref_encode(uint64_t stream, const run *runs, uint32_t count, arena *a, slice *ret) CHECKED;
-/* ERR_CORRUPT unless it is exactly what ref_encode made. ret_runs may be NULL (then only the head).
- */
+/* ERR_CORRUPT unless it is exactly what ref_encode made. */
 err ref_decode(slice in, ref *ret) CHECKED;
 err ref_decode_len(slice in, uint64_t *ret_len) CHECKED;
 /* Finds the run that holds byte `at` without decoding the whole into memory.
@@ -174,8 +177,7 @@ err ref_find(slice in, uint64_t at, run *ret, uint64_t *ret_at) CHECKED;
 typedef enum extent_state {
     EXTENT_OPEN,   /* a lane allocates from it */
     EXTENT_FULL,   /* no more allocation; pins may be left */
-    EXTENT_SEALED, /* its row says so: every byte that is not a hole has a run row or a pending row
-                    */
+    EXTENT_SEALED, /* its row says so: every byte in it has a run row or a pending row */
     EXTENT_DEAD,   /* being unlinked */
 } extent_state;
 

@@ -16,8 +16,7 @@ void reclaim_push_locked(local *l, punch p) {
     extents *xs = &l->ext;
     if (local_failed(l)) return;
     if (xs->punch_count == PUNCH_QUEUE_MAX) {
-        /* Rows are found again by a scan; a pin is left, and recovery cleans up after the next
-         * stop. */
+        /* Rows are found by a scan; what has none stays pinned until recovery after the stop. */
         if (p.row) xs->rescan = true;
         return;
     }
@@ -25,8 +24,7 @@ void reclaim_push_locked(local *l, punch p) {
     pthread_cond_signal(&xs->work);
 }
 
-/* ---- punching
- * ------------------------------------------------------------------------------------ */
+/* ---- punching ---- */
 
 static int by_place(const void *a, const void *b) {
     const punch *x = a, *y = b;
@@ -125,8 +123,7 @@ static void punch_pending_rows(local *l) {
     punch_batch(l, batch, n);
 }
 
-/* ---- whole extents
- * ------------------------------------------------------------------------------- */
+/* ---- whole extents ---- */
 
 static err seal(local *l, extent *x) {
     char name[16];
@@ -216,8 +213,7 @@ void reclaim_extent(local *l, extent *x) {
             LF_C("detail", err_detail()));
 }
 
-/* ---- census
- * -------------------------------------------------------------------------------------- */
+/* ---- census ---- */
 
 static bool stopping(local *l) {
     pthread_mutex_lock(&l->ext.mutex);
@@ -237,8 +233,7 @@ static void count_run(local *l, const run *r) {
     pthread_mutex_unlock(&l->ext.mutex);
 }
 
-/* Counts the live bytes of every extent as they stood at opening; changes since are counted by
- * others. */
+/* Counts the live bytes of every extent as they stood at opening; changes since are added. */
 static void take_census(local *l) {
     rocksdb_iterator_t *it = l->ext.census;
     bool whole = true;
@@ -275,8 +270,7 @@ static void take_census(local *l) {
     pthread_mutex_unlock(&l->ext.mutex);
 }
 
-/* ---- the thread
- * ---------------------------------------------------------------------------------- */
+/* ---- the thread ---- */
 
 static size_t take_punches_locked(extents *xs, punch *out, size_t max) {
     size_t n = 0;
@@ -318,8 +312,7 @@ void *reclaim_thread(void *arg) {
     return NULL;
 }
 
-/* ---- recovery
- * ------------------------------------------------------------------------------------ */
+/* ---- recovery ---- */
 
 /* Punches what stands between the runs of an extent; ret_end: the end of the last. */
 static err punch_gaps(local *l, uint32_t id, int fd, uint64_t *ret_end) {

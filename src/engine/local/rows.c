@@ -1,12 +1,12 @@
 /* Rows: RocksDB through its C API. One column family a table, one for the engine's own rows.
  *
  * Invariants
- *   1. Every write goes through commit.c with sync on. So when a batch is appended to the
- * write-ahead log, all before it is durable, and only the last record of the log can ever be torn.
+ *   1. Every write goes through commit.c with sync on. So when a batch is appended to the write-
+ *      ahead log, all before it is durable, and only the last record of the log can ever be torn.
  *   2. Recovery tolerates an incomplete record at the end of the log and nothing else
  *      (tolerate_corrupted_tail_records). Point-in-time recovery would drop every acknowledged
- * commit after a damaged byte without a word; here such a folder is refused, naming the file. What
- * a power cut can leave of the one torn record is told from damage in wal.c.
+ *      commit after a damaged byte without a word; here such a folder is refused. wal.c tells
+ *      what a power cut leaves of the one torn batch from damage.
  *   3. Checksums are verified on every read.
  *   4. nowait reads never touch the disk: the block-cache tier also answers from memtables.
  *
@@ -39,8 +39,7 @@ err rows_error(char *text, const char *doing) {
     return code;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------
- */
+/* ---- opening ---- */
 
 static rocksdb_options_t *db_options(uint64_t write_bytes, bool create) {
     rocksdb_options_t *o = rocksdb_options_create();
@@ -74,6 +73,9 @@ static rocksdb_options_t *cf_options(int cf, uint64_t write_bytes, rocksdb_cache
     rocksdb_block_based_options_set_format_version(b, 5);
     rocksdb_block_based_options_set_filter_policy(b, rocksdb_filterpolicy_create_bloom_full(10));
     rocksdb_block_based_options_set_whole_key_filtering(b, 1);
+    rocksdb_block_based_options_set_data_block_index_type(
+        b, rocksdb_block_based_table_data_block_index_type_binary_search_and_hash);
+    rocksdb_block_based_options_set_data_block_hash_ratio(b, 0.75);
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(b, 1);
     rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(b, 1);
     rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(b, 1);
@@ -100,8 +102,7 @@ static rocksdb_options_t *cf_options(int cf, uint64_t write_bytes, rocksdb_cache
     return o;
 }
 
-/* The epoch: how often this store was opened for writing; the high part of every id it hands out.
- */
+/* The epoch: how often this store was opened for writing; the high part of every new id. */
 static err open_epoch(local *l) {
     system_key key = {.b = {'S'}, .len = 1};
     arena *a = arena_new(256, 0);
@@ -132,6 +133,24 @@ out:
     return e;
 }
 
+static err open_db(local *l) {
+    rows *r = &l->rows;
+    char path[4096];
+    snprintf(path, sizeof path, "%s/rows", l->path);
+    char *text = NULL;
+    const rocksdb_options_t *const *options = (const rocksdb_options_t *const *)r->cf_options;
+    const char *const *names = (const char *const *)cf_names;
+    if (l->read_only)
+        r->db = rocksdb_open_for_read_only_column_families(r->db_options, path, ROWS_CF_COUNT + 1,
+                                                           names, options, r->cf, 0, &text);
+    else
+        r->db = rocksdb_open_column_families(r->db_options, path, ROWS_CF_COUNT + 1, names, options,
+                                             r->cf, &text);
+    if (text == NULL) return OK;
+    r->db = NULL;
+    return rows_error(text, "open");
+}
+
 err rows_open(local *l, bool create) {
     rows *r = &l->rows;
     uint64_t cache = r->cache_bytes < CACHE_BYTES_MIN ? CACHE_BYTES_MIN : r->cache_bytes;
@@ -150,21 +169,17 @@ err rows_open(local *l, bool create) {
     r->flush = rocksdb_flushoptions_create();
     rocksdb_flushoptions_set_wait(r->flush, 1);
 
-    char path[4096];
-    snprintf(path, sizeof path, "%s/rows", l->path);
-    char *text = NULL;
-    const rocksdb_options_t *const *options = (const rocksdb_options_t *const *)r->cf_options;
-    if (l->read_only)
-        r->db = rocksdb_open_for_read_only_column_families(r->db_options, path, ROWS_CF_COUNT + 1,
-                                                           (const char *const *)cf_names, options,
-                                                           r->cf, 0, &text);
-    else
-        r->db = rocksdb_open_column_families(r->db_options, path, ROWS_CF_COUNT + 1,
-                                             (const char *const *)cf_names, options, r->cf, &text);
-    if (text != NULL) {
-        r->db = NULL;
-        return rows_error(text, "open");
+    err e = open_db(l);
+    bool torn = false;
+    if (e == ERR_CORRUPT && !create) {
+        char why[512];
+        snprintf(why, sizeof why, "%s", err_detail());
+        if (wal_torn(l, &torn) != OK || !torn) return err_fail(e, "%s", why);
+        LOG(LOG_WARN, "engine.torn_log", LF_C("path", l->path), LF_C("detail", why));
+        rocksdb_options_set_wal_recovery_mode(r->db_options, rocksdb_point_in_time_recovery);
+        e = open_db(l);
     }
+    TRY(e);
     return open_epoch(l);
 }
 
@@ -191,8 +206,7 @@ void rows_close(local *l) {
     *r = (rows){0};
 }
 
-/* ---- reading ------------------------------------------------------------------------------------
- */
+/* ---- reading ---- */
 
 err rows_get(local *l, int cf, slice key, arena *a, bool nowait, slice *ret) {
     rows *r = &l->rows;
@@ -216,8 +230,7 @@ err local_get(engine *e, engine_table t, slice key, arena *a, bool nowait, slice
     return rows_get(local_of(e), (int)t, key, a, nowait, ret);
 }
 
-/* ---- cursors ------------------------------------------------------------------------------------
- */
+/* ---- cursors ---- */
 
 typedef struct local_cursor {
     engine_cursor base;
@@ -288,8 +301,7 @@ void local_cursor_free(engine_cursor *base) {
     free(c);
 }
 
-/* ---- the engine's own rows ----------------------------------------------------------------------
- */
+/* ---- the engine's own rows ---- */
 
 system_key system_key_extent(char kind, uint32_t id) {
     return (system_key){.b = {(uint8_t)kind, (uint8_t)(id >> 24), (uint8_t)(id >> 16),
@@ -319,8 +331,7 @@ rocksdb_iterator_t *rows_system_iter(local *l, rocksdb_readoptions_t *own) {
                                       l->rows.cf[ROWS_SYSTEM]);
 }
 
-/* ---- what others ask ----------------------------------------------------------------------------
- */
+/* ---- what others ask ---- */
 
 static uint64_t property(local *l, int cf, const char *name) {
     uint64_t v = 0;

@@ -1,16 +1,19 @@
 /* Streams: written once through a buffer into runs, read by reference.
  *
  * Invariants
- *   1. A run's bytes are pwritten once each, in order, into space that only this stream holds; so a
- *      crash at any point leaves other streams as they were.
- *   2. stream_sync returns OK only after every run's data, table and frame are durable (syncer.c).
- *   3. A run is pinned from its allocation until its row is durable or its space is given back, and
- * an extent with pins is never sealed: whatever is in it without a row is removed by recovery.
+ *   1. A run's bytes are pwritten once each, in order, into space that only this stream holds; so
+ *      a crash at any point leaves other streams as they were.
+ *   2. stream_sync returns OK only after every run's data, table and frame are durable
+ *      (syncer.c).
+ *   3. A run is pinned from its allocation until its row is durable or its space is given back,
+ *      and an extent with pins is never sealed: whatever is in it without a row is removed by
+ *      recovery.
  *
- *   WRITING --local_stream_sync--> SYNCED --stream_committed--> gone, runs adopted
- *      |                             +------stream_forget-----> gone, runs stay pinned (outcome
- * unknown)
- *      +--local_stream_abort---------+------------------------> gone, runs given back */
+ *   WRITING --local_stream_sync--> SYNCED --stream_committed--> gone; runs adopted
+ *      |                             |
+ *      |                             +------stream_forget-----> gone; runs stay pinned
+ *      |                             |                          (nobody knows the outcome)
+ *      +--local_stream_abort---------+------------------------> gone; runs given back */
 #include <errno.h>
 
 #include "engine/local/private.h"
@@ -65,8 +68,7 @@ static void stream_free(local_stream *s) {
     free(s);
 }
 
-/* ---- writing ------------------------------------------------------------------------------------
- */
+/* ---- writing ---- */
 
 /* A write into space that is ours: a full disk harms nothing, anything else does. */
 static err write_error(local *l, extent *x, int r) {
@@ -242,8 +244,7 @@ err local_stream_sync(engine_stream *base, arena *a, slice *ret_ref) {
     return ref_encode(s->id, s->runs, s->count, a, ret_ref);
 }
 
-/* ---- its end ------------------------------------------------------------------------------------
- */
+/* ---- its end ---- */
 
 void local_stream_abort(engine_stream *base) {
     local_stream *s = (local_stream *)base;
@@ -276,8 +277,7 @@ void stream_forget(local_stream *s) {
     stream_free(s);
 }
 
-/* ---- reading ------------------------------------------------------------------------------------
- */
+/* ---- reading ---- */
 
 static err read_run(local *l, const run *r, uint64_t at, uint8_t *out, size_t len, bool nowait) {
     fd_lease f;

@@ -5,9 +5,9 @@
  *
  * Invariants
  *   1. A slot is written whole, within one disk sector (128 divides 512), and synced before the
- * call that wrote it returns; a torn write cannot touch a neighbour.
+ *      call that wrote it returns; a torn write cannot touch a neighbour.
  *   2. A slot is handed out only while it is zero on disk, durably: destroy puts it on the free
- * list after its sync. It enters the list once, because zeroing happens under the mutex.
+ *      list after its sync. It enters the list once, because zeroing happens under the mutex.
  *   3. Secrets are in no log, no row and no message.
  *
  *   FREE --local_vault_put--> USED --local_vault_destroy--> FREE

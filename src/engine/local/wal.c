@@ -1,0 +1,179 @@
+/* What a damaged write-ahead log lost.
+ *
+ * A power cut may leave of the batch that was being written some disk sectors and not others, in
+ * any order. RocksDB's strict recovery takes a log that simply ends early, and refuses all else: it
+ * cannot tell such a batch from rot in one that was acknowledged. Its lenient recovery drops
+ * everything from the first bad byte on, acknowledged or not. So when strict recovery finds
+ * corruption, this decides.
+ *
+ * Every batch is synced before the next is written (rows.c, invariant 1). Hence a log is torn, and
+ * not damaged, when
+ *   1. the bad place is in the last log file, and all files before it are whole;
+ *   2. no batch begins after the bad place: one that does proves that the bad one was synced;
+ *   3. what is missing reads as disk sectors of zeros (the file's space was reserved, never
+ *      written), or lies past the end of the file: rot does not look like that.
+ * Then nobody was told that the bad batch was durable, and lenient recovery drops nothing but it.
+ *
+ * The format is RocksDB's "Write Ahead Log File Format": blocks of 32 KiB; records of u32 masked
+ * CRC-32C of type and data, u16 length, u8 type, little-endian. No record crosses a block. */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "engine/local/private.h"
+
+#define LOG_BLOCK     32768u
+#define LOG_HEAD      7u
+#define SECTOR        512u
+#define LOG_BYTES_MAX (2ull << 30)
+
+enum { REC_ZERO, REC_FULL, REC_FIRST, REC_MIDDLE, REC_LAST };
+typedef enum log_state { LOG_WHOLE, LOG_TORN, LOG_DAMAGED } log_state;
+
+typedef struct log_record {
+    unsigned type;
+    uint64_t end;
+} log_record;
+
+static bool zeros(slice s) {
+    for (size_t i = 0; i < s.len; i++)
+        if (s.p[i] != 0) return false;
+    return true;
+}
+
+/* The record at `at`, if a whole one with a fitting CRC is there. */
+static bool record_at(slice log, uint64_t at, log_record *ret) {
+    const uint64_t left = LOG_BLOCK - at % LOG_BLOCK;
+    if (at + LOG_HEAD > log.len || left < LOG_HEAD) return false;
+    const uint8_t *p = log.p + at;
+    const uint32_t masked =
+        (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+    const uint32_t len = (uint32_t)p[4] | (uint32_t)p[5] << 8;
+    if (p[6] < REC_FULL || p[6] > REC_LAST) return false;
+    if (LOG_HEAD + len > left || at + LOG_HEAD + len > log.len) return false;
+    const uint32_t crc = crc32c(0, slice_of(p + 6, 1 + (size_t)len));
+    if (((crc >> 15 | crc << 17) + 0xa282ead8u) != masked) return false;
+    *ret = (log_record){.type = p[6], .end = at + LOG_HEAD + len};
+    return true;
+}
+
+static uint64_t next_block(uint64_t at) {
+    return (at / LOG_BLOCK + 1) * LOG_BLOCK;
+}
+/* Too short a rest of a block holds no record. */
+static uint64_t skip_padding(uint64_t at) {
+    return LOG_BLOCK - at % LOG_BLOCK < LOG_HEAD ? next_block(at) : at;
+}
+
+/* Does a batch begin after the bad place, or anything follow the end of the torn one? Where the
+ * chain of records is broken, every byte of the block is tried as the beginning of one. */
+static bool batch_after(slice log, uint64_t bad) {
+    bool ended = false;
+    for (uint64_t at = bad; at < log.len;) {
+        log_record r;
+        if (!record_at(log, at, &r)) {
+            at = at + LOG_HEAD >= next_block(at) ? next_block(at) : at + 1;
+            continue;
+        }
+        if (ended || r.type == REC_FULL || r.type == REC_FIRST) return true;
+        ended = r.type == REC_LAST;
+        at = skip_padding(r.end);
+    }
+    return false;
+}
+
+/* Is part of the record at `bad` past the end of the file, or is a sector of it zeros? */
+static bool sector_missing(slice log, uint64_t bad) {
+    if (bad + LOG_HEAD > log.len) return true;
+    const uint64_t end =
+        bad + LOG_HEAD + ((uint64_t)log.p[bad + 4] | (uint64_t)log.p[bad + 5] << 8);
+    if (end > log.len && end <= next_block(bad)) return true;
+    for (uint64_t at = bad / SECTOR * SECTOR; at < next_block(bad) && at < log.len; at += SECTOR) {
+        const uint64_t left = log.len - at;
+        if (zeros(slice_of(log.p + at, left < SECTOR ? left : SECTOR))) return true;
+    }
+    return false;
+}
+
+static log_state log_judge(slice log) {
+    bool inside = false;
+    uint64_t at = 0;
+    while (at < log.len) {
+        log_record r;
+        if (!record_at(log, at, &r)) break;
+        if (inside != (r.type == REC_MIDDLE || r.type == REC_LAST)) break;
+        inside = r.type == REC_FIRST || r.type == REC_MIDDLE;
+        at = skip_padding(r.end);
+    }
+    if (at >= log.len) return inside ? LOG_TORN : LOG_WHOLE;
+    if (!inside && zeros(slice_skip(log, (size_t)at))) return LOG_WHOLE;
+    return sector_missing(log, at) && !batch_after(log, at) ? LOG_TORN : LOG_DAMAGED;
+}
+
+/* ---- the files ---- */
+
+typedef struct log_files {
+    uint64_t *numbers;
+    size_t count;
+} log_files;
+
+static void note_log(void *ctx, const char *name) {
+    log_files *f = ctx;
+    slice s = slice_str(name);
+    uint64_t number;
+    if (!slice_ends(s, S(".log")) || slice_u64(slice_take(s, s.len - 4), &number) != OK) return;
+    f->numbers = reallocarray(f->numbers, f->count + 1, sizeof *f->numbers);
+    MUST(f->numbers != NULL);
+    f->numbers[f->count++] = number;
+}
+
+static err read_log(local *l, int dir, uint64_t number, uint8_t **ret, size_t *ret_len) {
+    char name[32];
+    snprintf(name, sizeof name, "%06llu.log", (unsigned long long)number);
+    int fd = l->io->open(l->io, dir, name, O_RDONLY);
+    if (fd < 0) return err_fail_errno(ERR_IO, -fd, "rows/%s: open", name);
+    uint64_t size = 0, allocated;
+    int r = l->io->stat(l->io, fd, &size, &allocated);
+    uint8_t *p = r == 0 && size <= LOG_BYTES_MAX ? malloc(size > 0 ? size : 1) : NULL;
+    int64_t n = p != NULL ? l->io->pread(l->io, fd, p, size, 0) : -EFBIG;
+    l->io->close(l->io, fd);
+    if (n != (int64_t)size) {
+        free(p);
+        return err_fail_errno(ERR_IO, n < 0 ? (int)-n : EIO, "rows/%s: read", name);
+    }
+    *ret = p;
+    *ret_len = size;
+    return OK;
+}
+
+static err judge_all(local *l, int dir, const log_files *f, bool *ret_torn) {
+    uint64_t last = 0;
+    for (size_t i = 0; i < f->count; i++)
+        if (f->numbers[i] > last) last = f->numbers[i];
+    bool torn = false;
+    for (size_t i = 0; i < f->count; i++) {
+        uint8_t *p;
+        size_t len;
+        TRY(read_log(l, dir, f->numbers[i], &p, &len));
+        const log_state state = log_judge(slice_of(p, len));
+        free(p);
+        if (state == LOG_DAMAGED || (state == LOG_TORN && f->numbers[i] != last)) {
+            *ret_torn = false;
+            return OK;
+        }
+        torn |= state == LOG_TORN;
+    }
+    *ret_torn = torn;
+    return OK;
+}
+
+err wal_torn(local *l, bool *ret_torn) {
+    int dir = l->io->open(l->io, l->dir_fd, "rows", O_RDONLY | O_DIRECTORY);
+    if (dir < 0) return err_fail_errno(ERR_IO, -dir, "%s/rows: open", l->path);
+    log_files f = {0};
+    int r = l->io->list(l->io, dir, note_log, &f);
+    err e = r < 0 ? err_fail_errno(ERR_IO, -r, "%s/rows: list", l->path) : OK;
+    if (e == OK) e = judge_all(l, dir, &f, ret_torn);
+    l->io->close(l->io, dir);
+    free(f.numbers);
+    return e;
+}
