@@ -113,6 +113,12 @@ typedef struct cli_open {
 } cli_open;
 /* Opens engine, key service and store. Errors: those of the layers below, with their details. */
 err cli_folder_open(const cli_folder *f, const cli_open *o, store **ret) CHECKED;
+/* ERR_IN_USE unless the folder is missing, empty, or one whose making was interrupted at its
+ * beginning. */
+err cli_folder_vacant(const char *data) CHECKED;
+/* Takes back root key and key check of a folder whose making failed; nothing is sealed under them
+ * yet. */
+void cli_folder_unmake(const cli_folder *f);
 /* Path of the operator's socket; through /proc/self/fd where it would be too long for a socket
  * address (a descriptor of the folder then stays open). */
 err cli_socket_path(arena *a, const char *data, const char **ret) CHECKED;

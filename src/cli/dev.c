@@ -30,6 +30,7 @@ err cli_dev_prepare(arena *a, cli_folder *f) {
         f->root_key = arena_cstr(a, key);
     }
     if (exists(arena_cstr(a, format))) return OK;
+    TRY(cli_folder_vacant(f->data));
     if (mkdir(f->data, 0700) != 0 && errno != EEXIST)
         return err_fail_errno(ERR_IO, errno, "making data folder %s", f->data);
     if (!exists(f->root_key)) TRY(crypto_keyfile_create(f->root_key));

@@ -70,6 +70,7 @@ static err run_init(arena *a, init *in) {
     slice format = arena_fmt(a, "%s/FORMAT", in->folder.data);
     ENSURE(access(arena_cstr(a, format), F_OK) != 0, ERR_IN_USE,
            "%s is a data folder already and was left as it is", in->folder.data);
+    TRY(cli_folder_vacant(in->folder.data));
     if (mkdir(in->folder.data, 0700) != 0 && errno != EEXIST)
         return err_fail_errno(ERR_IO, errno, "making data folder %s", in->folder.data);
     TRY(crypto_keyfile_create(in->folder.root_key));
@@ -77,7 +78,7 @@ static err run_init(arena *a, init *in) {
     const cli_open how = {.create = true, .cache_bytes = 32 << 20};
     err e = cli_folder_open(&in->folder, &how, &s);
     if (e != OK) {
-        (void)unlink(in->folder.root_key); /* made a moment ago; nothing is sealed under it */
+        cli_folder_unmake(&in->folder);
         return e;
     }
     e = first_account(a, in, s);

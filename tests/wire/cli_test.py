@@ -355,9 +355,24 @@ def test_wrong_root_key(made):
     os.chmod(made.key, 0o600)
     shutil.copy(other / "root.key", made.key)
     os.chmod(made.key, 0o400)
-    for words in (("key", "show", "records"), ("serve",)):
+    before = {p: p.stat().st_mtime_ns for p in made.data.rglob("*")}
+    for words in (("key", "show", "records"), ("account", "create", "lost"), ("serve",)):
         code, _, err = run(*words, "--config", made.config)
         assert code == 1 and "root key" in err, err
+    assert run("check", "--config", made.config)[0] == 2
+    assert {p: p.stat().st_mtime_ns for p in made.data.rglob("*")} == before, "nothing was touched"
+    (made.data / "ROOT").unlink()  # a folder that was made without: its accounts tell
+    for words in (("account", "create", "lost"), ("serve",)):
+        code, _, err = run(*words, "--config", made.config)
+        assert code == 1 and "root key" in err, err
+
+
+@pytest.mark.parametrize("words", [("init",), ("serve", "--dev", "--port", "21099")])
+def test_folder_with_something_else_in_it(folder, words):
+    (folder / "letter.txt").write_text("mine")
+    code, _, err = run(*words, "--data", folder)
+    assert code == 1 and "letter.txt" in err and str(folder) in err
+    assert [p.name for p in folder.iterdir()] == ["letter.txt"]
 
 
 def test_wrong_format_version(made):
