@@ -14,7 +14,12 @@ V        ?= release
 PREFIX   ?= /usr/local
 DATA     ?= build/dev-data
 PORT     ?= 10000
-CC       ?= gcc
+ifeq ($(origin CC),default)
+  CC     := gcc
+endif
+# VERBOSE=1 prints whole commands.
+Q        := $(if $(VERBOSE),,@)
+say       = $(if $(VERBOSE),,@printf '  %-4s %s\n' $(1) $(2))
 JOBS     ?= $(shell nproc)
 MAKEFLAGS += --no-print-directory
 
@@ -63,25 +68,30 @@ deps-test:
 
 $(DIR)/obj/%.o: %.c | .deps-ok
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 $(LIB): $(OBJS)
 	@rm -f $@
-	ar rcs $@ $(OBJS)
+	$(call say,AR,$@)
+	$(Q)ar rcs $@ $(OBJS)
 $(DIR)/strongroom: $(DIR)/obj/src/cli/main.o $(LIB)
-	$(CC) $(LOPT) -o $@ $< $(LIB) $(LDLIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LOPT) -o $@ $< $(LIB) $(LDLIBS)
 # What unit tests share (suites, the memory engine): an archive, so that each links only what it uses.
 SHARED  := $(filter-out %_test.c,$(wildcard tests/unit/*.c))
 $(DIR)/unit/shared.a: $(SHARED:%.c=$(DIR)/obj/%.o)
 	@mkdir -p $(@D)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 $(DIR)/obj/tests/unit/%.o: CPPFLAGS += -Itests/unit
 $(DIR)/unit/%_test: tests/unit/%_test.c $(wildcard tests/unit/*.h) $(DIR)/unit/shared.a $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit $(LOPT) -o $@ $< $(DIR)/unit/shared.a $(LIB) -lcmocka $(LDLIBS)
+	$(call say,TEST,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit $(LOPT) -o $@ $< $(DIR)/unit/shared.a $(LIB) -lcmocka $(LDLIBS)
 $(DIR)/bench/%: bench/%.c $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(LOPT) -o $@ $< $(LIB) $(LDLIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LOPT) -o $@ $< $(LIB) $(LDLIBS)
 
 # Headers found: nothing is installed behind a developer's back by `make build`; it says what to do.
 .PHONY: .deps-ok
