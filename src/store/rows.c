@@ -5,6 +5,41 @@
 #define ROW_VERSION   1
 #define ROW_PAIRS_MAX STORE_METADATA_MAX /* a pair has at least one byte */
 
+/* A number of up to 9 bytes; false for all that cur_varint has to look at. */
+static inline bool plain_varint(const uint8_t **p, const uint8_t *end, uint64_t *ret) {
+    uint64_t v = 0;
+    for (unsigned shift = 0; *p < end && shift < 63; shift += 7) {
+        uint8_t c = *(*p)++;
+        v |= (uint64_t)(c & 0x7f) << shift;
+        if (c >= 0x80) continue;
+        *ret = v;
+        return c != 0 || shift == 0;
+    }
+    return false;
+}
+
+/* record_next, with the plain cases (nearly all) in line: listings decode a million rows a second.
+ */
+static inline err next_field(record_reader *r, record_field *ret, bool *ret_more) {
+    const uint8_t *p = r->rest.p, *end = p + r->rest.len;
+    uint64_t n;
+    if (r->rest.len < 2 || *p >= 0x80) return record_next(r, ret, ret_more);
+    uint8_t head = *p++;
+    if (!plain_varint(&p, end, &n)) return record_next(r, ret, ret_more);
+    record_field f = {.tag = head >> 1, .is_bytes = head & 1};
+    if (f.is_bytes) {
+        if (n > (uint64_t)(end - p)) return record_next(r, ret, ret_more);
+        f.bytes = slice_of(p, (size_t)n);
+        p += n;
+    } else {
+        f.num = n;
+    }
+    r->rest = slice_of(p, (size_t)(end - p));
+    *ret = f;
+    *ret_more = true;
+    return OK;
+}
+
 #define PUT_N(tag, member) record_num(b, tag, (uint64_t)r->member);
 #define PUT_T(tag, member)                                                                         \
     record_num(b, tag, r->member == STORE_TIME_NONE ? 0 : (uint64_t)r->member);
@@ -39,7 +74,7 @@
         table(INIT_N, INIT_T, INIT_B) for (;;) {                                                   \
             record_field f;                                                                        \
             bool more;                                                                             \
-            TRY(record_next(&rd, &f, &more));                                                      \
+            TRY(next_field(&rd, &f, &more));                                                       \
             if (!more) break;                                                                      \
             switch (f.tag) { table(GET_N, GET_T, GET_B) default : break; }                         \
         }                                                                                          \
