@@ -172,7 +172,8 @@ typedef struct reaper {
     pthread_cond_t wake;
     job *first, *last;
     size_t count;
-    bool busy, rescan; /* rescan: jobs were left in the table only */
+    bool rescan;  /* jobs were left in the table only */
+    bool failing; /* the last job failed; the thread's own */
 } reaper;
 
 /* ---- the store

@@ -12,7 +12,8 @@
  * list names up to ROW_CHUNK_BLOCKS pieces. */
 #define BATCH_ROWS     256
 #define BATCH_BYTES    (256u << 10)
-#define RETRY_MS       250
+#define RETRY_MS       250   /* a purge that waits for readers */
+#define RETRY_ERROR_MS 10000 /* a job that failed: the disk is full, or worse */
 #define SWEEP_EVERY_US (600 * 1000000ll)
 
 job *job_new(job_kind kind, uint64_t container, uint64_t id, uint64_t hash) {
@@ -518,6 +519,7 @@ static void work(reaper *r, job *j, job **later) {
     store *s = r->store;
     bool kept;
     err e = run_job(s, j, &kept);
+    r->failing = e != OK && e != ERR_CONFLICT;
     if (kept) return;
     if (e == OK) {
         job_done(s, j);
@@ -554,7 +556,7 @@ static void wait_for_work(reaper *r, job **later) {
         pthread_cond_timedwait(&r->wake, &r->lock, &t);
         return;
     }
-    struct timespec t = after_ms(RETRY_MS);
+    struct timespec t = after_ms(r->failing ? RETRY_ERROR_MS : RETRY_MS);
     pthread_cond_timedwait(&r->wake, &r->lock, &t);
     if (!r->first) resubmit(r, later);
 }
