@@ -38,13 +38,17 @@ static void progress(void *ctx, store_check_progress p) {
     if (!c->bar || now - c->drawn_us < BAR_PERIOD_US) return;
     c->drawn_us = now;
     c->bar_drawn = true;
-    double part = c->bytes_all > 0 ? (double)p.bytes / (double)c->bytes_all : 0;
-    if (part > 0.99) part = 0.99; /* the total is an estimate; the end is said by the summary */
-    int full = (int)(part * BAR_WIDTH);
     double seconds = (double)(now - c->started_us) / 1e6;
-    fprintf(stderr, "\r[%.*s%*s] %2.0f%%  %llu blobs  %llu MiB  %.0f MiB/s\033[K", full,
-            "##############################", BAR_WIDTH - full, "", part * 100,
-            (unsigned long long)p.blobs, (unsigned long long)(p.bytes / MIB),
+    fputs("\r", stderr);
+    if (c->bytes_all > 0) { /* an estimate; the end is said by the summary */
+        double part = (double)p.bytes / (double)c->bytes_all;
+        if (part > 0.99) part = 0.99;
+        int full = (int)(part * BAR_WIDTH);
+        fprintf(stderr, "[%.*s%*s] %2.0f%%  ", full, "##############################",
+                BAR_WIDTH - full, "", part * 100);
+    }
+    fprintf(stderr, "%llu blobs  %llu MiB  %.0f MiB/s\033[K", (unsigned long long)p.blobs,
+            (unsigned long long)(p.bytes / MIB),
             seconds > 0 ? (double)p.bytes / (double)MIB / seconds : 0.0);
 }
 
@@ -64,7 +68,8 @@ static err run_check(const cli_folder *f, store_check_progress *ret) {
     engine_get_stats(store_engine(s), &stats);
     check c = {.bar = isatty(STDERR_FILENO),
                .started_us = clock_mono_us(),
-               .bytes_all = stats.stream_bytes_live};
+               .bytes_all =
+                   stats.stream_bytes_live ? stats.stream_bytes_live : stats.stream_bytes_disk};
     err e = store_check(s, report, progress, &c, ret);
     clear_bar(&c);
     if (e == OK) summary(&c, ret);
