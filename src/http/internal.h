@@ -8,19 +8,19 @@
 #include "base/base.h"
 #include "http/http.h"
 
-#define HTTP_STACK_BYTES ((size_t)1 << 20)  /* of every thread started here */
-#define HTTP_ARENA_FIRST ((size_t)12 << 10) /* a request's first block; most need no other */
-#define HTTP_ARENA_MAX   ((size_t)128 << 20)
-#define HTTP_FREE_MAX    2048u /* request objects kept for the next request */
-#define HTTP_QUEUE_MAX   8192u /* requests waiting for a worker; more: 503 */
-#define HTTP_CONN_MEMORY                                                                           \
-    ((size_t)48 << 10)                       /* libmicrohttpd's, a connection: headers in and out  \
-                                              */
+#define HTTP_STACK_BYTES  ((size_t)1 << 20)  /* of every thread started here */
+#define HTTP_ARENA_FIRST  ((size_t)12 << 10) /* a request's first block; most need no other */
+#define HTTP_ARENA_MAX    ((size_t)128 << 20)
+#define HTTP_FREE_MAX     2048u              /* request objects kept for the next request */
+#define HTTP_QUEUE_MAX    8192u              /* requests waiting for a worker; more: 503 */
 #define HTTP_BLOCK        ((size_t)64 << 10) /* what a streamed answer hands to the socket at once */
 #define HTTP_BUFFER_LARGE ((size_t)256 << 10)
 #define HTTP_BUFFER_SMALL ((size_t)64 << 10)
 #define HTTP_BUFFERS_MAX  256u /* large ones in use at once; beyond it small ones are given */
 #define HTTP_BUFFERS_FREE 64u  /* large ones kept for reuse */
+/* libmicrohttpd's memory of a connection, for the headers in and out. It clears all of it after each
+ * request, so more is dear (docs/decisions/0004-http.md). Azure takes 16 KiB of headers. */
+#define HTTP_CONN_MEMORY ((size_t)32 << 10)
 /* A refused body up to this length is read and dropped, and the connection lives on. */
 #define HTTP_SKIP_MAX ((uint64_t)1 << 20)
 /* After an answer that came before the body's end: how long the client may go on sending. */

@@ -1,8 +1,12 @@
 /* Threads that may block, and the queue in front of them.
  *
- * Invariant: while a thread sleeps the queue is empty. A job goes to the thread that fell asleep
- * last (its stack and caches are warm), each thread sleeping on its own condition, so that a push
- * wakes one thread and no other. Threads are started as they are needed and stay. */
+ * Waking a thread costs more than many a handler, so at most one thread is being woken at a time
+ * (`waking`): it takes a job and, when more wait, wakes the next before it runs its own. Handlers
+ * that block thus soon have as many threads as there are jobs; handlers that do not are run one
+ * after the other by a thread that is awake already. The thread woken is the one that fell asleep
+ * last: its stack and caches are warm. Threads are started as they are needed and stay.
+ *
+ * Invariant: when jobs wait and threads sleep, one of them is being woken. */
 #include "base/base.h"
 #include "http/internal.h"
 
@@ -10,7 +14,7 @@ typedef struct worker {
     http_pool *pool;
     pthread_t thread;
     pthread_cond_t wake;
-    http_job *job;
+    bool awake; /* told to wake up */
     struct worker *next_idle;
 } worker;
 
@@ -23,7 +27,7 @@ struct http_pool {
     http_job *head, **tail;
     size_t queued, queue_max;
     uint64_t busy;
-    bool closed;
+    bool waking, closed;
 };
 
 http_pool *http_pool_new(const char *name, unsigned threads_max, size_t queue_max) {
@@ -40,43 +44,9 @@ http_pool *http_pool_new(const char *name, unsigned threads_max, size_t queue_ma
     return p;
 }
 
-static http_job *dequeue(http_pool *p) {
-    http_job *j = p->head;
-    if (j == NULL) return NULL;
-    p->head = j->next;
-    if (p->head == NULL) p->tail = &p->head;
-    p->queued--;
-    return j;
-}
+static void *work(void *arg);
 
-/* The next job, sleeping until there is one; NULL when the pool is closed and empty. */
-static http_job *next_job(http_pool *p, worker *w) {
-    http_job *j = dequeue(p);
-    if (j != NULL || p->closed) return j;
-    w->next_idle = p->idle;
-    p->idle = w;
-    while (w->job == NULL && !p->closed) pthread_cond_wait(&w->wake, &p->lock);
-    j = w->job;
-    w->job = NULL;
-    return j != NULL ? j : dequeue(p);
-}
-
-static void *work(void *arg) {
-    worker *w = arg;
-    http_pool *p = w->pool;
-    pthread_setname_np(pthread_self(), p->name);
-    pthread_mutex_lock(&p->lock);
-    for (http_job *j; (j = next_job(p, w)) != NULL;) {
-        p->busy++;
-        pthread_mutex_unlock(&p->lock);
-        j->run(j);
-        pthread_mutex_lock(&p->lock);
-        p->busy--;
-    }
-    pthread_mutex_unlock(&p->lock);
-    return NULL;
-}
-
+/* Under the lock. A thread that starts counts as one being woken. */
 static void start_thread(http_pool *p) {
     worker *w = &p->workers[p->started];
     w->pool = p;
@@ -88,10 +58,68 @@ static void start_thread(http_pool *p) {
     pthread_attr_destroy(&attr);
     if (e == 0) {
         p->started++;
+        p->waking = true;
         return;
     }
     pthread_cond_destroy(&w->wake);
     MUST(p->started > 0); /* fewer threads will do; none will not */
+}
+
+/* Under the lock: sees to it that a waiting job gets a thread. Returns the one to signal, if any.
+ */
+static worker *rouse(http_pool *p) {
+    if (p->head == NULL || p->waking) return NULL;
+    worker *w = p->idle;
+    if (w != NULL) {
+        p->idle = w->next_idle;
+        p->waking = true;
+        w->awake = true;
+    } else if (p->started < p->max && !p->closed) {
+        start_thread(p);
+    }
+    return w;
+}
+
+static http_job *dequeue(http_pool *p) {
+    http_job *j = p->head;
+    if (j == NULL) return NULL;
+    p->head = j->next;
+    if (p->head == NULL) p->tail = &p->head;
+    p->queued--;
+    return j;
+}
+
+/* Under the lock: the next job, sleeping until there is one; NULL when the pool is closed and
+ * empty. */
+static http_job *next_job(http_pool *p, worker *w) {
+    for (;;) {
+        http_job *j = dequeue(p);
+        if (j != NULL || p->closed) return j;
+        w->awake = false;
+        w->next_idle = p->idle;
+        p->idle = w;
+        while (!w->awake && !p->closed) pthread_cond_wait(&w->wake, &p->lock);
+        if (w->awake) p->waking = false;
+    }
+}
+
+static void *work(void *arg) {
+    worker *w = arg;
+    http_pool *p = w->pool;
+    pthread_setname_np(pthread_self(), p->name);
+    pthread_mutex_lock(&p->lock);
+    p->waking = false;
+    for (http_job *j; (j = next_job(p, w)) != NULL;) {
+        p->busy++;
+        worker *next = rouse(p);
+        pthread_mutex_unlock(&p->lock);
+        if (next != NULL) pthread_cond_signal(&next->wake);
+        j->run(j);
+        pthread_mutex_lock(&p->lock);
+        p->busy--;
+    }
+    pthread_mutex_unlock(&p->lock);
+    return NULL;
 }
 
 bool http_pool_push(http_pool *p, http_job *j, bool always) {
@@ -101,19 +129,12 @@ bool http_pool_push(http_pool *p, http_job *j, bool always) {
         pthread_mutex_unlock(&p->lock);
         return false;
     }
-    worker *w = p->idle;
-    if (w != NULL) {
-        p->idle = w->next_idle;
-        w->job = j;
-        pthread_mutex_unlock(&p->lock);
-        pthread_cond_signal(&w->wake);
-        return true;
-    }
     *p->tail = j;
     p->tail = &j->next;
     p->queued++;
-    if (p->started < p->max) start_thread(p);
+    worker *w = rouse(p);
     pthread_mutex_unlock(&p->lock);
+    if (w != NULL) pthread_cond_signal(&w->wake);
     return true;
 }
 
