@@ -201,10 +201,10 @@ static int fault_punch(const io *self, int fd, uint64_t at, uint64_t n) {
     if (fault.stop_punch) return -EIO;
     return fault.fail_punch ? -EOPNOTSUPP : io_real.punch(self, fd, at, n);
 }
-static int fault_free_space(const io *self, int fd, uint64_t *ret) {
-    if (fault.free_bytes == 0) return io_real.free_space(self, fd, ret);
-    *ret = fault.free_bytes;
-    return 0;
+static int fault_free_space(const io *self, int fd, uint64_t *ret_free, uint64_t *ret_total) {
+    const int r = io_real.free_space(self, fd, ret_free, ret_total);
+    if (fault.free_bytes != 0) *ret_free = fault.free_bytes;
+    return r;
 }
 
 static io faulty(void) {

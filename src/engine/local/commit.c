@@ -197,17 +197,6 @@ static void refuse(local_txn *t, err e) {
     snprintf(t->detail, sizeof t->detail, "%s", err_detail());
 }
 
-/* Space for what the store itself must still write: refused early, so that nothing is harmed. */
-static err space_for(local *l) {
-    uint64_t space;
-    int r = l->io->free_space(l->io, l->dir_fd, &space);
-    if (r < 0) return OK; /* not known: the write itself will tell */
-    ENSURE(space >= SPACE_RESERVE, ERR_NO_SPACE,
-           "the disk of %s has %llu MiB left; at least %llu are kept free", l->path,
-           (unsigned long long)(space >> 20), (unsigned long long)(SPACE_RESERVE >> 20));
-    return OK;
-}
-
 /* The one place that sees every transaction in commit order, before it is written. Decides which of
  * the group take part; what has to follow the commit order is added to the batch here. */
 static size_t group_walk(local *l, local_txn *group, size_t *ret_bytes) {
@@ -223,7 +212,7 @@ static size_t group_walk(local *l, local_txn *group, size_t *ret_bytes) {
             continue;
         }
         if (t->grows && !t->system) {
-            if (!space_known || space != OK) space = space_for(l);
+            if (!space_known || space != OK) space = local_space(l, 0);
             space_known = true;
             if (space != OK) {
                 refuse(t, space);
@@ -244,7 +233,7 @@ static size_t group_walk(local *l, local_txn *group, size_t *ret_bytes) {
 static rocksdb_writebatch_t *group_join(local *l, local_txn *group, size_t bytes) {
     commit_queue *q = &l->commit;
     if (q->joined_cap < bytes) {
-        q->joined_cap = bytes * 2;
+        q->joined_cap = (bytes + 0xffff) & ~(size_t)0xffff;
         q->joined = realloc(q->joined, q->joined_cap);
         MUST(q->joined != NULL);
     }

@@ -149,10 +149,10 @@ void extent_unpin_locked(local *l, extent *x) {
 
 /* Reserves the file's space, less of it when the disk has not that much. */
 static err preallocate(local *l, int fd, const char *name, uint64_t *size) {
-    uint64_t smallest = *size < EXTENT_BYTES_MIN ? *size : EXTENT_BYTES_MIN, space;
+    const uint64_t smallest = *size < EXTENT_BYTES_MIN ? *size : EXTENT_BYTES_MIN;
     int r = -ENOSPC;
     for (uint64_t n = *size; n >= smallest; n /= 2) {
-        if (l->io->free_space(l->io, fd, &space) == 0 && space < n + SPACE_RESERVE) continue;
+        if (local_space(l, n) != OK) continue;
         r = l->io->fallocate(l->io, fd, 0, n);
         /* Without fallocate a full disk is met by a write, which only ends that stream. */
         if (r == -EOPNOTSUPP || r == -ENOSYS) r = l->io->truncate(l->io, fd, n);
@@ -163,7 +163,7 @@ static err preallocate(local *l, int fd, const char *name, uint64_t *size) {
         if (r != -ENOSPC && r != -EDQUOT) break;
     }
     if (r == -ENOSPC || r == -EDQUOT)
-        return err_fail(ERR_NO_SPACE, "the disk of %s has no room for another extent of %llu MiB",
+        return err_fail(ERR_NO_SPACE, "the disk of %s has no room for %llu MiB more of content",
                         l->path, (unsigned long long)(smallest >> 20));
     return err_fail_errno(ERR_IO, -r, "extents/%s: fallocate", name);
 }

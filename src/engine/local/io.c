@@ -162,11 +162,12 @@ static int real_list(const io *self, int dir, void (*each)(void *ctx, const char
     return r;
 }
 
-static int real_free_space(const io *self, int fd, uint64_t *ret_bytes) {
+static int real_free_space(const io *self, int fd, uint64_t *ret_free, uint64_t *ret_total) {
     (void)self;
     struct statvfs st;
     if (fstatvfs(fd, &st) < 0) return -errno;
-    *ret_bytes = (uint64_t)st.f_bavail * st.f_frsize;
+    *ret_free = (uint64_t)st.f_bavail * st.f_frsize;
+    *ret_total = (uint64_t)st.f_blocks * st.f_frsize;
     return 0;
 }
 

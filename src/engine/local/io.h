@@ -33,7 +33,8 @@ struct io {
     int (*next_data)(const io *, int fd, uint64_t at, uint64_t *ret_from, uint64_t *ret_to);
     /* Calls each for every name in the folder. */
     int (*list)(const io *, int dir, void (*each)(void *ctx, const char *name), void *ctx);
-    int (*free_space)(const io *, int fd, uint64_t *ret_bytes); /* of the file system of fd */
+    /* Of the file system of fd: what is left for us, and its size. */
+    int (*free_space)(const io *, int fd, uint64_t *ret_free, uint64_t *ret_total);
     int64_t (*mono_us)(const io *);
 };
 

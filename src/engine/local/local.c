@@ -8,7 +8,7 @@
  * In FAILED, reads go on; every change answers ERR_READ_ONLY; nothing is written, punched,
  * truncated, unlinked or flushed, not even on close. Only opening again leaves the state.
  *
- * A full disk is not a failure as long as nothing was harmed: see SPACE_RESERVE,
+ * A full disk is not a failure as long as nothing was harmed: see local_space,
  * extent.c:preallocate and stream.c:write_error. */
 #include "engine/local/private.h"
 
@@ -26,6 +26,20 @@ err local_writable(local *l) {
     ENSURE(!l->read_only, ERR_READ_ONLY, "%s is open for reading only", l->path);
     ENSURE(!local_failed(l), ERR_READ_ONLY,
            "a write to %s failed; it takes no changes until it is opened again", l->path);
+    return OK;
+}
+
+err local_space(local *l, uint64_t more) {
+    uint64_t left, total;
+    if (l->io->free_space(l->io, l->dir_fd, &left, &total) < 0) return OK; /* a write will tell */
+    uint64_t reserve = total / 32;
+    if (reserve < SPACE_RESERVE_MIN) reserve = SPACE_RESERVE_MIN;
+    if (reserve > SPACE_RESERVE_MAX) reserve = SPACE_RESERVE_MAX;
+    /* What is in memory only will want its place too; asked when it may matter. */
+    if (left < SPACE_PLENTY) reserve += rows_unflushed(l);
+    ENSURE(left >= reserve && left - reserve >= more, ERR_NO_SPACE,
+           "the disk of %s has %llu MiB left, of which %llu are kept for deleting and tidying",
+           l->path, (unsigned long long)(left >> 20), (unsigned long long)(reserve >> 20));
     return OK;
 }
 

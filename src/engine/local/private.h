@@ -30,8 +30,10 @@
 #define SHARD_STRIPES    4096u
 #define VAULT_SLOT_BYTES 128u
 /* Below this much free space nothing that grows the store is accepted, so that RocksDB, which
- * cannot undo half a flush, never meets the end of the disk itself. */
-#define SPACE_RESERVE (64ull << 20)
+ * cannot undo half a flush, never meets the end of the disk itself. 1/32 of a small disk. */
+#define SPACE_RESERVE_MIN (16ull << 20)
+#define SPACE_RESERVE_MAX (256ull << 20)
+#define SPACE_PLENTY      (4ull << 30)
 
 typedef struct local local;
 typedef struct local_txn local_txn;
@@ -52,6 +54,8 @@ err engine_local_open_tuned(const engine_local_options *o, const local_tune *tun
 /* Enters FAILED (for good; see local.c) and returns e. Call with err_fail already done. */
 err local_fail(local *l, err e) CHECKED;
 bool local_failed(local *l);
+/* ERR_NO_SPACE unless `more` bytes fit the disk beside the reserve. */
+err local_space(local *l, uint64_t more) CHECKED;
 /* ERR_READ_ONLY when this engine takes no changes. */
 err local_writable(local *l) CHECKED;
 
@@ -94,6 +98,8 @@ err rows_get(local *l, int cf, slice key, arena *a, bool nowait, slice *ret) CHE
 rocksdb_iterator_t *rows_system_iter(local *l, rocksdb_readoptions_t *own);
 /* Turns RocksDB's error text (freed here) into an err with a detail. */
 err rows_error(char *text, const char *doing) CHECKED;
+/* Bytes in write buffers, which RocksDB is yet to write to tables. */
+uint64_t rows_unflushed(local *l);
 void rows_stats(local *l, engine_stats *ret);
 err rows_check(local *l, engine_report *report, void *ctx) CHECKED;
 

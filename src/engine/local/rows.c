@@ -87,6 +87,9 @@ static rocksdb_options_t *cf_options(int cf, uint64_t write_bytes, rocksdb_cache
     rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
     rocksdb_options_set_target_file_size_base(o, 32 << 20);
     rocksdb_options_set_max_bytes_for_level_base(o, 128 << 20);
+    /* Queues and deleted content: files full of deletions are compacted soon, so that scans do not
+     * wade through them and blob files give their space back. */
+    rocksdb_options_add_compact_on_deletion_collector_factory(o, 4096, 1024);
     const bool sealed = cf == ENGINE_CONTENT; /* ciphertext does not compress */
     rocksdb_options_set_compression(o, sealed ? rocksdb_no_compression : rocksdb_lz4_compression);
     if (cf == ENGINE_CONTENT) {
@@ -339,6 +342,13 @@ static uint64_t property(local *l, int cf, const char *name) {
     return v;
 }
 
+uint64_t rows_unflushed(local *l) {
+    uint64_t sum = 0;
+    for (int i = 0; i < ROWS_CF_COUNT; i++)
+        sum += property(l, i, "rocksdb.cur-size-all-mem-tables");
+    return sum;
+}
+
 /* "... Cumulative stall: 00:00:1.234 H:M:S, ..." of rocksdb.dbstats, in microseconds. */
 static uint64_t stall_us(local *l) {
     char *text = rocksdb_property_value(l->rows.db, "rocksdb.dbstats");
@@ -353,12 +363,11 @@ static uint64_t stall_us(local *l) {
 
 void rows_stats(local *l, engine_stats *ret) {
     ret->row_bytes_disk = 0;
-    ret->memory_bytes = rocksdb_cache_get_usage(l->rows.cache);
+    ret->memory_bytes = rocksdb_cache_get_usage(l->rows.cache) + rows_unflushed(l);
     for (int i = 0; i < ROWS_CF_COUNT; i++) {
         ret->row_bytes_disk += property(l, i, "rocksdb.total-sst-files-size") +
                                property(l, i, "rocksdb.total-blob-file-size");
-        ret->memory_bytes += property(l, i, "rocksdb.cur-size-all-mem-tables") +
-                             property(l, i, "rocksdb.estimate-table-readers-mem");
+        ret->memory_bytes += property(l, i, "rocksdb.estimate-table-readers-mem");
     }
     ret->stalls_us = stall_us(l);
 }
