@@ -56,26 +56,6 @@ static slice lower(arena *a, slice s) {
     return slice_of(p, s.len);
 }
 
-/* The names, once they stand apart. Azure answers OutOfRangeInput for a container's name of the
- * wrong length and InvalidResourceName for one of the wrong letters. */
-static err check_names(const ops_request *r) {
-    if (r->container.len == 0) {
-        ENSURE(r->blob.len == 0, ERR_INVALID_URI, "the path has no container before the blob");
-        return OK;
-    }
-    if (!store_container_name_valid(r->container)) {
-        bool length = r->container.len < 3 || r->container.len > 63;
-        return err_fail(length ? ERR_OUT_OF_RANGE_INPUT : ERR_INVALID_RESOURCE_NAME,
-                        "'%.*s' is not a container's name: 3 to 63 lower-case letters, digits and "
-                        "single hyphens inside",
-                        SLICE_ARG(slice_take(r->container, 80)));
-    }
-    ENSURE(r->blob.len == 0 || store_blob_name_valid(r->blob), ERR_INVALID_RESOURCE_NAME,
-           "a blob's name has at most %d characters (UTF-16) and 254 path segments",
-           STORE_BLOB_NAME_CHARS_MAX);
-    return OK;
-}
-
 err blob_address(ops_request *r) {
     slice path, account = host_account(r);
     TRY(decode(r->arena, r->path_raw, &path));
@@ -95,7 +75,28 @@ err blob_address(ops_request *r) {
         r->blob = path;
     }
     if (r->blob.len == 0) r->blob = SLICE_NONE;
-    return check_names(r);
+    return OK;
+}
+
+/* After the caller is known, so that what does not exist and what may not be seen answer alike.
+ * Azure answers OutOfRangeInput for a container's name of the
+ * wrong length and InvalidResourceName for one of the wrong letters. */
+err blob_names_check(const ops_request *r) {
+    if (r->container.len == 0) {
+        ENSURE(r->blob.len == 0, ERR_INVALID_URI, "the path has no container before the blob");
+        return OK;
+    }
+    if (!store_container_name_valid(r->container)) {
+        bool length = r->container.len < 3 || r->container.len > 63;
+        return err_fail(length ? ERR_OUT_OF_RANGE_INPUT : ERR_INVALID_RESOURCE_NAME,
+                        "'%.*s' is not a container's name: 3 to 63 lower-case letters, digits and "
+                        "single hyphens inside",
+                        SLICE_ARG(slice_take(r->container, 80)));
+    }
+    ENSURE(r->blob.len == 0 || store_blob_name_valid(r->blob), ERR_INVALID_RESOURCE_NAME,
+           "a blob's name has at most %d characters (UTF-16) and 254 path segments",
+           STORE_BLOB_NAME_CHARS_MAX);
+    return OK;
 }
 
 slice blob_endpoint(const ops_request *r) {

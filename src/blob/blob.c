@@ -185,6 +185,7 @@ err blob_get(ops_request *r, ops_response *w) {
     get_asks a;
     store_blob b;
     store_reader *reader;
+    TRY(blob_enter(r));
     TRY(read_asks(r, &a));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     TRY(blob_container(r, &k));
@@ -213,6 +214,7 @@ static err find_blob(ops_request *r, store_blob *ret) {
 
 err blob_get_properties(ops_request *r, ops_response *w) {
     store_blob b;
+    TRY(blob_enter(r));
     TRY(find_blob(r, &b));
     w->status = 200;
     set_blob(r, w, &b);
@@ -226,6 +228,7 @@ err blob_set_properties(ops_request *r, ops_response *w) {
     store_conditions cond;
     store_http http;
     store_blob b;
+    TRY(blob_enter(r));
     TRY(ops_conditions(r, &cond));
     TRY(blob_http_read(r, false, &http));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
@@ -238,6 +241,7 @@ err blob_set_properties(ops_request *r, ops_response *w) {
 
 err blob_get_metadata(ops_request *r, ops_response *w) {
     store_blob b;
+    TRY(blob_enter(r));
     TRY(find_blob(r, &b));
     w->status = 200;
     blob_set_state(r, w, b.etag, b.modified_us);
@@ -250,6 +254,7 @@ err blob_set_metadata(ops_request *r, ops_response *w) {
     pair *metadata;
     size_t count;
     store_blob b;
+    TRY(blob_enter(r));
     TRY(ops_conditions(r, &cond));
     TRY(blob_metadata_read(r, &metadata, &count));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
@@ -279,6 +284,7 @@ err blob_delete(ops_request *r, ops_response *w) {
     store_conditions cond;
     store_blob b;
     bool only_snapshots;
+    TRY(blob_enter(r));
     TRY(ops_conditions(r, &cond));
     TRY(read_snapshots(r, &only_snapshots));
     const store_container *k CLEANUP(blob_container_unref) = NULL;

@@ -31,6 +31,7 @@ err blob_put_block(ops_request *r, ops_response *w) {
     blob_sums said;
     store_conditions cond;
     store *s = r->server->store;
+    TRY(blob_enter(r));
     TRY(read_block_id(r, &id));
     TRY(ops_conditions(r, &cond));
     TRY(blob_sums_read(r, &said));
@@ -191,6 +192,7 @@ err blob_put_block_list(ops_request *r, ops_response *w) {
     commit_asks a;
     store_blob b;
     uint64_t crc;
+    TRY(blob_enter(r));
     TRY(read_commit(r, &a));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     TRY(blob_container(r, &k));
@@ -276,6 +278,7 @@ err blob_get_block_list(ops_request *r, ops_response *w) {
     store_conditions cond;
     bool committed, uncommitted;
     block_lists l = {0};
+    TRY(blob_enter(r));
     TRY(ops_conditions(r, &cond));
     TRY(read_type(r, &committed, &uncommitted));
     const store_container *k CLEANUP(blob_container_unref) = NULL;

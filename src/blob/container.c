@@ -29,6 +29,7 @@ err blob_create_container(ops_request *r, ops_response *w) {
     store_public access;
     pair *metadata;
     size_t count;
+    TRY(blob_enter(r));
     TRY(read_access(r, &access));
     TRY(blob_metadata_read(r, &metadata, &count));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
@@ -61,6 +62,7 @@ static void set_metadata(ops_request *r, ops_response *w, const store_container 
 
 err blob_get_container(ops_request *r, ops_response *w) {
     const store_container *k CLEANUP(blob_container_unref) = NULL;
+    TRY(blob_enter(r));
     TRY(checked_container(r, &k));
     answer(r, w, 200, k);
     set_metadata(r, w, k);
@@ -78,6 +80,7 @@ err blob_get_container(ops_request *r, ops_response *w) {
 
 err blob_get_container_metadata(ops_request *r, ops_response *w) {
     const store_container *k CLEANUP(blob_container_unref) = NULL;
+    TRY(blob_enter(r));
     TRY(checked_container(r, &k));
     answer(r, w, 200, k);
     set_metadata(r, w, k);
@@ -88,6 +91,7 @@ err blob_set_container_metadata(ops_request *r, ops_response *w) {
     store_conditions cond;
     pair *metadata;
     size_t count;
+    TRY(blob_enter(r));
     TRY(ops_conditions(r, &cond));
     TRY(blob_metadata_read(r, &metadata, &count));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
@@ -99,6 +103,7 @@ err blob_set_container_metadata(ops_request *r, ops_response *w) {
 
 err blob_delete_container(ops_request *r, ops_response *w) {
     store_conditions cond;
+    TRY(blob_enter(r));
     TRY(ops_conditions(r, &cond));
     TRY(store_container_delete(r->server->store, ops_call(r), r->account, r->container, &cond));
     w->status = 202;
@@ -120,6 +125,7 @@ static void put_policy(buf *b, const store_policy *p) {
 
 err blob_get_acl(ops_request *r, ops_response *w) {
     const store_container *k CLEANUP(blob_container_unref) = NULL;
+    TRY(blob_enter(r));
     TRY(checked_container(r, &k));
     answer(r, w, 200, k);
     if (k->public_access != STORE_PRIVATE)
@@ -232,6 +238,7 @@ err blob_set_acl(ops_request *r, ops_response *w) {
     store_policy policies[STORE_POLICIES_MAX];
     size_t count;
     slice body;
+    TRY(blob_enter(r));
     TRY(ops_conditions(r, &cond));
     TRY(read_access(r, &access));
     TRY(blob_body_read(r, BLOB_DOCUMENT_MAX, &body));

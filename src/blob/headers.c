@@ -338,7 +338,7 @@ static err refuse_param(const ops_request *r, const pair *p) {
     return OK;
 }
 
-err blob_refuse_unsupported(const ops_request *r) {
+static err refuse_unsupported(const ops_request *r) {
     for (size_t i = 0; i < r->header_count; i++)
         if (r->headers[i].name.len > 8 && slice_starts_nocase(r->headers[i].name, S("x-ms-")))
             TRY(refuse_header(&r->headers[i]));
@@ -347,11 +347,17 @@ err blob_refuse_unsupported(const ops_request *r) {
 }
 
 /* "Setting timeouts for Blob service operations": seconds. This server answers when it is done. */
-err blob_timeout_check(const ops_request *r) {
+static err check_timeout(const ops_request *r) {
     slice v = ops_param(r, "timeout");
     uint64_t seconds;
     ENSURE(v.p == NULL || (slice_u64(v, &seconds) == OK && seconds <= INT32_MAX),
            ERR_INVALID_QUERY_PARAMETER_VALUE, "timeout: '%.*s' is not a number of seconds",
            SLICE_ARG(slice_take(v, 32)));
     return OK;
+}
+
+err blob_enter(const ops_request *r) {
+    TRY(blob_names_check(r));
+    TRY(check_timeout(r));
+    return refuse_unsupported(r);
 }

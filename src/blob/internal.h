@@ -20,9 +20,11 @@
 
 /* ---- address.c ----------------------------------------------------------------------------------
  */
-/* Fills account_name, secondary, path_style, container and blob of r. ERR_INVALID_URI,
- * ERR_INVALID_RESOURCE_NAME, ERR_OUT_OF_RANGE_INPUT. */
+/* Fills account_name, secondary, path_style, container and blob of r. ERR_INVALID_URI. */
 err blob_address(ops_request *r) CHECKED;
+/* Whether container and blob can be names. ERR_INVALID_URI, ERR_INVALID_RESOURCE_NAME,
+ * ERR_OUT_OF_RANGE_INPUT. */
+err blob_names_check(const ops_request *r) CHECKED;
 /* "http://host/account/" or "http://account.suffix/": the ServiceEndpoint of listings. */
 slice blob_endpoint(const ops_request *r);
 
@@ -77,11 +79,10 @@ void blob_set_state(ops_request *r, ops_response *w, uint64_t etag, int64_t modi
  * If-None-Match: * was added; blob_overwrite_error then names what the store refused. */
 err blob_write_conditions(const ops_request *r, store_conditions *ret, bool *ret_forced) CHECKED;
 err blob_overwrite_error(err e, bool forced) CHECKED;
-/* A header or parameter that asks for what this server does not do yet. ERR_NOT_IMPLEMENTED,
- * ERR_BLOB_NOT_FOUND for a snapshot or version, of which there are none. */
-err blob_refuse_unsupported(const ops_request *r) CHECKED;
-/* timeout. ERR_INVALID_QUERY_PARAMETER_VALUE. */
-err blob_timeout_check(const ops_request *r) CHECKED;
+/* What every handler asks first: are the names and `timeout` well formed, and is nothing asked for
+ * that this server does not do yet (ERR_NOT_IMPLEMENTED; ERR_BLOB_NOT_FOUND for a snapshot or
+ * version, of which there are none). ERR_INVALID_QUERY_PARAMETER_VALUE. */
+err blob_enter(const ops_request *r) CHECKED;
 /* The container that r addresses; unref it. ERR_CONTAINER_NOT_FOUND. */
 err blob_container(const ops_request *r, const store_container **ret) CHECKED;
 static inline void blob_container_unref(const store_container **k) {

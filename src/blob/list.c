@@ -221,6 +221,7 @@ err blob_list_blobs(ops_request *r, ops_response *w) {
     store_blob_list q;
     size_t asked;
     store_conditions cond;
+    TRY(blob_enter(r));
     TRY(read_query(r, &q, &asked));
     TRY(ops_conditions(r, &cond));
     const store_container *k CLEANUP(blob_container_unref) = NULL;

@@ -79,6 +79,7 @@ err blob_put(ops_request *r, ops_response *w) {
     put_asks a;
     store_blob b;
     store *s = r->server->store;
+    TRY(blob_enter(r));
     TRY(read_asks(r, &a));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     store_upload *u CLEANUP(blob_upload_free) = NULL;

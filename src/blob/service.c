@@ -69,6 +69,7 @@ static err each_container(void *ctx, const store_container *k) {
 err blob_list_containers(ops_request *r, ops_response *w) {
     store_container_list q = {.prefix = ops_param(r, "prefix"), .marker = ops_param(r, "marker")};
     size_t asked;
+    TRY(blob_enter(r));
     TRY(blob_maxresults(r, &asked));
     TRY(read_include(r, &q.metadata));
     q.max = asked > 0 ? asked : STORE_LIST_MAX;
@@ -165,6 +166,7 @@ void blob_service_render(buf *b, const store_service *v) {
 
 err blob_get_service_properties(ops_request *r, ops_response *w) {
     store_service v;
+    TRY(blob_enter(r));
     TRY(store_service_get(r->server->store, ops_call(r), r->account, &v));
     buf b;
     buf_init(&b, BLOB_BODY_MAX);
@@ -401,6 +403,7 @@ err blob_service_parse(slice document, arena *a, store_service *merge_into) {
 err blob_set_service_properties(ops_request *r, ops_response *w) {
     slice body;
     store_service v;
+    TRY(blob_enter(r));
     TRY(blob_body_read(r, BLOB_DOCUMENT_MAX, &body));
     TRY(store_service_get(r->server->store, ops_call(r), r->account, &v));
     TRY(blob_service_parse(body, r->arena, &v));
@@ -414,7 +417,7 @@ err blob_set_service_properties(ops_request *r, ops_response *w) {
 
 /* The secondary address reads the same store: it is never behind. */
 err blob_get_stats(ops_request *r, ops_response *w) {
-    (void)r;
+    TRY(blob_enter(r));
     buf b;
     buf_init(&b, BLOB_BODY_MAX);
     buf_put(&b, XML_HEAD);
@@ -425,7 +428,7 @@ err blob_get_stats(ops_request *r, ops_response *w) {
 }
 
 err blob_get_account_info(ops_request *r, ops_response *w) {
-    (void)r;
+    TRY(blob_enter(r));
     w->status = 200;
     ops_set(w, "x-ms-sku-name", S("Standard_RAGRS"));
     ops_set(w, "x-ms-account-kind", S("StorageV2"));

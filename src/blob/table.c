@@ -214,9 +214,7 @@ static err route(ops_request *r, const ops_row **ret) {
         *ret = &preflight;
         return OK;
     }
-    TRY(blob_timeout_check(r));
-    TRY(find_row(r, ret));
-    return blob_refuse_unsupported(r);
+    return find_row(r, ret);
 }
 
 const ops_protocol blob_protocol = {.name = "blob",
