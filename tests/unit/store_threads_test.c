@@ -184,12 +184,17 @@ static void test_threads(void **state) {
     assert_int_equal(memory_disk_vault_live(f->disk), 1);
 }
 
-/* A deletion waits for the changes that were let in before it: none lands behind the purge. */
+/* A purge waits for the changes that were let in before the deletion: none lands behind it. */
 typedef struct late {
     fixture *f;
     bool once;
-    pthread_t thread;
+    pthread_t thread, purger;
 } late;
+
+static void *purge_main(void *arg) {
+    reaper_run(((late *)arg)->f->s);
+    return NULL;
+}
 
 static void *delete_main(void *arg) {
     late *l = arg;
@@ -206,6 +211,8 @@ static void delete_in_between(void *ctx) {
     l->once = true;
     MUST(pthread_create(&l->thread, NULL, delete_main, l) == 0);
     pthread_join(l->thread, NULL);
+    MUST(pthread_create(&l->purger, NULL, purge_main, l) == 0);
+    usleep(50000); /* time enough for a purge that does not wait to be through */
 }
 
 static void test_write_during_delete(void **state) {
@@ -213,8 +220,9 @@ static void test_write_during_delete(void **state) {
     late l = {.f = f};
     memory_disk_on_commit(f->disk, delete_in_between, &l);
     put(f, S("x"), content(f->c.arena, 1, 100000)); /* let in before the deletion: it may stand */
-    memory_disk_on_commit(f->disk, NULL, NULL);
     assert_true(l.once);
+    pthread_join(l.purger, NULL);
+    memory_disk_on_commit(f->disk, NULL, NULL);
     store_blob b;
     assert_err(try_put(f, S("y"), S("1"), NULL, &b), ERR_CONTAINER_NOT_FOUND);
     reaper_run(f->s);
