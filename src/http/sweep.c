@@ -11,6 +11,7 @@
  *
  * A peer is in the list from the connection's start to just before its descriptor is closed; both
  * ends take the lock, so a descriptor seen under it is the connection's. */
+#include <malloc.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -20,6 +21,7 @@
 #define PERIOD_MS 250
 #define AT_ONCE   256 /* peers looked at under one taking of the lock */
 #define PATIENCE  2
+#define MANY      1024 /* connections whose memory is worth giving back */
 /* Seen ended this often in a row: at once with nothing left to read; with something, the loop has
  * its chance to read it. */
 #define ENDED_EMPTY 2
@@ -30,6 +32,7 @@ struct http_sweep {
     pthread_cond_t stop;
     pthread_t thread;
     http_peer *first, *cursor; /* cursor: the next one to look at; NULL at a round's end */
+    unsigned count, peak;      /* peers now, and the most since memory was last given back */
     int64_t patience_us;
     bool stopping;
 };
@@ -74,6 +77,15 @@ static bool sweep_some(http_sweep *s, int64_t now) {
     return s->cursor != NULL;
 }
 
+/* Many connections are gone: their memory goes back to the system. */
+static void give_back(http_sweep *s) {
+    if (s->peak - s->count < MANY) return;
+    s->peak = s->count;
+    pthread_mutex_unlock(&s->lock);
+    malloc_trim(0);
+    pthread_mutex_lock(&s->lock);
+}
+
 static void *sweep(void *arg) {
     http_sweep *s = arg;
     pthread_setname_np(pthread_self(), "http-sweep");
@@ -91,6 +103,7 @@ static void *sweep(void *arg) {
             pthread_mutex_unlock(&s->lock); /* let connections come and go */
             pthread_mutex_lock(&s->lock);
         }
+        give_back(s);
     }
     pthread_mutex_unlock(&s->lock);
     return NULL;
@@ -129,6 +142,8 @@ void http_sweep_add(http_sweep *s, http_peer *p) {
     p->next = s->first;
     if (s->first != NULL) s->first->prev = p;
     s->first = p;
+    s->count++;
+    if (s->count > s->peak) s->peak = s->count;
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -140,5 +155,6 @@ void http_sweep_remove(http_sweep *s, http_peer *p) {
         p->prev->next = p->next;
     else
         s->first = p->next;
+    s->count--;
     pthread_mutex_unlock(&s->lock);
 }
