@@ -418,6 +418,8 @@ static err service_sas(arena *a, const auth_request *r, const store_account *acc
     who->kind = AUTH_SERVICE_SAS;
     slice resource = SLICE_NONE;
     TRY(signed_resource(a, r, sas, &resource));
+    /* A token that lacks what it must have says so rather than that its signature is wrong. */
+    if (!sas->f[SAS_SI].len) TRY(check_service_letters(sas->f[SAS_SP]));
     TRY(signed_by(account, auth_service_sas_text(a, resource, sas), mac, who));
     who->resource = sas->f[SAS_SR];
     who->policy_id = sas->f[SAS_SI];

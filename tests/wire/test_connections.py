@@ -9,6 +9,8 @@ from wire import Closed, Connection, assert_error, assert_survives, http_date
 def refused(connection, data, api):
     """Sends bytes that are no request. An error answer or a close; never a success, never a dead server."""
     connection.send(data)
+    if b"HTTP" not in data:
+        connection.sock.shutdown(socket.SHUT_WR)  # else a server may wait for the rest of a line
     try:
         r = connection.read()
     except (Closed, TimeoutError) as e:

@@ -87,7 +87,7 @@ def test_marker_survives_changes_around_it(api, tree):
     assert got[-1] == "ä" and "a/1" not in got and "a/b/3" in got
 
 
-@pytest.mark.parametrize("marker", ["garbage", "AAAA", "%00", "a/1", "!" * 3000])
+@pytest.mark.parametrize("marker", ["garbage", "AAAA", "%00", "a/1", "!" * 2000])
 def test_marker_that_we_did_not_make(api, tree, marker):
     r = api("GET", f"/{tree}?restype=container&comp=list&marker={quote(marker, safe='%')}")
     assert r.status == 200 or (r.status == 400 and r.code in ("OutOfRangeInput", "InvalidQueryParameterValue")), r

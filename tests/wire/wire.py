@@ -223,13 +223,18 @@ class Connection:
         return Response(status, reason, headers, body)
 
     def closed(self):
-        """True when the server has closed its side and sent nothing more."""
+        """True when the server closes its side and sends nothing more. It may wait for us to finish first, so that
+        its answer is not lost (RFC 9112 9.6)."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
         try:
             self._more()
         except Closed:
             return not self.buffer
         except TimeoutError:
-            return False
+            pass
         return False
 
 
