@@ -410,10 +410,14 @@ void extents_init(local *l) {
 }
 
 err extents_open(local *l) {
+    extents *xs = &l->ext;
     TRY(load_rows(l));
     int r = l->io->list(l->io, l->extents_fd, stray_file, l);
     ENSURE(r == 0, ERR_IO, "%s/extents cannot be listed: %s", l->path, strerror(-r));
-    return l->read_only ? OK : recover_all(l);
+    if (!l->read_only) return recover_all(l);
+    xs->census = rows_system_iter(l, NULL); /* no thread runs: counted at once */
+    reclaim_census(l);
+    return OK;
 }
 
 err extents_start(local *l) {

@@ -271,6 +271,8 @@ void extents_stats(local *l, engine_stats *ret);
 void reclaim_extent(local *l, extent *x);
 /* Recovery of one extent that was open at an unclean stop; ret_size: what is left of it. */
 err reclaim_recover(local *l, uint32_t id, uint64_t *ret_size) CHECKED;
+/* Counts live bytes with the iterator l->ext.census, which it frees. */
+void reclaim_census(local *l);
 void *reclaim_thread(void *l);
 void reclaim_push_locked(local *l, punch p);
 

@@ -234,7 +234,7 @@ static void count_run(local *l, const run *r) {
 }
 
 /* Counts the live bytes of every extent as they stood at opening; changes since are added. */
-static void take_census(local *l) {
+void reclaim_census(local *l) {
     rocksdb_iterator_t *it = l->ext.census;
     bool whole = true;
     size_t n = 0;
@@ -307,7 +307,7 @@ static bool reclaim_round(local *l) {
 
 void *reclaim_thread(void *arg) {
     local *l = arg;
-    take_census(l);
+    reclaim_census(l);
     while (reclaim_round(l)) continue;
     return NULL;
 }
