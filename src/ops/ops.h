@@ -18,13 +18,13 @@
 
 #include "auth/auth.h"
 
-#define OPS_HEADERS_MAX 128       /* in a request; more: 400 */
-#define OPS_PARAMS_MAX 64
-#define OPS_TARGET_MAX 8192       /* bytes of the request target */
+#define OPS_HEADERS_MAX          128 /* in a request; more: 400 */
+#define OPS_PARAMS_MAX           64
+#define OPS_TARGET_MAX           8192 /* bytes of the request target */
 #define OPS_RESPONSE_HEADERS_MAX 96
-#define OPS_BODY_SMALL_MAX (64u << 10) /* bodies up to this are gathered before a worker starts */
-#define OPS_RESPONSE_MAX (16u << 20)   /* a body rendered in memory */
-#define OPS_LEN_UNKNOWN UINT64_MAX
+#define OPS_BODY_SMALL_MAX       (64u << 10) /* bodies up to this are gathered before a worker starts */
+#define OPS_RESPONSE_MAX         (16u << 20) /* a body rendered in memory */
+#define OPS_LEN_UNKNOWN          UINT64_MAX
 
 typedef struct ops_request ops_request;
 typedef struct ops_response ops_response;
@@ -33,45 +33,62 @@ typedef struct ops_protocol ops_protocol;
 typedef struct ops_server ops_server;
 
 typedef enum ops_method {
-    OPS_GET, OPS_HEAD, OPS_PUT, OPS_POST, OPS_DELETE, OPS_PATCH, OPS_OPTIONS, OPS_OTHER
+    OPS_GET,
+    OPS_HEAD,
+    OPS_PUT,
+    OPS_POST,
+    OPS_DELETE,
+    OPS_PATCH,
+    OPS_OPTIONS,
+    OPS_OTHER
 } ops_method;
 
 typedef enum ops_level { OPS_SERVICE, OPS_CONTAINER, OPS_BLOB } ops_level;
 
 /* What the record calls an operation (AUDIT: class). */
 typedef enum ops_class {
-    OPS_COLLECTION, OPS_ALTERATION, OPS_CONSULTATION, OPS_DISCLOSURE, OPS_COMBINATION, OPS_ERASURE,
-    OPS_POLICY, OPS_KEY, OPS_ADMIN, OPS_OVERSIGHT
+    OPS_COLLECTION,
+    OPS_ALTERATION,
+    OPS_CONSULTATION,
+    OPS_DISCLOSURE,
+    OPS_COMBINATION,
+    OPS_ERASURE,
+    OPS_POLICY,
+    OPS_KEY,
+    OPS_ADMIN,
+    OPS_OVERSIGHT
 } ops_class;
 
-enum { /* flags of a row */
-    OPS_FAST = 1u << 0,        /* try on the event loop with nowait first */
-    OPS_BODY_IN = 1u << 1,     /* takes a body; otherwise a body is refused */
-    OPS_BODY_STREAMS = 1u << 2,/* the body may be larger than OPS_BODY_SMALL_MAX */
-    OPS_NO_SECONDARY = 1u << 3,/* refused on the read-only secondary */
-    OPS_SECONDARY_ONLY = 1u << 4,
+enum {                             /* flags of a row */
+       OPS_FAST = 1u << 0,         /* try on the event loop with nowait first */
+       OPS_BODY_IN = 1u << 1,      /* takes a body; otherwise a body is refused */
+       OPS_BODY_STREAMS = 1u << 2, /* the body may be larger than OPS_BODY_SMALL_MAX */
+       OPS_NO_SECONDARY = 1u << 3, /* refused on the read-only secondary */
+       OPS_SECONDARY_ONLY = 1u << 4,
 };
 enum { /* conditional headers a row honours; others it is sent are refused or ignored as Azure does */
-    OPS_IF_MATCH = 1u << 0,
-    OPS_IF_NONE_MATCH = 1u << 1,
-    OPS_IF_MODIFIED = 1u << 2,
-    OPS_IF_UNMODIFIED = 1u << 3,
-    OPS_IF_LEASE = 1u << 4,
-    OPS_IF_ALL = 31
+       OPS_IF_MATCH = 1u << 0,
+       OPS_IF_NONE_MATCH = 1u << 1,
+       OPS_IF_MODIFIED = 1u << 2,
+       OPS_IF_UNMODIFIED = 1u << 3,
+       OPS_IF_LEASE = 1u << 4,
+       OPS_IF_ALL = 31
 };
 
 struct ops_row {
-    const char *name;          /* Azure's: "Put Blob" */
+    const char *name; /* Azure's: "Put Blob" */
     ops_method method;
     ops_level level;
-    const char *restype, *comp;/* query parameters that must be there with this value; NULL: must be absent */
-    const char *header, *header_value; /* a header that must be there (value NULL: any); header NULL: none */
+    const char *restype,
+        *comp; /* query parameters that must be there with this value; NULL: must be absent */
+    const char *header,
+        *header_value; /* a header that must be there (value NULL: any); header NULL: none */
     auth_need need;
-    const char *action;        /* role action, "…/containers/blobs/read" */
+    const char *action; /* role action, "…/containers/blobs/read" */
     ops_class audit_class;
-    unsigned conditions;       /* OPS_IF_… */
+    unsigned conditions; /* OPS_IF_… */
     unsigned flags;
-    uint64_t body_max;         /* bytes; larger: 413 before the body is read */
+    uint64_t body_max; /* bytes; larger: 413 before the body is read */
     err (*run)(ops_request *r, ops_response *w);
 };
 
@@ -81,13 +98,13 @@ struct ops_request {
     arena *arena;
     ops_method method;
     slice method_text;
-    slice target;              /* request target as sent: path[?query] */
+    slice target; /* request target as sent: path[?query] */
     pair headers[OPS_HEADERS_MAX];
     size_t header_count;
     bool tls;
     slice peer_ip;
-    uint64_t content_length;   /* OPS_LEN_UNKNOWN: chunked; 0: no body */
-    bool has_length;           /* Content-Length was sent */
+    uint64_t content_length; /* OPS_LEN_UNKNOWN: chunked; 0: no body */
+    bool has_length;         /* Content-Length was sent */
     bool nowait;
     /* Blocking read of the body, up to cap bytes; ret_n 0 at its end. ERR_CANCELLED when the client is
      * gone. Only on a worker. */
@@ -98,22 +115,22 @@ struct ops_request {
     void *adapter;
 
     /* From ops_begin. */
-    slice id;                  /* x-ms-request-id: a UUID */
-    int64_t started_us;        /* monotonic */
+    slice id;           /* x-ms-request-id: a UUID */
+    int64_t started_us; /* monotonic */
     slice path_raw, query_raw;
     pair params[OPS_PARAMS_MAX]; /* decoded */
     size_t param_count;
-    slice version;             /* x-ms-version, or sv, or the default; echoed */
+    slice version; /* x-ms-version, or sv, or the default; echoed */
     const ops_protocol *protocol;
-    const ops_row *row;        /* NULL until routed */
-    slice account_name;        /* without -secondary */
+    const ops_row *row; /* NULL until routed */
+    slice account_name; /* without -secondary */
     bool secondary;
     bool path_style;
-    slice container, blob;     /* decoded */
+    slice container, blob;        /* decoded */
     const store_account *account; /* reference owned by the request */
     auth_caller caller;
     uint64_t bytes_in, bytes_out;
-    bool authorized;           /* ops_begin came to its end */
+    bool authorized; /* ops_begin came to its end */
 };
 
 typedef enum ops_body_kind { OPS_BODY_NONE, OPS_BODY_BYTES, OPS_BODY_SOURCE } ops_body_kind;
@@ -123,15 +140,16 @@ struct ops_response {
     pair headers[OPS_RESPONSE_HEADERS_MAX]; /* values in the request's arena or static */
     size_t header_count;
     ops_body_kind kind;
-    slice body;                /* OPS_BODY_BYTES: in the arena or in memory that `source_ctx` keeps alive */
-    uint64_t length;           /* bytes of the body; on HEAD: what GET would send */
+    slice body;      /* OPS_BODY_BYTES: in the arena or in memory that `source_ctx` keeps alive */
+    uint64_t length; /* bytes of the body; on HEAD: what GET would send */
     /* OPS_BODY_SOURCE: called with rising offsets by the loop (nowait) or a worker. */
-    err (*source_read)(void *ctx, uint64_t offset, uint8_t *out, size_t cap, bool nowait, size_t *ret_n);
+    err (*source_read)(void *ctx, uint64_t offset, uint8_t *out, size_t cap, bool nowait,
+                       size_t *ret_n);
     void (*source_free)(void *ctx); /* called once in every case when not NULL, with any kind */
     void *source_ctx;
-    err error;                 /* what went wrong, OK if nothing; for the log */
-    slice detail;              /* and why, for the log; set by ops_fail */
-    bool close;                /* close the connection after this answer */
+    err error;    /* what went wrong, OK if nothing; for the log */
+    slice detail; /* and why, for the log; set by ops_fail */
+    bool close;   /* close the connection after this answer */
 };
 
 struct ops_protocol {
@@ -151,13 +169,14 @@ struct ops_protocol {
 /* What a listener serves. */
 struct ops_server {
     store *store;
-    const ops_protocol *const *protocols; /* NULL-terminated; the first whose route knows the request */
-    slice host_suffix;         /* "blob.example.org": ACCOUNT.host_suffix is host style; empty: path only */
+    const ops_protocol *const
+        *protocols;    /* NULL-terminated; the first whose route knows the request */
+    slice host_suffix; /* "blob.example.org": ACCOUNT.host_suffix is host style; empty: path only */
     bool development;
-    bool authenticate;         /* false: admin listener and socket; route only */
-    bool require_tls;          /* plain HTTP is refused with AccountRequiresHttps */
+    bool authenticate; /* false: admin listener and socket; route only */
+    bool require_tls;  /* plain HTTP is refused with AccountRequiresHttps */
     struct ops_metrics *metrics;
-    void *context;             /* the protocol's own (admin: its state) */
+    void *context; /* the protocol's own (admin: its state) */
 };
 
 /* Route, identify, permit. On an error other than ERR_WOULD_BLOCK call ops_fail. */
@@ -174,9 +193,11 @@ void ops_finish(ops_request *r, ops_response *w, bool aborted);
 /* ---- for handlers ---------------------------------------------------------------------------------- */
 /* First header of that name (case-insensitive), trimmed; SLICE_NONE (p NULL) when absent. */
 slice ops_header(const ops_request *r, const char *name);
-slice ops_param(const ops_request *r, const char *name); /* case-sensitive name; p NULL when absent */
+slice ops_param(const ops_request *r,
+                const char *name); /* case-sensitive name; p NULL when absent */
 store_call ops_call(const ops_request *r);
-void ops_set(ops_response *w, const char *name, slice value); /* value must live as long as the request */
+void ops_set(ops_response *w, const char *name,
+             slice value); /* value must live as long as the request */
 void ops_set_u64(ops_request *r, ops_response *w, const char *name, uint64_t v);
 void ops_set_time(ops_request *r, ops_response *w, const char *name, int64_t us); /* HTTP date */
 void ops_set_etag(ops_request *r, ops_response *w, uint64_t etag); /* ETag: "0x8D…" */
