@@ -40,18 +40,18 @@ def test_mismatch_keeps_the_old_blob(api, container):
     assert api("GET", f"/{container}/b").body == b"old"
 
 
-@pytest.mark.parametrize("header, code", [("Content-MD5", "InvalidMd5"), ("x-ms-content-crc64", None)])
+@pytest.mark.parametrize("header, code", [("Content-MD5", "InvalidMd5"), ("x-ms-blob-content-md5", "InvalidMd5"),
+                                          ("x-ms-content-crc64", "InvalidHeaderValue")])
 @pytest.mark.parametrize("value", ["x", "AAAA", "not base64 at all", "A" * 200, "AAAAAAAAAAAAAAAAAAAAAA"])
 def test_malformed(api, container, header, code, value):
     r = api.put(container, "b", b"x", {header: value})
-    assert r.status == 400 and r.code in ([code] if code else ["InvalidHeaderValue", "InvalidInput"]), r
-    assert header.lower() in r.text.lower() or code == "InvalidMd5"
+    assert_error(r, 400, code, header)
     assert not api.exists(container, "b")
 
 
 def test_md5_and_crc64_together(api, container):
     r = api.put(container, "b", b"x", {"Content-MD5": md5(b"x"), "x-ms-content-crc64": crc64(b"x")})
-    assert r.status == 400, r
+    assert_error(r, 400, "InvalidInput", "together")
     assert not api.exists(container, "b")
 
 
@@ -86,10 +86,3 @@ def test_block_list_without_md5_has_none(api, container):
     api("PUT", f"/{container}/b?comp=block&blockid={block_id(1)}", body=b"data")
     api("PUT", f"/{container}/b?comp=blocklist", body=block_list(("Latest", block_id(1))))
     assert api("HEAD", f"/{container}/b").get("content-md5") is None
-
-
-@pytest.mark.parametrize("value", ["x", "AAAA", "!!!!"])
-def test_malformed_blob_content_md5(api, container, value):
-    r = api.put(container, "b", b"x", {"x-ms-blob-content-md5": value})
-    assert r.status == 400 and r.code in ("InvalidMd5", "InvalidHeaderValue"), r
-    assert not api.exists(container, "b")

@@ -36,8 +36,7 @@ def test_client_request_id(api, container, value):
 
 def test_long_client_request_id(api, container):
     r = api("GET", f"/{container}?restype=container", {"x-ms-client-request-id": "x" * 1025})
-    assert r.status in (200, 400), r
-    assert len(r.get("x-ms-client-request-id") or "") <= 1024
+    assert r.status == 200 and r.get("x-ms-client-request-id") is None
 
 
 @pytest.mark.parametrize("path", ["/{c}?restype=container", "/{c}/b", "/{c}/missing", "/nosuchcontainer/b", "/?comp=list"])
@@ -61,7 +60,7 @@ def test_timeout_parameter(api, container, timeout, fine):
     if fine:
         assert r.status == 200
     else:
-        assert r.status == 400 and r.code in ("InvalidQueryParameterValue", "OutOfRangeQueryParameterValue"), r
+        assert_error(r, 400, "InvalidQueryParameterValue", "timeout")
 
 
 def test_unknown_headers_and_parameters_are_ignored(api, container):
@@ -84,6 +83,5 @@ def test_errors_quote_the_request_safely(api, container, text):
     ("x-ms-copy-source", "http://127.0.0.1/x")])
 def test_promises_we_cannot_keep_are_refused(api, container, name, value):
     """A header that asks for something this server does not do must not be dropped silently."""
-    r = api.put(container, "b", b"x", {name: value})
-    assert r.status in (400, 409, 501), r
+    assert_error(api.put(container, "b", b"x", {name: value}), 501, "NotImplemented", name)
     assert not api.exists(container, "b")

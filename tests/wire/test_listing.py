@@ -87,10 +87,10 @@ def test_marker_survives_changes_around_it(api, tree):
     assert got[-1] == "ä" and "a/1" not in got and "a/b/3" in got
 
 
-@pytest.mark.parametrize("marker", ["garbage", "AAAA", "%00", "a/1", "!" * 2000])
+@pytest.mark.parametrize("marker", ["garbage", "AAAA", "a/1", "!" * 2000])
 def test_marker_that_we_did_not_make(api, tree, marker):
-    r = api("GET", f"/{tree}?restype=container&comp=list&marker={quote(marker, safe='%')}")
-    assert r.status == 200 or (r.status == 400 and r.code in ("OutOfRangeInput", "InvalidQueryParameterValue")), r
+    r = api("GET", f"/{tree}?restype=container&comp=list&marker={quote(marker)}")
+    assert_error(r, 400, "OutOfRangeInput", "marker")
 
 
 def test_no_marker_at_the_end(api, tree):
@@ -98,14 +98,12 @@ def test_no_marker_at_the_end(api, tree):
     assert len(names(r)) == 10 and not r.xml.findtext("NextMarker")
 
 
-@pytest.mark.parametrize("value, code", [("0", "OutOfRangeQueryParameterValue"), ("-1", None), ("x", None), ("1.5", None),
-                                         ("", None), ("99999999999999999999", None)])
+@pytest.mark.parametrize("value, code", [("0", "OutOfRangeQueryParameterValue")] + [
+    (v, "InvalidQueryParameterValue") for v in ("-1", "x", "1.5", "", "99999999999999999999")])
 @pytest.mark.parametrize("path", ["/?comp=list", "/{c}?restype=container&comp=list"])
 def test_maxresults_refused(api, container, path, value, code):
     r = api("GET", path.format(c=container) + f"&maxresults={value}")
-    assert r.status == 400 and r.code in ([code] if code else ["OutOfRangeQueryParameterValue",
-                                                                "InvalidQueryParameterValue"]), r
-    assert "maxresults" in r.text
+    assert_error(r, 400, code, "maxresults")
 
 
 @pytest.mark.parametrize("value", ["1", "5000", "5001", "100000"])

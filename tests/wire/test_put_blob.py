@@ -68,11 +68,10 @@ def test_blob_type_is_needed(api, container):
     assert not api.exists(container, "b")
 
 
-@pytest.mark.parametrize("value", ["blockblob", "Block", "", "File"])
+@pytest.mark.parametrize("value", ["blockblob", "Block", "File"])
 def test_blob_type_refused(api, container, value):
     r = api("PUT", f"/{container}/b", {"x-ms-blob-type": value}, b"x")
-    assert r.status == 400 and r.code in ("InvalidHeaderValue", "MissingRequiredHeader"), r
-    assert "x-ms-blob-type" in r.text
+    assert_error(r, 400, "InvalidHeaderValue", "x-ms-blob-type")
 
 
 @pytest.mark.parametrize("tier, fine", [("Hot", True), ("Cool", True), ("Cold", True), ("Lukewarm", False), ("P10", False)])

@@ -51,29 +51,24 @@ def test_any_range_of_an_empty_blob(api, container):
 
 @pytest.mark.parametrize("value", ["bytes=5-2", "bytes=", "bytes=-", "bytes=a-b", "5-10", "items=0-5", "bytes=0-5-9",
                                    "bytes=0x10-", "bytes= 0 - 5", "bytes=1.5-", "bytes=99999999999999999999999-",
-                                   "bytes=0-99999999999999999999999"])
+                                   "bytes=0-99999999999999999999999", "bytes=-5", "bytes=0-1,5-6"])
 def test_malformed_x_ms_range(api, blob, value):
     r = api("GET", blob, {"x-ms-range": value})
-    assert (r.status, r.code) in ((400, "InvalidHeaderValue"), (416, "InvalidRange")), r
-    assert "x-ms-range" in r.text or r.code == "InvalidRange"
+    assert_error(r, 400, "InvalidHeaderValue", "x-ms-range")
 
 
 @pytest.mark.parametrize("value", ["bytes=5-2", "bytes=a-b", "items=0-5", "bytes=0-1,5-6"])
-def test_malformed_range_is_refused_or_ignored_never_half_read(api, blob, value):
-    """RFC 9110 14.2 lets a server ignore what it does not understand; then the whole blob comes."""
+def test_malformed_range_is_ignored(api, blob, value):
+    """RFC 9110 14.2: a server ignores what it does not understand, and the whole blob comes."""
     r = api("GET", blob, {"Range": value})
-    assert r.status in (200, 400, 416), r
-    if r.status == 200:
-        assert r.body == DATA
+    assert r.status == 200 and r.body == DATA
 
 
 @pytest.mark.parametrize("n", [1, 10, SIZE, SIZE * 2])
 def test_suffix_range(api, blob, n):
-    """Azure has none; whoever answers 206 must mean the last bytes."""
+    """Of RFC 9110; x-ms-range has none, as on Azure."""
     r = api("GET", blob, {"Range": f"bytes=-{n}"})
-    assert r.status in (206, 400, 416) or (r.status == 200 and r.body == DATA), r
-    if r.status == 206:
-        assert r.body == DATA[-n:]
+    assert r.status == 206 and r.body == DATA[-n:]
 
 
 @pytest.mark.parametrize("header, name, value", [
@@ -88,8 +83,7 @@ def test_range_checksums(api, blob, header, name, value):
 @pytest.mark.parametrize("header", ["x-ms-range-get-content-md5", "x-ms-range-get-content-crc64"])
 def test_range_checksum_needs_a_range(api, blob, header):
     r = api("GET", blob, {header: "true"})
-    assert r.status == 400 and r.code in ("InvalidHeaderValue", "MissingRequiredHeader", "InvalidInput"), r
-    assert header in r.text
+    assert_error(r, 400, "InvalidHeaderValue", header)
 
 
 @pytest.mark.parametrize("header", ["x-ms-range-get-content-md5", "x-ms-range-get-content-crc64"])
@@ -98,13 +92,13 @@ def test_range_checksum_up_to_four_mebibytes(api, container, header):
     api.put_ok(container, "big", bytes(size))
     assert api("GET", f"/{container}/big", {"x-ms-range": f"bytes=0-{size - 2}", header: "true"}).status == 206
     r = api("GET", f"/{container}/big", {"x-ms-range": f"bytes=0-{size - 1}", header: "true"})
-    assert r.status == 400 and r.code in ("OutOfRangeInput", "InvalidHeaderValue", "InvalidRange"), r
+    assert_error(r, 400, "OutOfRangeInput", "4 MiB")
 
 
 def test_one_range_checksum_at_a_time(api, blob):
     r = api("GET", blob, {"x-ms-range": "bytes=0-9", "x-ms-range-get-content-md5": "true",
                           "x-ms-range-get-content-crc64": "true"})
-    assert r.status == 400, r
+    assert_error(r, 400, "InvalidHeaderValue", "together")
 
 
 @pytest.mark.parametrize("header", ["x-ms-range-get-content-md5", "x-ms-range-get-content-crc64"])
