@@ -246,22 +246,3 @@ void http_get_stats(const http_server *s, http_stats *ret) {
     http_pool_stats(s->uploads, &ret->upload_workers_busy, &uploads_waiting);
     ret->queued = waiting + uploads_waiting;
 }
-
-void http_render_metrics(void *server, buf *out) {
-    http_stats st;
-    http_get_stats(server, &st);
-    const struct {
-        const char *name, *help;
-        uint64_t value;
-    } gauges[] = {
-        {"strongroom_http_connections", "Open connections.", st.connections},
-        {"strongroom_http_requests_active", "Requests under way.", st.requests_active},
-        {"strongroom_http_workers_busy", "Workers that run a handler.", st.workers_busy},
-        {"strongroom_http_upload_workers_busy", "Workers that receive a streamed body.",
-         st.upload_workers_busy},
-        {"strongroom_http_queued", "Requests waiting for a worker.", st.queued},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
-        buf_fmt(out, "# HELP %s %s\n# TYPE %s gauge\n%s %llu\n", gauges[i].name, gauges[i].help,
-                gauges[i].name, gauges[i].name, (unsigned long long)gauges[i].value);
-}

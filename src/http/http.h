@@ -45,5 +45,3 @@ typedef struct http_stats {
     uint64_t connections, requests_active, workers_busy, upload_workers_busy, queued;
 } http_stats;
 void http_get_stats(const http_server *s, http_stats *ret);
-/* The same as Prometheus text; fits admin_state.extra_metrics with the server as its context. */
-void http_render_metrics(void *server, buf *out);

@@ -11,7 +11,7 @@
 #define HTTP_STACK_BYTES  ((size_t)1 << 20)  /* of every thread started here */
 #define HTTP_ARENA_FIRST  ((size_t)12 << 10) /* a request's first block; most need no other */
 #define HTTP_ARENA_MAX    ((size_t)128 << 20)
-#define HTTP_FREE_MAX     2048u              /* request objects kept for the next request */
+#define HTTP_FREE_MAX     1024u              /* request objects kept for the next request */
 #define HTTP_QUEUE_MAX    8192u              /* requests waiting for a worker; more: 503 */
 #define HTTP_BLOCK        ((size_t)64 << 10) /* what a streamed answer hands to the socket at once */
 #define HTTP_BUFFER_LARGE ((size_t)256 << 10)

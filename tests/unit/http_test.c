@@ -203,27 +203,27 @@ static void test_long_targets_and_many_headers(void **state) {
         client_send(&c, text, at + 22);
         assert_int_equal(client_reply(&c).status, n == 8192 ? 200 : 400);
     }
-    /* 24 KiB of headers are taken; 200 headers are not. */
-    size_t at = (size_t)snprintf(text, 200000, "GET /headers HTTP/1.1\r\nHost: x\r\n");
-    for (int i = 0; i < 24; i++) {
-        at += (size_t)snprintf(text + at, 64, "x-ms-meta-%d: ", i);
-        memset(text + at, 'v', 1000);
-        at += 1000;
+    /* 24 KiB in large headers; 8 KiB of metadata in many small ones behind a long target; more headers
+     * than there is room for. */
+    for (int round = 0; round < 3; round++) {
+        static const int count[] = {24, 248, OPS_HEADERS_MAX}, length[] = {1000, 28, 1};
+        size_t at = (size_t)snprintf(text, 200000, "GET /headers?sv=2026-06-06&sig=");
+        for (int i = 0; round == 1 && i < 1000; i++) text[at++] = 's';
+        at += (size_t)snprintf(text + at, 64, " HTTP/1.1\r\nHost: x\r\n");
+        for (int i = 0; i < count[round]; i++) {
+            at += (size_t)snprintf(text + at, 64, "x-ms-meta-n%d: ", i);
+            memset(text + at, 'v', (size_t)length[round]);
+            at += (size_t)length[round];
+            memcpy(text + at, "\r\n", 2);
+            at += 2;
+        }
         memcpy(text + at, "\r\n", 2);
-        at += 2;
+        client_send(&c, text, at + 2);
+        reply r = client_reply(&c);
+        assert_int_equal(r.status, round < 2 ? 200 : 400);
+        assert_int_equal(r.closes, round == 2);
+        if (round < 2) assert_true(r.length > (size_t)(count[round] * length[round]));
     }
-    memcpy(text + at, "\r\n", 2);
-    client_send(&c, text, at + 2);
-    reply r = client_reply(&c);
-    assert_int_equal(r.status, 200);
-    assert_true(r.length > 24000);
-    at = (size_t)snprintf(text, 200000, "GET /headers HTTP/1.1\r\nHost: x\r\n");
-    for (int i = 0; i < 200; i++) at += (size_t)snprintf(text + at, 64, "h%d: v\r\n", i);
-    memcpy(text + at, "\r\n", 2);
-    client_send(&c, text, at + 2);
-    r = client_reply(&c);
-    assert_int_equal(r.status, 400);
-    assert_true(r.closes);
     client_close(&c);
     free(text);
 }
@@ -282,9 +282,9 @@ static void test_metrics(void **state) {
         assert_int_equal(slice_u64(slice_take(rest, slice_find(rest, 0, '\n')), &n), OK);
         assert_true(n >= least[i]);
     }
-    buf_reset(&b);
-    http_render_metrics(f.server, &b);
-    assert_true(slice_find_slice(buf_slice(&b), 0, S("strongroom_http_connections ")) < b.len);
+    http_stats st;
+    http_get_stats(f.server, &st);
+    assert_true(st.connections >= 1);
     buf_done(&b);
     client_close(&c);
 }
