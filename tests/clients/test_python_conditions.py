@@ -162,7 +162,7 @@ def test_wrong_key(server):
     with BlobServiceClient.from_connection_string(wrong, retry_total=0) as s:
         refused(ClientAuthenticationError, "AuthenticationFailed", 403, lambda: list(s.list_containers()))
         refused(ClientAuthenticationError, "AuthenticationFailed", 403,
-                lambda: s.get_blob_client("c", "b").upload_blob(b"x"))
+                lambda: s.get_blob_client("container", "b").upload_blob(b"x"))
 
 
 @pytest.mark.not_azurite
