@@ -103,15 +103,24 @@ static int by_name_and_value(const pair *a, const pair *b) {
     return d ? d : slice_cmp(a->value, b->value);
 }
 
-/* Insertion sort: stable (values of one header stay in order), and the callers' limits on headers
- * and parameters keep it short. */
-static void sort_pairs(pair *v, size_t n, int (*order)(const pair *, const pair *)) {
-    for (size_t i = 1; i < n; i++) {
-        pair x = v[i];
-        size_t j = i;
-        for (; j > 0 && order(&x, &v[j - 1]) < 0; j--) v[j] = v[j - 1];
-        v[j] = x;
+/* Merge sort: stable (values of one header stay in order), and cheap for whoever sends many headers
+ * and no key. */
+static void sort_pairs(arena *a, pair *v, size_t n, int (*order)(const pair *, const pair *)) {
+    pair *from = v, *to = arena_alloc(a, (n + 1) * sizeof *to);
+    for (size_t run = 1; run < n; run *= 2) {
+        for (size_t at = 0; at < n; at += 2 * run) {
+            size_t i = at, i_end = at + run < n ? at + run : n;
+            size_t j = i_end, j_end = i_end + run < n ? i_end + run : n;
+            for (size_t k = at; k < j_end; k++) {
+                bool right = i == i_end || (j < j_end && order(&from[j], &from[i]) < 0);
+                to[k] = right ? from[j++] : from[i++];
+            }
+        }
+        pair *swap = from;
+        from = to;
+        to = swap;
     }
+    if (from != v) memcpy(v, from, n * sizeof *v);
 }
 
 static void put_folded(buf *b, slice value) {
@@ -135,7 +144,7 @@ static void put_canonical_headers(arena *a, const auth_request *r, unsigned how,
     for (size_t i = 0; i < r->header_count; i++)
         if (slice_starts_nocase(r->headers[i].name, S("x-ms-")))
             ms[n++] = (pair){lower(a, r->headers[i].name), r->headers[i].value};
-    sort_pairs(ms, n, how & AUTH_SORT_BYTES ? by_bytes : by_azure);
+    sort_pairs(a, ms, n, how & AUTH_SORT_BYTES ? by_bytes : by_azure);
     for (size_t i = 0; i < n; i++) {
         bool again = i > 0 && slice_eq(ms[i].name, ms[i - 1].name);
         if (i > 0 && !again) buf_byte(b, '\n');
@@ -162,7 +171,7 @@ static void put_canonical_params(arena *a, const auth_request *r, buf *b) {
     pair *v = arena_alloc(a, (r->param_count + 1) * sizeof *v);
     for (size_t i = 0; i < r->param_count; i++)
         v[i] = (pair){lower(a, r->params[i].name), r->params[i].value};
-    sort_pairs(v, r->param_count, by_name_and_value);
+    sort_pairs(a, v, r->param_count, by_name_and_value);
     for (size_t i = 0; i < r->param_count; i++) {
         bool again = i > 0 && slice_eq(v[i].name, v[i - 1].name);
         if (!again) {

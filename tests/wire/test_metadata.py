@@ -80,7 +80,7 @@ def test_one_byte_more(api, container):
 
 
 def test_many_small_ones(api, container):
-    m = {f"n{i}": str(i) for i in range(100)}
+    m = {f"n{i}": str(i) for i in range(200)}
     assert put(api, container, m).status == 201
     assert api("HEAD", f"/{container}/b").metadata == m
 
