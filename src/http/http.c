@@ -113,8 +113,9 @@ static err open_listener(http_on *on, const http_listener *l) {
     }
     if (l->unix_path == NULL) return http_listen_tcp(l->address, l->port, &on->fd);
     TRY(http_listen_unix(l->unix_path, &on->fd));
-    on->unix_path = strdup(l->unix_path);
-    MUST(on->unix_path != NULL);
+    char *path = strdup(l->unix_path);
+    MUST(path != NULL);
+    on->unix_path = path;
     return OK;
 }
 
