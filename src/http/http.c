@@ -113,14 +113,14 @@ static err open_listener(http_on *on, const http_listener *l) {
     }
     if (l->unix_path == NULL) return http_listen_tcp(l->address, l->port, &on->fd);
     TRY(http_listen_unix(l->unix_path, &on->fd));
-    char *path = strdup(l->unix_path);
-    MUST(path != NULL);
-    on->unix_path = path;
+    size_t len = strlen(l->unix_path);
+    MUST(len < sizeof(on->unix_path)); /* it has been bound */
+    memcpy(on->unix_path, l->unix_path, len + 1);
     return OK;
 }
 
 static err start_daemon(http_on *on, const http_options *o) {
-    unsigned loops = on->unix_path != NULL ? 1 : o->loops != 0 ? o->loops : cores();
+    unsigned loops = on->unix_path[0] != '\0' ? 1 : o->loops != 0 ? o->loops : cores();
     unsigned max = o->connections_max != 0 ? o->connections_max : CONNECTIONS_DEFAULT;
     unsigned idle = o->idle_timeout_s != 0 ? o->idle_timeout_s : IDLE_DEFAULT_S;
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
@@ -156,8 +156,7 @@ static void free_server(http_server *s) {
         http_on *on = &s->on[i];
         if (on->daemon != NULL) MHD_stop_daemon(on->daemon);
         if (on->fd >= 0) close(on->fd);
-        if (on->unix_path != NULL) unlink(on->unix_path);
-        free(on->unix_path);
+        if (on->unix_path[0] != '\0') unlink(on->unix_path);
         http_tls_free(on->tls);
     }
     http_sweep_free(s->sweep);

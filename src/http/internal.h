@@ -83,9 +83,9 @@ typedef struct http_on { /* a listener that runs */
     http_server *server;
     ops_server *ops;
     struct MHD_Daemon *daemon;
-    http_tls *tls;   /* NULL: plain */
-    int fd;          /* listening; ours again once the daemon is quiesced */
-    char *unix_path; /* unlinked at the end */
+    http_tls *tls;       /* NULL: plain */
+    int fd;              /* listening; ours again once the daemon is quiesced */
+    char unix_path[108]; /* unlinked at the end; empty: TCP */
 } http_on;
 
 struct http_server {
