@@ -33,10 +33,10 @@
 
 #include "base/base.h"
 
-#define ENGINE_KEY_MAX 8192
-#define ENGINE_VALUE_MAX (16u << 20)
+#define ENGINE_KEY_MAX          8192
+#define ENGINE_VALUE_MAX        (16u << 20)
 #define ENGINE_VAULT_SECRET_MAX 96
-#define ENGINE_LEN_UNKNOWN UINT64_MAX
+#define ENGINE_LEN_UNKNOWN      UINT64_MAX
 
 /* Tables differ in what an engine should optimise for, not in meaning. */
 typedef enum engine_table {
@@ -57,10 +57,10 @@ typedef struct engine_stats {
     uint64_t stream_bytes_live; /* sealed bytes in adopted streams */
     uint64_t stream_bytes_disk; /* what they and their slack occupy */
     uint64_t row_bytes_disk;
-    uint64_t memory_bytes;      /* caches and write buffers */
+    uint64_t memory_bytes;            /* caches and write buffers */
     uint64_t commits, commit_batches; /* transactions, and the synced batches they shared */
-    uint64_t stalls_us;         /* time writers were held back by compaction */
-    bool failed;                /* read-only after a failed write */
+    uint64_t stalls_us;               /* time writers were held back by compaction */
+    bool failed;                      /* read-only after a failed write */
 } engine_stats;
 
 /* One finding of a check. where: a file and offset, or a table and key, for a person. */

@@ -122,13 +122,17 @@ static extent *extent_add_locked(local *l, uint32_t id, extent_state state, int 
     return x;
 }
 
+static void extent_free(local *l, extent *x) {
+    syncer_done(&x->sync);
+    if (x->fd >= 0) l->io->close(l->io, x->fd);
+    free(x);
+}
+
 void extent_remove_locked(local *l, extent *x) {
     extent **at = &l->ext.hash[x->id % EXTENT_HASH];
     while (*at != x) at = &(*at)->next;
     *at = x->next;
-    syncer_done(&x->sync);
-    if (x->fd >= 0) l->io->close(l->io, x->fd);
-    free(x);
+    extent_free(l, x);
 }
 
 void extent_look_locked(local *l, extent *x) {
@@ -443,8 +447,12 @@ void extents_close(local *l) {
         pthread_mutex_unlock(&xs->mutex);
         pthread_join(xs->thread, NULL);
     }
-    for (size_t i = 0; i < EXTENT_HASH; i++)
-        while (xs->hash[i] != NULL) extent_remove_locked(l, xs->hash[i]);
+    for (size_t i = 0; i < EXTENT_HASH; i++) {
+        for (extent *x = xs->hash[i], *next; x != NULL; x = next) {
+            next = x->next;
+            extent_free(l, x);
+        }
+    }
     if (xs->census != NULL) rocksdb_iter_destroy(xs->census);
     free(xs->punches);
     for (unsigned i = 0; i < LANES_MAX; i++) pthread_mutex_destroy(&xs->lanes[i].mutex);

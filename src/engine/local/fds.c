@@ -7,14 +7,17 @@
 
 void fds_init(local *l) {
     pthread_mutex_init(&l->fds.mutex, NULL);
-    for (size_t i = 0; i < FD_SETS * FD_WAYS; i++) l->fds.slots[i / FD_WAYS][i % FD_WAYS].fd = -1;
+    for (size_t set = 0; set < FD_SETS; set++)
+        for (size_t way = 0; way < FD_WAYS; way++) l->fds.slots[set][way].fd = -1;
 }
 
 void fds_done(local *l) {
-    for (size_t i = 0; i < FD_SETS * FD_WAYS; i++) {
-        read_fd *f = &l->fds.slots[i / FD_WAYS][i % FD_WAYS];
-        MUST(f->refs == 0);
-        if (f->fd >= 0) l->io->close(l->io, f->fd);
+    for (size_t set = 0; set < FD_SETS; set++) {
+        for (size_t way = 0; way < FD_WAYS; way++) {
+            read_fd *f = &l->fds.slots[set][way];
+            MUST(f->refs == 0);
+            if (f->fd >= 0) l->io->close(l->io, f->fd);
+        }
     }
     pthread_mutex_destroy(&l->fds.mutex);
 }

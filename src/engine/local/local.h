@@ -14,10 +14,10 @@
 #define ENGINE_LOCAL_FORMAT 1
 
 typedef struct engine_local_options {
-    const char *path;       /* the data folder */
-    bool create;            /* make a new one; ERR_IN_USE when one is there */
-    bool read_only;         /* for check: nothing is written, recovery is reported, not done */
-    uint64_t cache_bytes;   /* block cache, blob cache and write buffers together; default 256 MiB */
+    const char *path;     /* the data folder */
+    bool create;          /* make a new one; ERR_IN_USE when one is there */
+    bool read_only;       /* for check: nothing is written, recovery is reported, not done */
+    uint64_t cache_bytes; /* block cache, blob cache and write buffers together; default 256 MiB */
 } engine_local_options;
 
 /* ERR_IN_USE (locked, or create over an existing folder), ERR_FORMAT_VERSION, ERR_NOT_FOUND (no such

@@ -240,27 +240,33 @@ typedef struct local_cursor {
     rocksdb_readoptions_t *options;
     rocksdb_iterator_t *iter;
     bool started; /* iter stands on the row that next returned last */
-    size_t upper_len;
-    uint8_t upper[]; /* RocksDB keeps a pointer to it */
+    char *upper;  /* RocksDB keeps the pointer */
 } local_cursor;
 
-err local_scan(engine *e, engine_table t, slice lower, slice upper, engine_cursor **ret) {
+static local_cursor *cursor_new(engine *e, engine_table t, slice upper) {
     local *l = local_of(e);
-    local_cursor *c = calloc(1, sizeof *c + upper.len);
+    local_cursor *c = calloc(1, sizeof *c);
     MUST(c != NULL);
     c->base.e = e;
-    c->upper_len = upper.len;
-    if (upper.len > 0) memcpy(c->upper, upper.p, upper.len);
     c->options = rocksdb_readoptions_create();
     rocksdb_readoptions_set_verify_checksums(c->options, 1);
-    if (upper.len > 0)
-        rocksdb_readoptions_set_iterate_upper_bound(c->options, (const char *)c->upper, upper.len);
+    if (upper.len > 0) {
+        c->upper = malloc(upper.len);
+        MUST(c->upper != NULL);
+        memcpy(c->upper, upper.p, upper.len);
+        rocksdb_readoptions_set_iterate_upper_bound(c->options, c->upper, upper.len);
+    }
     c->iter = rocksdb_create_iterator_cf(l->rows.db, c->options, l->rows.cf[t]);
+    return c;
+}
+
+err local_scan(engine *e, engine_table t, slice lower, slice upper, engine_cursor **ret) {
+    local_cursor *c = cursor_new(e, t, upper);
     if (lower.len > 0)
         rocksdb_iter_seek(c->iter, (const char *)lower.p, lower.len);
     else
         rocksdb_iter_seek_to_first(c->iter);
-    *ret = &c->base;
+    *ret = (engine_cursor *)c;
     return OK;
 }
 
@@ -301,6 +307,7 @@ void local_cursor_free(engine_cursor *base) {
     local_cursor *c = (local_cursor *)base;
     rocksdb_iter_destroy(c->iter);
     rocksdb_readoptions_destroy(c->options);
+    free(c->upper);
     free(c);
 }
 

@@ -247,8 +247,8 @@ static void report_slot(void *ctx, uint64_t slot, slot_state state) {
     slot_report *r = ctx;
     if (state != SLOT_DAMAGED) return;
     char where[64];
-    snprintf(where, sizeof where, "vault, slot %llu, offset %llu", (unsigned long long)slot,
-             (unsigned long long)(slot * VAULT_SLOT_BYTES));
+    const unsigned long long n = slot;
+    snprintf(where, sizeof where, "vault, slot %llu, offset %llu", n, n * VAULT_SLOT_BYTES);
     r->report(r->ctx, "the slot is neither free nor does its CRC-32C fit: its key is lost", where);
 }
 

@@ -43,7 +43,7 @@ static bool zeros(slice s) {
 /* The record at `at`, if a whole one with a fitting CRC is there. */
 static bool record_at(slice log, uint64_t at, log_record *ret) {
     const uint64_t left = LOG_BLOCK - at % LOG_BLOCK;
-    if (at + LOG_HEAD > log.len || left < LOG_HEAD) return false;
+    if (log.p == NULL || at + LOG_HEAD > log.len || left < LOG_HEAD) return false;
     const uint8_t *p = log.p + at;
     const uint32_t masked =
         (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
@@ -95,6 +95,7 @@ static bool sector_missing(slice log, uint64_t bad) {
 }
 
 static log_state log_judge(slice log) {
+    if (log.p == NULL || log.len == 0) return LOG_WHOLE;
     bool inside = false;
     uint64_t at = 0;
     while (at < log.len) {
@@ -133,7 +134,7 @@ static err read_log(local *l, int dir, uint64_t number, uint8_t **ret, size_t *r
     if (fd < 0) return err_fail_errno(ERR_IO, -fd, "rows/%s: open", name);
     uint64_t size = 0, allocated;
     int r = l->io->stat(l->io, fd, &size, &allocated);
-    uint8_t *p = r == 0 && size <= LOG_BYTES_MAX ? malloc(size > 0 ? size : 1) : NULL;
+    uint8_t *p = r == 0 && size <= LOG_BYTES_MAX ? calloc(1, size + 1) : NULL;
     int64_t n = p != NULL ? l->io->pread(l->io, fd, p, size, 0) : -EFBIG;
     l->io->close(l->io, fd);
     if (n != (int64_t)size) {
@@ -151,8 +152,8 @@ static err judge_all(local *l, int dir, const log_files *f, bool *ret_torn) {
         if (f->numbers[i] > last) last = f->numbers[i];
     bool torn = false;
     for (size_t i = 0; i < f->count; i++) {
-        uint8_t *p;
-        size_t len;
+        uint8_t *p = NULL;
+        size_t len = 0;
         TRY(read_log(l, dir, f->numbers[i], &p, &len));
         const log_state state = log_judge(slice_of(p, len));
         free(p);
