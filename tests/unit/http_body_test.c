@@ -266,7 +266,7 @@ static void test_slow_reader(void **state) {
     client_open(&c, f.port);
     client_say(&c, "GET /source?n=60000000&how=block HTTP/1.1\r\nHost: x\r\n\r\n");
     http_stats st;
-    for (int i = 0; i < 200; i++) { /* stuck on the socket: no worker stands behind it */
+    for (int i = 0; i < 2000; i++) { /* stuck on the socket: no worker stands behind it */
         usleep(10000);
         http_get_stats(f.server, &st);
         if (i > 10 && st.workers_busy == 0 && st.requests_active == 1) break;

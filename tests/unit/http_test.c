@@ -2,6 +2,7 @@
  */
 #include "http_test.h"
 
+#include <poll.h>
 #include <sys/un.h>
 
 static fixture f;
@@ -333,6 +334,32 @@ static void test_unix_socket(void **state) {
     }
 }
 
+/* A head, or a small body, that comes a byte now and then never meets the idle timeout; it is ended
+ * all the same. Connections that go on making requests are not. */
+static void test_dribble(void **state) {
+    (void)state;
+    fixture g;
+    fixture_start(&g, (http_listener){0}, (http_options){.idle_timeout_s = 1});
+    client c[2], busy;
+    for (size_t i = 0; i < ARRAY_LEN(c); i++) client_open(&c[i], g.port);
+    client_open(&busy, g.port);
+    client_say(&c[0], "GET /mem HTTP/1.1\r\nHost: ");
+    client_say(&c[1], "PUT /small HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n");
+    bool open[2] = {true, true};
+    while (open[0] || open[1]) {
+        for (size_t i = 0; i < ARRAY_LEN(c); i++) {
+            if (!open[i]) continue;
+            struct pollfd p = {.fd = c[i].fd, .events = POLLIN | POLLRDHUP};
+            if (!client_try_send(&c[i], "x", 1) || poll(&p, 1, 0) != 0) open[i] = false;
+        }
+        assert_int_equal(client_get(&busy, "/mem?n=5").status, 200);
+        usleep(100000);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(c); i++) client_close(&c[i]);
+    client_close(&busy);
+    fixture_stop(&g);
+}
+
 /* ---- stopping ----------------------------------------------------------------------------------
  */
 
@@ -439,6 +466,7 @@ int main(void) {
         cmocka_unit_test(test_metrics),
         cmocka_unit_test(test_port_in_use),
         cmocka_unit_test(test_unix_socket),
+        cmocka_unit_test(test_dribble),
         cmocka_unit_test(test_stop_finishes),
         cmocka_unit_test(test_stop_gives_up),
         cmocka_unit_test(test_many_waiting),
