@@ -14,8 +14,7 @@ static err lease_absent(slice lease_id) {
     return OK;
 }
 
-/* ---- Put Block
- * ------------------------------------------------------------------------------------------- */
+/* ---- Put Block --------------------------------------------------------------------------- */
 
 static err wrong_id_len(size_t len, uint32_t others) {
     return err_fail(ERR_INVALID_BLOB_OR_BLOCK,
@@ -91,8 +90,7 @@ err store_block_put(store *s, store_call c, const store_container *k, slice name
     }
 }
 
-/* ---- a table of blocks by id
- * ------------------------------------------------------------------------------- */
+/* ---- a table of blocks by id ------------------------------------------------------------- */
 
 /* A block that a list may name. */
 typedef struct known_block {
@@ -161,8 +159,7 @@ static err table_add(block_table *t, const row_block *b) {
     return OK;
 }
 
-/* ---- reading staged blocks and lists
- * --------------------------------------------------------------------------- */
+/* ---- reading staged blocks and lists ----------------------------------------------------- */
 
 static slice dup_end(arena *a, slice begin) {
     buf b;
@@ -178,7 +175,7 @@ static err open_rows(store *s, arena *a, slice begin, engine_cursor **ret) {
 }
 
 static err unhex(arena *a, slice hex, slice *ret) {
-    ENSURE(hex.len <= 2 * STORE_BLOCK_ID_MAX && hex_get(a, hex, ret) == OK, ERR_CORRUPT,
+    ENSURE(hex.len <= (size_t)2 * STORE_BLOCK_ID_MAX && hex_get(a, hex, ret) == OK, ERR_CORRUPT,
            "a staged block's key is damaged");
     return OK;
 }
@@ -252,9 +249,7 @@ static err load_list(change *ch, const row_blob *row, block_table *t) {
     return OK;
 }
 
-/* ---- Put Block List
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Put Block List ---------------------------------------------------------------------- */
 
 typedef struct commit {
     change *ch;
@@ -418,9 +413,7 @@ err store_block_list_put(store *s, store_call c, const store_container *k, slice
     }
 }
 
-/* ---- Get Block List
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- Get Block List ---------------------------------------------------------------------- */
 
 typedef struct listing {
     arena *arena;

@@ -34,7 +34,7 @@ void change_done(change *ch) {
     ch->inside = false;
     for (job *j = ch->jobs, *next; j; j = next) {
         next = j->next;
-        free(j);
+        job_free(j);
     }
     ch->jobs = NULL;
 }

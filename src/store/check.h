@@ -10,13 +10,20 @@ typedef struct checked_container {
     bool has_key, purging; /* purging: a deleted one, whose rows are on their way out */
 } checked_container;
 
+typedef struct checked_account {
+    uint64_t id;
+    slice name;
+} checked_account;
+
 /* Garbage of the container that is being walked. */
 typedef struct checked_garbage {
     row_garbage row;
     struct checked_garbage *next;
 } checked_garbage;
 
-#define GARBAGE_BUCKETS 4096
+#define GARBAGE_BUCKETS  4096
+#define CHECK_CHUNKS     ((size_t)16) /* read at once */
+#define CHECK_SEALED_MAX (CHECK_CHUNKS * CRYPTO_SEALED_CHUNK_LEN)
 
 /* A set of ids: 0 is no id. */
 typedef struct id_set {
@@ -38,8 +45,7 @@ typedef struct check {
     arena *mem;             /* lives as long as the check */
     checked_container *containers;
     size_t container_count, container_room;
-    slice *accounts; /* names, beside account_ids */
-    uint64_t *account_ids;
+    checked_account *accounts;
     size_t account_count, account_room, account_last;
     id_set purged_accounts;
     /* Where the walk stands. */
@@ -52,6 +58,8 @@ typedef struct check {
     uint8_t *sealed, *plain; /* for content_check */
 } check;
 
+/* Room for one more element of an array. */
+void *check_grow(void *array, size_t count, size_t *room, size_t size);
 /* Reports a defect at the blob where the walk stands. */
 void check_defect(check *ck, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Opens all of a piece and compares its length and checksum; reports what is wrong. Errors only

@@ -1,6 +1,12 @@
 #include "store/check.h"
 
-#define CHECK_CHUNKS 16
+void *check_grow(void *array, size_t count, size_t *room, size_t size) {
+    if (count < *room) return array;
+    *room = *room ? 2 * *room : 64;
+    void *p = realloc(array, *room * size);
+    MUST(p);
+    return p;
+}
 
 void content_count(check *ck, const row_piece *p, bool len_known) {
     uint64_t len;
@@ -43,7 +49,7 @@ static err open_stream(check *ck, const row_piece *p, uint64_t *crc, uint64_t *l
     err e = OK;
     for (uint64_t chunk = 0; at < total && e == OK; chunk += CHECK_CHUNKS) {
         uint64_t n = total - at;
-        if (n > CHECK_CHUNKS * CRYPTO_SEALED_CHUNK_LEN) n = CHECK_CHUNKS * CRYPTO_SEALED_CHUNK_LEN;
+        if (n > CHECK_SEALED_MAX) n = CHECK_SEALED_MAX;
         e = engine_stream_read(en, p->ref, at, ck->sealed, (size_t)n, false);
         if (e == OK) e = open_chunks(ck, m, chunk, slice_of(ck->sealed, (size_t)n), crc, len);
         at += n;

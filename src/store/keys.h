@@ -27,7 +27,7 @@
 #include "base/base.h"
 
 #define KEY_ID_LEN   13
-#define KEY_NAME_MAX (3 * 1024) /* bytes of an escaped name, without its end */
+#define KEY_NAME_MAX (3 * (size_t)1024) /* bytes of an escaped name, without its end */
 #define KEY_BASE_MAX (KEY_ID_LEN + KEY_NAME_MAX + 2)
 
 #define KEY_STATE    '0'

@@ -28,7 +28,7 @@ bool store_container_name_valid(slice name) {
 #define BLOB_NAME_SEGMENTS_MAX 254
 
 bool store_blob_name_valid(slice name) {
-    if (name.len == 0 || name.len > 3 * STORE_BLOB_NAME_CHARS_MAX) return false;
+    if (name.len == 0 || name.len > (size_t)3 * STORE_BLOB_NAME_CHARS_MAX) return false;
     if (memchr(name.p, 0, name.len) || !slice_utf8_valid(name)) return false;
     size_t units = 0, segments = 1;
     for (size_t i = 0; i < name.len; i++) {

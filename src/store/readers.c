@@ -18,7 +18,7 @@ void readers_done(readers *r) {
     for (size_t i = 0; i < READER_BUCKETS; i++) {
         for (job *j = r->buckets[i].waiting, *next; j; j = next) {
             next = j->next;
-            free(j);
+            job_free(j);
         }
         pthread_mutex_destroy(&r->buckets[i].lock);
     }

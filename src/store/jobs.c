@@ -1,0 +1,226 @@
+/* The queues of the reaper and its threads. Jobs come from commits; those of an earlier run of the program,
+ * and those that found a queue full, are read from the table. */
+#include "store/internal.h"
+
+#include <time.h>
+
+#define RETRY_MS       250   /* a purge that waits for readers */
+#define RETRY_ERROR_MS 10000 /* a job that failed: the disk is full, or worse */
+#define SWEEP_EVERY_US (600ll * 1000000)
+
+static void job_done(store *s, job *j) {
+    if (j->kind == JOB_GARBAGE) atomic_fetch_sub(&s->garbage_pending, 1);
+    job_free(j);
+}
+
+static void push(reaper *r, job *j) {
+    j->next = NULL;
+    *(r->last ? &r->last->next : &r->first) = j;
+    r->last = j;
+    r->count++;
+}
+
+void reaper_submit(store *s, job *jobs) {
+    for (job *j = jobs, *next; j; j = next) {
+        next = j->next;
+        if (j->seq == 0) {
+            j->seq = atomic_fetch_add(&s->readers.seq, 1);
+            if (j->kind == JOB_GARBAGE) atomic_fetch_add(&s->garbage_pending, 1);
+        }
+        reaper *r = &s->reapers[j->container % REAPERS];
+        pthread_mutex_lock(&r->lock);
+        if (r->count < REAPER_JOBS_MAX) {
+            push(r, j);
+        } else { /* its row is still there, and read when the queue is empty */
+            r->rescan = true;
+            job_done(s, j);
+        }
+        pthread_cond_signal(&r->wake);
+        pthread_mutex_unlock(&r->lock);
+    }
+}
+
+/* Reads the jobs of this thread's containers from the table. */
+static err rescan(reaper *r, char kind, job_kind job_kind_) {
+    store *s = r->store;
+    short_key low = {.len = 1, .b = {(uint8_t)kind}}, high = low;
+    key_end(&high);
+    engine_cursor *cur;
+    err e;
+    TRY(engine_scan(s->engine, ENGINE_JOB, key_slice(&low), key_slice(&high), &cur));
+    for (;;) {
+        slice k, v;
+        bool more;
+        uint64_t container, id, hash = 0;
+        TRY_TO(out, engine_cursor_next(cur, &k, &v, &more));
+        if (!more) break;
+        slice rest = slice_skip(k, 1);
+        TRY_TO(out, id_take(&rest, &container));
+        id = container;
+        if (container % REAPERS != (uint64_t)(r - s->reapers)) continue;
+        if (job_kind_ == JOB_GARBAGE) {
+            row_garbage row;
+            blob_key key;
+            TRY_TO(out, id_take(&rest, &id));
+            TRY_TO(out, row_garbage_get(v, &row));
+            key_blob(&key, container, row.name);
+            hash = slice_hash(key_base(&key));
+        }
+        reaper_submit(s, job_new(job_kind_, container, id, hash));
+    }
+out:
+    engine_cursor_free(cur);
+    return e;
+}
+
+static void rescan_all(reaper *r) {
+    err e = rescan(r, KEY_JOB_PURGE_ACCOUNT, JOB_PURGE_ACCOUNT);
+    if (e == OK) e = rescan(r, KEY_JOB_PURGE, JOB_PURGE);
+    if (e == OK) e = rescan(r, KEY_JOB_GARBAGE, JOB_GARBAGE);
+    if (e != OK)
+        LOG(LOG_ERROR, "reaper_scan_failed", LF_C("error", err_get(e)->name),
+            LF_C("detail", err_detail()));
+}
+
+static job *pop(reaper *r) {
+    job *j = r->first;
+    if (!j) return NULL;
+    r->first = j->next;
+    if (!r->first) r->last = NULL;
+    r->count--;
+    return j;
+}
+
+/* Does one job; what could not be done goes to *later. */
+static void work(reaper *r, job *j, job **later) {
+    store *s = r->store;
+    bool kept;
+    err e = reaper_work(s, j, &kept);
+    r->failing = e != OK && e != ERR_CONFLICT;
+    if (kept) return;
+    if (e == OK) {
+        job_done(s, j);
+        return;
+    }
+    if (e != ERR_CONFLICT && e != ERR_CANCELLED)
+        LOG(LOG_ERROR, "reaper_failed", LF_C("error", err_get(e)->name),
+            LF_C("detail", err_detail()), LF_I("container", j->container), LF_I("job", j->id));
+    j->next = *later;
+    *later = j;
+}
+
+static void resubmit(reaper *r, job **later) {
+    while (*later) {
+        job *j = *later;
+        *later = j->next;
+        push(r, j);
+    }
+}
+
+static struct timespec after_ms(int64_t ms) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += ms / 1000;
+    t.tv_nsec += (ms % 1000) * 1000000ll;
+    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
+    return t;
+}
+
+/* Waits for work. The lock is held before and after. */
+static void wait_for_work(reaper *r, job **later) {
+    if (!*later) {
+        struct timespec t = after_ms(SWEEP_EVERY_US / 1000);
+        pthread_cond_timedwait(&r->wake, &r->lock, &t);
+        return;
+    }
+    struct timespec t = after_ms(r->failing ? RETRY_ERROR_MS : RETRY_MS);
+    pthread_cond_timedwait(&r->wake, &r->lock, &t);
+    if (!r->first) resubmit(r, later);
+}
+
+static void sweep_now_and_then(reaper *r, int64_t *next_us) {
+    if (clock_mono_us() < *next_us) return;
+    *next_us = clock_mono_us() + SWEEP_EVERY_US;
+    err e = reaper_sweep(r, clock_wall_us() - STORE_STAGED_LIFE_US);
+    if (e != OK && e != ERR_CANCELLED)
+        LOG(LOG_ERROR, "sweep_failed", LF_C("error", err_get(e)->name),
+            LF_C("detail", err_detail()));
+}
+
+static void *reaper_main(void *arg) {
+    reaper *r = arg;
+    job *later = NULL;
+    int64_t next_sweep_us = 0;
+    pthread_mutex_lock(&r->lock);
+    while (!atomic_load(&r->store->stopping)) {
+        job *j = pop(r);
+        if (!j && !r->rescan) {
+            wait_for_work(r, &later);
+            j = pop(r);
+        }
+        bool scan = !j && r->rescan;
+        if (scan) r->rescan = false;
+        pthread_mutex_unlock(&r->lock);
+        if (scan) rescan_all(r);
+        if (j) work(r, j, &later);
+        sweep_now_and_then(r, &next_sweep_us);
+        pthread_mutex_lock(&r->lock);
+    }
+    resubmit(r, &later);
+    pthread_mutex_unlock(&r->lock);
+    return NULL;
+}
+
+void reaper_run(store *s) {
+    for (bool again = true; again;) {
+        again = false;
+        for (int i = 0; i < REAPERS; i++) {
+            reaper *r = &s->reapers[i];
+            job *later = NULL, *j;
+            if (r->rescan) {
+                r->rescan = false;
+                rescan_all(r);
+            }
+            while ((j = pop(r)) != NULL) {
+                work(r, j, &later);
+                again = true;
+            }
+            if (later) again = false;
+            resubmit(r, &later);
+        }
+    }
+}
+
+err reaper_start(store *s) {
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    for (int i = 0; i < REAPERS; i++) {
+        reaper *r = &s->reapers[i];
+        r->store = s;
+        r->rescan = true;
+        pthread_mutex_init(&r->lock, NULL);
+        pthread_cond_init(&r->wake, &attr);
+    }
+    pthread_condattr_destroy(&attr);
+    for (int i = 0; i < REAPERS && s->background; i++) {
+        int n = pthread_create(&s->reapers[i].thread, NULL, reaper_main, &s->reapers[i]);
+        if (n != 0) return err_fail_errno(ERR_NO_MEMORY, n, "cannot start a background thread");
+        s->reapers[i].running = true;
+    }
+    return OK;
+}
+
+void reaper_stop(store *s) {
+    atomic_store(&s->stopping, true);
+    for (int i = 0; i < REAPERS; i++) {
+        reaper *r = &s->reapers[i];
+        pthread_mutex_lock(&r->lock);
+        pthread_cond_signal(&r->wake);
+        pthread_mutex_unlock(&r->lock);
+        if (r->running) pthread_join(r->thread, NULL);
+        for (job *j; (j = pop(r)) != NULL;) job_done(s, j);
+        pthread_mutex_destroy(&r->lock);
+        pthread_cond_destroy(&r->wake);
+    }
+}
