@@ -206,6 +206,7 @@ static enum MHD_Result refuse(http_request *h) {
 
 static enum MHD_Result on_head(http_request *h, const char *method) {
     h->begun = true;
+    http_peer_busy(h->peer);
     atomic_fetch_add(&h->on->server->active, 1);
     err e = http_request_read_head(h, method);
     if (e != OK) {
@@ -281,7 +282,8 @@ void http_on_completed(void *cls, struct MHD_Connection *c, void **con_cls,
     if (h == NULL) return;
     *con_cls = NULL;
     h->aborted = why != MHD_REQUEST_TERMINATED_COMPLETED_OK && !h->answered;
-    http_peer_waits(h->peer, true); /* for the next head */
+    http_peer_busy(h->peer);
+    http_peer_waits(h->peer, true); /* from now on, for the next head */
     http_pipe_cancel(h);
     http_request_unref(h);
 }

@@ -192,12 +192,17 @@ http_sweep *http_sweep_new(unsigned idle_s);
 http_sweep *http_sweep_free(http_sweep *s);
 void http_sweep_add(http_sweep *s, http_peer *p);
 void http_sweep_remove(http_sweep *s, http_peer *p);
-/* The loop: the connection waits for its client from now on; timed: for something short. */
+/* The loop: the connection waits for its client; timed: for something short, since it was last busy. */
 static inline void http_peer_waits(http_peer *p, bool timed) {
-    atomic_store_explicit(&p->since_us, timed ? clock_mono_us() : 0, memory_order_relaxed);
+    int64_t since = atomic_load_explicit(&p->since_us, memory_order_relaxed);
+    if (!timed)
+        atomic_store_explicit(&p->since_us, 0, memory_order_relaxed);
+    else if (since == 0)
+        atomic_store_explicit(&p->since_us, clock_mono_us(), memory_order_relaxed);
     atomic_store_explicit(&p->waits, true, memory_order_relaxed);
 }
 static inline void http_peer_busy(http_peer *p) {
+    atomic_store_explicit(&p->since_us, 0, memory_order_relaxed);
     atomic_store_explicit(&p->waits, false, memory_order_relaxed);
 }
 
