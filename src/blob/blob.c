@@ -1,8 +1,7 @@
 /* Blobs: Get Blob, Get Blob Properties, Set Blob Properties, metadata, Delete Blob. */
 #include "blob/internal.h"
 
-/* ---- what an answer says of a blob
- * --------------------------------------------------------------- */
+/* ---- what an answer says of a blob --------------------------------------------------------------- */
 
 static void set_or(ops_response *w, const char *name, slice override, slice own) {
     slice v = override.len > 0 ? override : own;
@@ -41,8 +40,7 @@ static void set_tier(ops_request *r, ops_response *w, const store_blob *b) {
     }
 }
 
-/* ---- Get Blob
- * ------------------------------------------------------------------------------------- */
+/* ---- Get Blob ------------------------------------------------------------------------------------ */
 
 typedef struct get_asks {
     store_conditions cond;
@@ -201,8 +199,7 @@ err blob_get(ops_request *r, ops_response *w) {
     return e;
 }
 
-/* ---- properties
- * ----------------------------------------------------------------------------------- */
+/* ---- properties ---------------------------------------------------------------------------------- */
 
 static err find_blob(ops_request *r, store_blob *ret) {
     store_conditions cond;
@@ -267,8 +264,7 @@ err blob_set_metadata(ops_request *r, ops_response *w) {
     return OK;
 }
 
-/* ---- Delete Blob
- * ---------------------------------------------------------------------------------- */
+/* ---- Delete Blob --------------------------------------------------------------------------------- */
 
 /* x-ms-delete-snapshots: only those of a blob that has none go with "only", and the blob stays. */
 static err read_snapshots(const ops_request *r, bool *ret_only) {

@@ -1,18 +1,19 @@
 /* Block blobs in blocks: Put Block, Put Block List, Get Block List. */
 #include "blob/internal.h"
 
-#define PIECE ((size_t)64 << 10)
+#define PIECE 65536
 /* 50,000 blocks with ids of 64 bytes; 150,000 for Get Block List. */
-#define PICKS_ARENA_MAX  ((size_t)64 << 20)
+#define PICKS_ARENA_MAX ((size_t)64 << 20)
+/* Base64 of an id, and then some: the id itself is measured when it is decoded. */
+#define ID_TEXT_MAX      ((size_t)4 * STORE_BLOCK_ID_MAX)
 #define BLOCKS_ARENA_MAX ((size_t)128 << 20)
 
-/* ---- Put Block
- * ------------------------------------------------------------------------------------ */
+/* ---- Put Block ----------------------------------------------------------------------------------- */
 
 static err read_block_id(ops_request *r, slice *ret) {
     slice v = ops_param(r, "blockid");
     ENSURE(v.len > 0, ERR_MISSING_REQUIRED_QUERY_PARAMETER, "blockid is missing");
-    ENSURE(v.len <= 4 * STORE_BLOCK_ID_MAX && base64_get(r->arena, v, ret) == OK,
+    ENSURE(v.len <= ID_TEXT_MAX && base64_get(r->arena, v, ret) == OK,
            ERR_INVALID_QUERY_PARAMETER_VALUE,
            "blockid: '%.*s' is not base64 (in a URL, percent-encode '+', '/' and '=')",
            SLICE_ARG(slice_take(v, 96)));
@@ -55,8 +56,7 @@ err blob_put_block(ops_request *r, ops_response *w) {
     return OK;
 }
 
-/* ---- Put Block List
- * ------------------------------------------------------------------------------- */
+/* ---- Put Block List ------------------------------------------------------------------------------ */
 
 static bool source_of(slice name, store_block_source *ret) {
     if (slice_eq(name, S("Latest")))
@@ -100,9 +100,8 @@ static err picks_close(void *ctx, unsigned depth, slice name, slice text) {
     TRY(picks_room(p));
     store_block_pick *to = &p->pick[p->count];
     MUST(source_of(name, &to->source));
-    ENSURE(text.len > 0 && text.len <= 4 * STORE_BLOCK_ID_MAX &&
-               base64_get(p->arena, text, &to->id) == OK && to->id.len >= 1 &&
-               to->id.len <= STORE_BLOCK_ID_MAX,
+    ENSURE(text.len > 0 && text.len <= ID_TEXT_MAX && base64_get(p->arena, text, &to->id) == OK &&
+               to->id.len >= 1 && to->id.len <= STORE_BLOCK_ID_MAX,
            ERR_INVALID_XML_NODE_VALUE,
            "block %zu of the list: '%.*s' is not the base64 of 1 to %d bytes", p->count + 1,
            SLICE_ARG(slice_take(text, 96)), STORE_BLOCK_ID_MAX);
@@ -212,8 +211,7 @@ err blob_put_block_list(ops_request *r, ops_response *w) {
     return OK;
 }
 
-/* ---- Get Block List
- * ------------------------------------------------------------------------------- */
+/* ---- Get Block List ------------------------------------------------------------------------------ */
 
 static err read_type(const ops_request *r, bool *ret_committed, bool *ret_uncommitted) {
     slice v = ops_param(r, "blocklisttype");

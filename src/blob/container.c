@@ -110,8 +110,7 @@ err blob_delete_container(ops_request *r, ops_response *w) {
     return OK;
 }
 
-/* ---- Get Container ACL, Set Container ACL
- * ---------------------------------------------------------- */
+/* ---- Get Container ACL, Set Container ACL -------------------------------------------------------- */
 
 static void put_policy(buf *b, const store_policy *p) {
     buf_put(b, S("<SignedIdentifier>"));
@@ -201,10 +200,11 @@ static err take_permission(acl_parse *p, store_policy *to, slice text) {
 
 static err acl_close(void *ctx, unsigned depth, slice name, slice text) {
     acl_parse *p = ctx;
-    store_policy *to = p->count > 0 ? &p->out[p->count - 1] : NULL;
     ENSURE(depth > 2 || text.len == 0, ERR_INVALID_XML_DOCUMENT,
            "there is text where elements belong");
     if (depth == 1) return OK;
+    MUST(p->count > 0);
+    store_policy *to = &p->out[p->count - 1];
     if (depth == 2) {
         ENSURE(to->id.len > 0, ERR_MISSING_REQUIRED_XML_NODE, "a SignedIdentifier needs an Id");
         return OK;

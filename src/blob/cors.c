@@ -55,8 +55,7 @@ static bool lists(slice list, slice word) {
     return false;
 }
 
-/* ---- rules that come in -------------------------------------------------------------------------
- */
+/* ---- rules that come in -------------------------------------------------------------------------- */
 
 static err check_count(const char *what, slice list, size_t max, size_t prefixes_max) {
     size_t literal = 0, prefixes = 0;
@@ -91,8 +90,7 @@ err blob_cors_rule_check(const store_cors_rule *rule) {
     return check_count("ExposedHeaders", rule->exposed_headers, HEADERS_MAX, PREFIXES_MAX);
 }
 
-/* ---- preflight ----------------------------------------------------------------------------------
- */
+/* ---- preflight ----------------------------------------------------------------------------------- */
 
 static bool allows_all(slice patterns, slice names) {
     slice name;
@@ -142,8 +140,7 @@ err blob_preflight(ops_request *r, ops_response *w) {
     return OK;
 }
 
-/* ---- actual requests ----------------------------------------------------------------------------
- */
+/* ---- actual requests ----------------------------------------------------------------------------- */
 
 static void add_name(buf *b, slice name) {
     if (b->len > 0) buf_byte(b, ',');

@@ -2,8 +2,7 @@
  * about content, checksums, tiers; and the headers whose meaning this server cannot keep yet. */
 #include "blob/internal.h"
 
-/* ---- metadata: "Setting and retrieving properties and metadata for Blob service resources" ----
- */
+/* ---- metadata: "Setting and retrieving properties and metadata for Blob service resources" ------- */
 
 static const slice meta_prefix = {(const uint8_t *)"x-ms-meta-", 10};
 
@@ -85,8 +84,7 @@ void blob_metadata_set(ops_request *r, ops_response *w, const pair *metadata, si
     }
 }
 
-/* ---- what the client says about content -------------------------------------------------------
- */
+/* ---- what the client says about content ---------------------------------------------------------- */
 
 static err check_value(const char *name, slice v) {
     ENSURE(v.len <= BLOB_HEADER_VALUE_MAX, ERR_INVALID_HEADER_VALUE, "%s is longer than %d bytes",
@@ -105,8 +103,10 @@ static err take(const ops_request *r, const char *own, const char *standard, sli
         name = standard;
         v = ops_header(r, standard);
     }
+    *ret = SLICE_NONE;
+    if (v.p == NULL || v.len == 0) return OK;
     TRY(check_value(name, v));
-    *ret = v.len > 0 ? v : SLICE_NONE;
+    *ret = v;
     return OK;
 }
 
@@ -136,8 +136,7 @@ err blob_http_read(ops_request *r, bool standard, store_http *ret) {
     return OK;
 }
 
-/* ---- checksums ----------------------------------------------------------------------------------
- */
+/* ---- checksums ----------------------------------------------------------------------------------- */
 
 err blob_sums_read(ops_request *r, blob_sums *ret) {
     blob_sums s = {0};
@@ -196,8 +195,7 @@ void blob_set_crc64(ops_request *r, ops_response *w, uint64_t crc) {
     ops_set(w, "x-ms-content-crc64", base64(r->arena, le, 8));
 }
 
-/* ---- small values -------------------------------------------------------------------------------
- */
+/* ---- small values -------------------------------------------------------------------------------- */
 
 err blob_flag_read(const ops_request *r, const char *name, bool *ret) {
     slice v = ops_header(r, name);
@@ -268,47 +266,48 @@ err blob_container(const ops_request *r, const store_container **ret) {
     return store_container_get(r->server->store, ops_call(r), r->account, r->container, ret);
 }
 
-/* ---- what cannot be promised --------------------------------------------------------------------
- */
+/* ---- what cannot be promised --------------------------------------------------------------------- */
 
 typedef struct refusal {
-    slice name;
-    slice harmless; /* a value that asks for nothing; empty: none */
+    const char *name;
+    size_t len;
+    const char *harmless; /* a value that asks for nothing; NULL: none */
 } refusal;
-#define NAME(text)                                                                                 \
-    { (const uint8_t *)(text), sizeof(text) - 1 }
+#define REFUSED(name, harmless)                                                                    \
+    { (name), sizeof(name) - 1, (harmless) }
 
 /* Azure would act on these; dropping them would lose what the client meant. */
 static const refusal headers[] = {
-    {NAME("x-ms-tags")},
-    {NAME("x-ms-if-tags")},
-    {NAME("x-ms-copy-source")},
-    {NAME("x-ms-encryption-key")},
-    {NAME("x-ms-encryption-key-sha256")},
-    {NAME("x-ms-encryption-algorithm")},
-    {NAME("x-ms-encryption-scope")},
-    {NAME("x-ms-default-encryption-scope"), NAME("$account-encryption-key")},
-    {NAME("x-ms-deny-encryption-scope-override"), NAME("false")},
-    {NAME("x-ms-immutability-policy-mode")},
-    {NAME("x-ms-immutability-policy-until-date")},
-    {NAME("x-ms-legal-hold"), NAME("false")},
-    {NAME("x-ms-structured-body")},
-    {NAME("x-ms-expiry-option")},
-    {NAME("x-ms-expiry-time")},
-    {NAME("x-ms-seal-blob"), NAME("false")},
-    {NAME("x-ms-blob-condition-maxsize")},
-    {NAME("x-ms-blob-condition-appendpos")},
-    {NAME("x-ms-if-sequence-number-le")},
-    {NAME("x-ms-if-sequence-number-lt")},
-    {NAME("x-ms-if-sequence-number-eq")},
-    {NAME("x-ms-sequence-number-action")},
-    {NAME("x-ms-blob-sequence-number")},
-    {NAME("x-ms-blob-content-length")},
+    REFUSED("x-ms-tags", NULL),
+    REFUSED("x-ms-if-tags", NULL),
+    REFUSED("x-ms-copy-source", NULL),
+    REFUSED("x-ms-encryption-key", NULL),
+    REFUSED("x-ms-encryption-key-sha256", NULL),
+    REFUSED("x-ms-encryption-algorithm", NULL),
+    REFUSED("x-ms-encryption-scope", NULL),
+    REFUSED("x-ms-default-encryption-scope", "$account-encryption-key"),
+    REFUSED("x-ms-deny-encryption-scope-override", "false"),
+    REFUSED("x-ms-immutability-policy-mode", NULL),
+    REFUSED("x-ms-immutability-policy-until-date", NULL),
+    REFUSED("x-ms-legal-hold", "false"),
+    REFUSED("x-ms-structured-body", NULL),
+    REFUSED("x-ms-expiry-option", NULL),
+    REFUSED("x-ms-expiry-time", NULL),
+    REFUSED("x-ms-seal-blob", "false"),
+    REFUSED("x-ms-blob-condition-maxsize", NULL),
+    REFUSED("x-ms-blob-condition-appendpos", NULL),
+    REFUSED("x-ms-if-sequence-number-le", NULL),
+    REFUSED("x-ms-if-sequence-number-lt", NULL),
+    REFUSED("x-ms-if-sequence-number-eq", NULL),
+    REFUSED("x-ms-sequence-number-action", NULL),
+    REFUSED("x-ms-blob-sequence-number", NULL),
+    REFUSED("x-ms-blob-content-length", NULL),
 };
 
 static const refusal *find_refusal(slice name) {
     for (size_t i = 0; i < ARRAY_LEN(headers); i++)
-        if (name.len == headers[i].name.len && slice_eq_nocase(name, headers[i].name))
+        if (name.len == headers[i].len &&
+            slice_eq_nocase(name, slice_of(headers[i].name, name.len)))
             return &headers[i];
     return NULL;
 }
@@ -316,11 +315,9 @@ static const refusal *find_refusal(slice name) {
 static err refuse_header(const pair *h) {
     const refusal *f = find_refusal(h->name);
     if (f == NULL) return OK;
-    if (f->harmless.len > 0 && slice_eq_nocase(h->value, f->harmless)) return OK;
+    if (f->harmless != NULL && slice_eq_nocase(h->value, slice_str(f->harmless))) return OK;
     return err_fail(ERR_NOT_IMPLEMENTED,
-                    "%.*s is not supported yet by this server; send the "
-                    "request without it",
-                    SLICE_ARG(f->name));
+                    "%s is not supported yet by this server; send the request without it", f->name);
 }
 
 static err refuse_param(const ops_request *r, const pair *p) {

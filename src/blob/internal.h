@@ -18,8 +18,7 @@
 /* "x-ms-range-get-content-md5": for ranges up to this ("Get Blob"). */
 #define BLOB_RANGE_CHECKSUM_MAX ((uint64_t)4 << 20)
 
-/* ---- address.c ----------------------------------------------------------------------------------
- */
+/* ---- address.c ----------------------------------------------------------------------------------- */
 /* Fills account_name, secondary, path_style, container and blob of r. ERR_INVALID_URI. */
 err blob_address(ops_request *r) CHECKED;
 /* Whether container and blob can be names. ERR_INVALID_URI, ERR_INVALID_RESOURCE_NAME,
@@ -28,8 +27,7 @@ err blob_names_check(const ops_request *r) CHECKED;
 /* "http://host/account/" or "http://account.suffix/": the ServiceEndpoint of listings. */
 slice blob_endpoint(const ops_request *r);
 
-/* ---- range.c ------------------------------------------------------------------------------------
- */
+/* ---- range.c ------------------------------------------------------------------------------------- */
 typedef struct blob_range {
     bool asked;           /* there is one */
     bool suffix;          /* the last `first` bytes; only of Range */
@@ -45,8 +43,7 @@ err blob_range_apply(const blob_range *range, uint64_t length, uint64_t *ret_fir
 /* "bytes 0-9/100" */
 slice blob_content_range(arena *a, uint64_t first, uint64_t count, uint64_t length);
 
-/* ---- headers.c ----------------------------------------------------------------------------------
- */
+/* ---- headers.c ----------------------------------------------------------------------------------- */
 /* x-ms-meta-…: names and values, in order, allocated in the request's arena.
  * ERR_EMPTY_METADATA_KEY, ERR_INVALID_METADATA, ERR_METADATA_TOO_LARGE. */
 err blob_metadata_read(ops_request *r, pair **ret, size_t *ret_count) CHECKED;
@@ -89,8 +86,7 @@ static inline void blob_container_unref(const store_container **k) {
     store_container_unref(*k);
 }
 
-/* ---- xml_in.c -----------------------------------------------------------------------------------
- */
+/* ---- xml_in.c ------------------------------------------------------------------------------------ */
 #define XML_DEPTH_MAX 8
 #define XML_TEXT_MAX  ((size_t)16 << 10) /* bytes of text in one element */
 #define XML_TOKEN_MAX ((size_t)64 << 10) /* bytes of one tag, comment or run of text */
@@ -114,8 +110,7 @@ err xml_unsupported(slice name) CHECKED;                 /* ERR_UNSUPPORTED_XML_
 err xml_bool(slice name, slice text, bool *ret) CHECKED; /* ERR_INVALID_XML_NODE_VALUE */
 err xml_u64(slice name, slice text, uint64_t max, uint64_t *ret) CHECKED;
 
-/* ---- xml_out.c ----------------------------------------------------------------------------------
- */
+/* ---- xml_out.c ----------------------------------------------------------------------------------- */
 #define XML_HEAD S("<?xml version=\"1.0\" encoding=\"utf-8\"?>")
 /* <name>text</name>, escaped; <name /> when empty. */
 void xml_element(buf *b, const char *name, slice text);
@@ -130,8 +125,7 @@ void xml_http_date(buf *b, const char *name, int64_t us);
  * had passed its maximum; the buffer is gone then too. */
 err xml_answer(ops_response *w, buf *b) CHECKED;
 
-/* ---- cors.c -------------------------------------------------------------------------------------
- */
+/* ---- cors.c -------------------------------------------------------------------------------------- */
 err blob_preflight(ops_request *r, ops_response *w) CHECKED;
 /* Adds the CORS headers of an actual request. */
 void blob_cors_decorate(ops_request *r, ops_response *w);
@@ -142,13 +136,11 @@ bool blob_cors_origin_matches(slice patterns, slice origin);
  * ERR_MISSING_REQUIRED_XML_NODE. */
 err blob_cors_rule_check(const store_cors_rule *rule) CHECKED;
 
-/* ---- error.c ------------------------------------------------------------------------------------
- */
+/* ---- error.c ------------------------------------------------------------------------------------- */
 void blob_fail(ops_request *r, ops_response *w, err e, const char *detail);
 void blob_decorate(ops_request *r, ops_response *w);
 
-/* ---- handlers -----------------------------------------------------------------------------------
- */
+/* ---- handlers ------------------------------------------------------------------------------------ */
 err blob_list_containers(ops_request *r, ops_response *w) CHECKED;
 err blob_get_service_properties(ops_request *r, ops_response *w) CHECKED;
 err blob_set_service_properties(ops_request *r, ops_response *w) CHECKED;

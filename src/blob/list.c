@@ -6,8 +6,7 @@
 
 #define LIT(b, text) buf_put((b), S(text))
 
-/* ---- one entry ----------------------------------------------------------------------------------
- */
+/* ---- one entry ----------------------------------------------------------------------------------- */
 
 void blob_list_writer_init(blob_list_writer *lw, buf *b, bool metadata) {
     *lw = (blob_list_writer){.b = b, .metadata = metadata, .second = {INT64_MIN, INT64_MIN}};
@@ -140,8 +139,7 @@ void blob_list_prefix(blob_list_writer *lw, slice prefix) {
     LIT(lw->b, "</BlobPrefix>");
 }
 
-/* ---- the page -----------------------------------------------------------------------------------
- */
+/* ---- the page ------------------------------------------------------------------------------------ */
 
 err blob_maxresults(const ops_request *r, size_t *ret) {
     slice v = ops_param(r, "maxresults");

@@ -5,8 +5,7 @@
 #define RETENTION_DAYS_MAX 365
 #define CORS_AGE_MAX       INT32_MAX
 
-/* ---- List Containers ----------------------------------------------------------------------------
- */
+/* ---- List Containers ----------------------------------------------------------------------------- */
 
 static err read_include(const ops_request *r, bool *ret_metadata) {
     slice rest = ops_param(r, "include"), part;
@@ -97,8 +96,7 @@ err blob_list_containers(ops_request *r, ops_response *w) {
     return xml_answer(w, &b);
 }
 
-/* ---- Get Blob Service Properties
- * ----------------------------------------------------------------- */
+/* ---- Get Blob Service Properties ----------------------------------------------------------------- */
 
 static void put_retention(buf *b, const char *name, const store_retention *v) {
     slice n = slice_str(name);
@@ -174,8 +172,7 @@ err blob_get_service_properties(ops_request *r, ops_response *w) {
     return xml_answer(w, &b);
 }
 
-/* ---- Set Blob Service Properties
- * ----------------------------------------------------------------- */
+/* ---- Set Blob Service Properties ----------------------------------------------------------------- */
 
 enum section {
     NO_SECTION,
@@ -289,6 +286,7 @@ static err retention_value(service_parse *p, store_retention *v, slice name, sli
 }
 
 static err cors_value(service_parse *p, slice name, slice text) {
+    MUST(p->v->cors_count > 0);
     store_cors_rule *rule = &p->v->cors[p->v->cors_count - 1];
     slice kept = arena_dup(p->arena, text);
     if (slice_eq(name, S("AllowedOrigins")))
@@ -377,6 +375,7 @@ static err end_section(service_parse *p, slice text) {
 
 static err service_close(void *ctx, unsigned depth, slice name, slice text) {
     service_parse *p = ctx;
+    MUST(p->v != NULL);
     if (depth == 1) {
         ENSURE(text.len == 0, ERR_INVALID_XML_DOCUMENT, "there is text where elements belong");
         return OK;
@@ -412,8 +411,7 @@ err blob_set_service_properties(ops_request *r, ops_response *w) {
     return OK;
 }
 
-/* ---- small ones
- * ---------------------------------------------------------------------------------- */
+/* ---- small ones ---------------------------------------------------------------------------------- */
 
 /* The secondary address reads the same store: it is never behind. */
 err blob_get_stats(ops_request *r, ops_response *w) {

@@ -136,8 +136,7 @@ static const ops_row preflight = {"Preflight Blob Request",
                                   0,
                                   blob_preflight};
 
-/* ---- which row
- * ----------------------------------------------------------------------------------- */
+/* ---- which row ----------------------------------------------------------------------------------- */
 
 static bool is(const char *wanted, slice found) {
     if (wanted == NULL) return found.len == 0;

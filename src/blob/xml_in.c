@@ -26,9 +26,13 @@ static slice local_name(const char *name) {
     return colon < s.len ? slice_skip(s, colon + 1) : s;
 }
 
+static bool is_space(uint8_t c) {
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 static slice trimmed(slice s) {
-    while (s.len > 0 && memchr(" \t\r\n", s.p[0], 4) != NULL) s = slice_skip(s, 1);
-    while (s.len > 0 && memchr(" \t\r\n", s.p[s.len - 1], 4) != NULL) s.len--;
+    while (s.len > 0 && is_space(s.p[0])) s = slice_skip(s, 1);
+    while (s.len > 0 && is_space(s.p[s.len - 1])) s.len--;
     return s;
 }
 
