@@ -652,6 +652,32 @@ static void other_formats_are_refused(void **state) {
     assert_int_equal(open_tuned(false, &e), ERR_NOT_FOUND);
 }
 
+static void an_interrupted_making_is_begun_again(void **state) {
+    (void)state;
+    engine *e = open_ok(true);
+    ok(put_row(e, "k", S("v")));
+    arena *a = arena_new(65536, 0);
+    (void)keep_stream(e, 100000, 1, a);
+    uint64_t slot;
+    ok(engine_vault_put(e, 1, S("s"), &slot));
+    engine_close(e);
+    char format[128], begun[128];
+    snprintf(format, sizeof format, "%s/FORMAT", folder);
+    snprintf(begun, sizeof begun, "%s/FORMAT.new", folder);
+    assert_int_equal(rename(format, begun), 0); /* as just before the end of its making */
+    assert_int_equal(open_tuned(false, &e), ERR_NOT_FOUND);
+    const engine_local_options o = {.path = folder, .create = true};
+    ok(engine_local_open(&o, &e));
+    slice got;
+    assert_int_equal(engine_get(e, ENGINE_META, S("k"), a, false, &got), ERR_NOT_FOUND);
+    assert_int_equal(extent_files().count, 0);
+    ok(put_row(e, "k", S("v")));
+    engine_close(e);
+    assert_int_not_equal(access(begun, F_OK), 0);
+    assert_int_equal(check_stopped().count, 0);
+    arena_free(a);
+}
+
 static void read_only_changes_nothing(void **state) {
     (void)state;
     engine *e = open_ok(true);
@@ -892,6 +918,7 @@ int main(void) {
         cmocka_unit_test(a_folder_is_opened_once),
         cmocka_unit_test(other_formats_are_refused),
         cmocka_unit_test(read_only_changes_nothing),
+        cmocka_unit_test(an_interrupted_making_is_begun_again),
         cmocka_unit_test(lengths_of_runs_agree),
         cmocka_unit_test(references_are_checked),
         cmocka_unit_test(a_torn_batch_is_dropped),

@@ -1,4 +1,11 @@
-/* The data folder: FORMAT, LOCK, and where the rest stands. local.h says what is in it. */
+/* The data folder: FORMAT, LOCK, and where the rest stands. local.h says what is in it.
+ *
+ *   (none) --make_folder--> MAKING: FORMAT.new --folder_finish_create--> WHOLE: FORMAT
+ *                             |  ^
+ *                             +--+ make_folder, after a crash: what was begun is removed
+ *
+ * A folder that has FORMAT.new and no FORMAT never took a change: opening returns only when it is
+ * whole. One that has parts and neither of the two may be somebody's data and is never touched. */
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -20,7 +27,9 @@ static err check_format(local *l) {
     char text[64];
     err e = read_small(l, "FORMAT", text, sizeof text);
     if (e == ERR_NOT_FOUND)
-        return err_fail(ERR_NOT_FOUND, "%s is not a strongroom data folder (it has no FORMAT file)",
+        return err_fail(ERR_NOT_FOUND,
+                        "%s is not a strongroom data folder, or its making was interrupted (it has "
+                        "no FORMAT file)",
                         l->path);
     TRY(e);
     slice s = slice_str(text);
@@ -64,21 +73,60 @@ static err take_lock(local *l) {
 }
 
 static void look_for_parts(void *ctx, const char *name) {
-    static const char *const parts[] = {"FORMAT", "rows", "extents", "vault"};
-    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
-        if (strcmp(name, parts[i]) == 0) *(const char **)ctx = parts[i];
+    static const char *const parts[] = {"FORMAT", "FORMAT.new", "rows", "extents", "vault"};
+    bool *found = ctx;
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) found[i] |= strcmp(name, parts[i]) == 0;
+}
+
+typedef struct sweeper {
+    local *l;
+    int dir;
+} sweeper;
+
+static void sweep_one(void *ctx, const char *name) {
+    const sweeper *s = ctx;
+    (void)s->l->io->unlink(s->l->io, s->dir, name);
+}
+
+/* Removes the files of a folder whose making was interrupted. */
+static void sweep(local *l, const char *name) {
+    int dir = l->io->open(l->io, l->dir_fd, name, O_RDONLY | O_DIRECTORY);
+    if (dir < 0) return;
+    sweeper s = {l, dir};
+    (void)l->io->list(l->io, dir, sweep_one, &s);
+    l->io->close(l->io, dir);
+}
+
+/* Writes FORMAT.new and makes it durable: from here on the folder is known to be in the making. */
+static err begin_making(local *l) {
+    char text[32];
+    const int n = snprintf(text, sizeof text, "strongroom %d\n", ENGINE_LOCAL_FORMAT);
+    const io *sys = l->io;
+    int fd = sys->open(sys, l->dir_fd, "FORMAT.new", O_WRONLY | O_CREAT | O_TRUNC);
+    if (fd < 0) return err_fail_errno(ERR_IO, -fd, "%s/FORMAT.new: create", l->path);
+    int r = sys->pwrite(sys, fd, text, (size_t)n, 0);
+    if (r == 0) r = sys->fsync(sys, fd);
+    sys->close(sys, fd);
+    if (r == 0) r = sys->fsync(sys, l->dir_fd);
+    return r < 0 ? err_fail_errno(ERR_IO, -r, "%s/FORMAT.new: write", l->path) : OK;
 }
 
 static err make_folder(local *l) {
-    const char *found = NULL;
-    int r = l->io->list(l->io, l->dir_fd, look_for_parts, &found);
+    bool found[5] = {false};
+    int r = l->io->list(l->io, l->dir_fd, look_for_parts, found);
     if (r < 0) return err_fail_errno(ERR_IO, -r, "%s: list", l->path);
-    ENSURE(found == NULL, ERR_IN_USE,
-           "%s already holds a data folder (%s is there); open it, or give another path", l->path,
-           found);
+    ENSURE(!found[0], ERR_IN_USE, "%s is a data folder already; open it, or give another path",
+           l->path);
+    ENSURE(found[1] || !(found[2] || found[3] || found[4]), ERR_IN_USE,
+           "%s holds parts of a data folder but no FORMAT; nothing is made over what may be data",
+           l->path);
     TRY(take_lock(l));
+    TRY(begin_making(l));
+    sweep(l, "rows");
+    sweep(l, "extents");
+    (void)l->io->unlink(l->io, l->dir_fd, "vault");
     r = l->io->mkdir(l->io, l->dir_fd, "extents");
-    if (r < 0) return err_fail_errno(ERR_IO, -r, "%s/extents: mkdir", l->path);
+    if (r < 0 && r != -EEXIST) return err_fail_errno(ERR_IO, -r, "%s/extents: mkdir", l->path);
     return OK;
 }
 
@@ -107,20 +155,12 @@ err folder_open(local *l, bool create) {
     return OK;
 }
 
-/* FORMAT comes last: a folder whose making was interrupted has none, and is not opened. */
 err folder_finish_create(local *l) {
-    char text[32];
-    const int n = snprintf(text, sizeof text, "strongroom %d\n", ENGINE_LOCAL_FORMAT);
     const io *sys = l->io;
-    int fd = sys->open(sys, l->dir_fd, "FORMAT.new", O_WRONLY | O_CREAT | O_TRUNC);
-    if (fd < 0) return err_fail_errno(ERR_IO, -fd, "%s/FORMAT: create", l->path);
-    int r = sys->pwrite(sys, fd, text, (size_t)n, 0);
-    if (r == 0) r = sys->fsync(sys, fd);
-    sys->close(sys, fd);
-    if (r == 0) r = sys->rename(sys, l->dir_fd, "FORMAT.new", "FORMAT");
+    int r = sys->rename(sys, l->dir_fd, "FORMAT.new", "FORMAT");
     if (r == 0) r = sys->fsync(sys, l->dir_fd);
-    if (r < 0) return err_fail_errno(ERR_IO, -r, "%s/FORMAT: write", l->path);
-    fd = sys->open(sys, l->dir_fd, "..", O_RDONLY | O_DIRECTORY);
+    if (r < 0) return err_fail_errno(ERR_IO, -r, "%s/FORMAT: rename", l->path);
+    int fd = sys->open(sys, l->dir_fd, "..", O_RDONLY | O_DIRECTORY);
     r = fd < 0 ? fd : sys->fsync(sys, fd);
     if (fd >= 0) sys->close(sys, fd);
     /* The folder above may be one we cannot read; then its owner's sync has to do. */
