@@ -157,3 +157,5 @@ int cli_account(int argc, char **argv);
 int cli_container(int argc, char **argv);
 int cli_key(int argc, char **argv);
 int cli_check(int argc, char **argv);
+/* The operation table as a page of Markdown (docs/operations.md). */
+void cli_operations_help(void);

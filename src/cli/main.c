@@ -32,14 +32,16 @@ static void print_commands(FILE *to) {
     fprintf(to, "\nTo try it:           strongroom serve --dev --data ./data\n"
                 "For production:      strongroom help init\n"
                 "About one command:   strongroom help COMMAND\n"
-                "Configuration keys:  strongroom help config\n");
+                "Configuration keys:  strongroom help config\n"
+                "Blob operations:     strongroom help operations\n");
 }
 
 static int unknown_command(const char *word) {
-    const char *names[ARRAY_LEN(commands) + 2];
+    const char *names[ARRAY_LEN(commands) + 3];
     size_t n = 0;
     for (; n < ARRAY_LEN(commands); n++) names[n] = commands[n].name;
     names[n++] = "config";
+    names[n++] = "operations";
     names[n] = NULL;
     const char *near = cli_nearest(word, names);
     err e = near
@@ -59,6 +61,10 @@ static int run_help(int argc, char **argv) {
     }
     if (strcmp(argv[0], "config") == 0) {
         cli_settings_help(stdout);
+        return CLI_EXIT_OK;
+    }
+    if (strcmp(argv[0], "operations") == 0) {
+        cli_operations_help();
         return CLI_EXIT_OK;
     }
     const cli_command *c = find_command(argv[0]);
