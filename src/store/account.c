@@ -130,19 +130,23 @@ static err absent(store *s, store_call c, const short_key *k, err taken, slice n
 }
 
 static err account_create_in(store *s, store_call c, slice name, const slice keys[2],
-                             engine_txn *txn) {
+                             engine_txn *txn, row_account *row) {
     short_key k;
     key_account(&k, name);
     TRY(absent(s, c, &k, ERR_ACCOUNT_ALREADY_EXISTS, name));
-    row_account row = {.id = engine_new_id(s->engine), .created_us = clock_wall_us()};
+    row->id = engine_new_id(s->engine);
+    row->created_us = clock_wall_us();
     crypto_key key;
-    TRY(new_account_key(s, row.id, &key, &row.slot));
+    TRY(new_account_key(s, row->id, &key, &row->slot));
     err e = OK;
     for (int i = 0; i < 2 && e == OK; i++)
-        e = seal_shared_key(c.arena, &key, &row, i, keys ? keys[i] : SLICE_NONE);
+        e = seal_shared_key(c.arena, &key, row, i, keys ? keys[i] : SLICE_NONE);
     crypto_key_wipe(&key);
-    TRY(e);
-    engine_txn_put(txn, ENGINE_META, key_slice(&k), ROW_ENCODE(account, c.arena, &row));
+    if (e != OK) {
+        vault_forget(s, row->id, row->slot);
+        return e;
+    }
+    engine_txn_put(txn, ENGINE_META, key_slice(&k), ROW_ENCODE(account, c.arena, row));
     return OK;
 }
 
@@ -157,13 +161,15 @@ err store_account_create(store *s, store_call c, slice name, const slice keys[2]
     short_key k;
     key_account(&k, name);
     engine_txn *txn;
+    row_account row = {0};
     TRY(engine_txn_begin(s->engine, key_slice(&k), &txn));
-    err e = account_create_in(s, c, name, keys, txn);
+    err e = account_create_in(s, c, name, keys, txn, &row);
     if (e != OK) {
         engine_txn_abort(txn);
         return e;
     }
     e = engine_txn_commit(txn);
+    if (e != OK && e != ERR_IO) vault_forget(s, row.id, row.slot);
     cache_drop(&s->accounts, name);
     return e;
 }

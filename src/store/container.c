@@ -228,10 +228,7 @@ static err create(container_change *ch, store_public access, slice metadata) {
     engine_txn_put(ch->txn, ENGINE_META, key_slice(&ch->key),
                    ROW_ENCODE(container, ch->c.arena, &row));
     e = container_change_commit(ch);
-    if (e != OK && e != ERR_IO) {
-        err ignored = engine_vault_destroy(s->engine, row.id, row.slot);
-        (void)ignored; /* a slot without an owner; the key wraps nothing */
-    }
+    if (e != OK && e != ERR_IO) vault_forget(s, row.id, row.slot); /* ERR_IO: it may stand */
     return e;
 }
 

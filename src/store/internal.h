@@ -221,6 +221,8 @@ typedef struct store_now {
 } store_now;
 store_now store_tick(store *s, uint64_t previous);
 
+/* Destroys a key whose row was not committed: a slot without an owner, of no use to anyone. */
+void vault_forget(store *s, uint64_t id, uint64_t slot);
 /* What content is bound to: container and piece. */
 void piece_context(uint8_t out[STORE_PIECE_CONTEXT], uint64_t container, uint64_t piece);
 

@@ -72,3 +72,8 @@ void piece_context(uint8_t out[STORE_PIECE_CONTEXT], uint64_t container, uint64_
         out[8 + i] = (uint8_t)piece;
     }
 }
+
+void vault_forget(store *s, uint64_t id, uint64_t slot) {
+    err e = engine_vault_destroy(s->engine, id, slot);
+    if (e != OK) LOG(LOG_WARN, "vault_slot_left", LF_C("error", err_get(e)->name));
+}

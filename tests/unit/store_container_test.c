@@ -161,6 +161,31 @@ static void test_container(void **state) {
         ERR_INVALID_XML_DOCUMENT);
 }
 
+/* What was not committed leaves no key. */
+static void test_failed_creation(void **state) {
+    fixture *f = *state;
+    const store_container *k;
+    size_t before = memory_disk_vault_live(f->disk);
+    memory_disk_fail_commits(f->disk, 1, ERR_NO_SPACE);
+    assert_err(store_container_create(f->s, f->c, f->a, S("new"), STORE_PRIVATE, NULL, 0, &k),
+               ERR_NO_SPACE);
+    memory_disk_fail_commits(f->disk, 1, ERR_NO_SPACE);
+    assert_err(store_account_create(f->s, f->c, S("new"), NULL), ERR_NO_SPACE);
+    assert_int_equal(memory_disk_vault_live(f->disk), before);
+    memory_disk_fail_commits(f->disk, 1, ERR_NO_SPACE);
+    assert_err(store_container_delete(f->s, f->c, f->a, S("box"), NULL), ERR_NO_SPACE);
+    put(f, S("x"), S("still there"));
+}
+
+static void test_nothing_is_freed_once(void **state) {
+    (void)state;
+    assert_null(store_close(NULL));
+    assert_null(store_upload_free(NULL));
+    assert_null(store_reader_free(NULL));
+    assert_null(store_account_unref(NULL));
+    assert_null(store_container_unref(NULL));
+}
+
 static void test_container_conditions(void **state) {
     fixture *f = *state;
     store_conditions past = STORE_NO_CONDITIONS, lease = STORE_NO_CONDITIONS;
@@ -331,6 +356,8 @@ int main(void) {
         T(test_account_list_and_delete),
         T(test_service),
         T(test_container),
+        T(test_failed_creation),
+        cmocka_unit_test(test_nothing_is_freed_once),
         T(test_container_conditions),
         T(test_container_delete),
         T(test_purge_waits_for_readers),
