@@ -42,8 +42,7 @@ extern const ops_protocol admin_operator_protocol;
  * what it does not understand. */
 err admin_call(admin_state *st, arena *a, slice request, slice *ret_response) CHECKED;
 
-/* ---- for the command line, which holds no JSON of its own
- * ------------------------------------------- */
+/* ---- for the command line, which holds no JSON of its own ---- */
 /* The request of a command; pairs with an empty value are left out. */
 slice admin_request(arena *a, const char *command, const pair *fields, size_t count);
 /* What the socket answered: the response, or the server's error as ERR_INVALID_INPUT with its

@@ -43,8 +43,7 @@ static slice base64_of(arena *a, slice bytes) {
     return buf_slice(&b);
 }
 
-/* ---- accounts ----------------------------------------------------------------------------------
- */
+/* ---- accounts ---- */
 
 /* Both keys, and the connection string of the first. */
 static err put_keys(call *k, const store_account *account) {
@@ -191,8 +190,7 @@ static err key_show(call *k) {
     return with_account(k, name, put_keys);
 }
 
-/* ---- containers
- * ---------------------------------------------------------------------------------- */
+/* ---- containers ---- */
 
 static const char *public_name(store_public p) {
     return p == STORE_PUBLIC_CONTAINER ? "container" : p == STORE_PUBLIC_BLOB ? "blob" : "private";
@@ -294,8 +292,7 @@ static err container_delete(call *k) {
     return in_account(k, container_deleted);
 }
 
-/* ---- dispatch
- * ------------------------------------------------------------------------------------ */
+/* ---- dispatch ---- */
 
 static const struct command {
     const char *name;

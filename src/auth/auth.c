@@ -54,8 +54,7 @@ err auth_identify(store *s, store_call c, const auth_request *r, const store_acc
     return OK;
 }
 
-/* ---- may they? ----------------------------------------------------------------------------------
- */
+/* ---- may they? ---- */
 
 static err permit_anonymous(store *s, store_call c, const auth_request *r,
                             const store_account *account, const auth_need *need) {

@@ -17,8 +17,7 @@ slice auth_param(const auth_request *r, slice name);
 int auth_key_of(const store_account *account, slice text, slice mac);
 bool auth_has_letter(slice letters, char c);
 
-/* ---- sharedkey.c: "Authorize with Shared Key"
- * ------------------------------------------------------ */
+/* ---- sharedkey.c: "Authorize with Shared Key" ---- */
 
 /* How the string to sign is written. Azure's own way comes first; the others are what clients in
  * use write differently for the same request, and are tried only when that one does not fit. */
@@ -40,8 +39,7 @@ int auth_header_order(slice a, slice b);
 err auth_by_shared_key(arena *a, const auth_request *r, const store_account *account,
                        slice authorization, auth_caller *ret) CHECKED;
 
-/* ---- sas.c: "Create an account SAS", "Create a service SAS"
- * -------------------------------------- */
+/* ---- sas.c: "Create an account SAS", "Create a service SAS" ---- */
 
 typedef enum auth_sas_field {
     SAS_SV,

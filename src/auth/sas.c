@@ -59,8 +59,7 @@ err auth_sas_collect(const auth_request *r, auth_sas *ret) {
     return OK;
 }
 
-/* ---- strings to sign
- * ------------------------------------------------------------------------------------- */
+/* ---- strings to sign ---- */
 
 static bool since(const auth_sas *sas, const char *version) {
     return slice_cmp(sas->f[SAS_SV], slice_str(version)) >= 0;
@@ -122,8 +121,7 @@ slice auth_service_sas_text(arena *a, slice resource, const auth_sas *sas) {
     return buf_slice(&b);
 }
 
-/* ---- what stands in the fields
- * ----------------------------------------------------------------------- */
+/* ---- what stands in the fields ---- */
 
 static err check_letters(const char *field, slice v, const char *known) {
     ENSURE(v.p && v.len, ERR_AUTHENTICATION_FAILED, "%s is mandatory. Cannot be empty", field);
@@ -181,8 +179,7 @@ static err decode_sig(arena *a, slice sig, slice *ret) {
     return OK;
 }
 
-/* ---- addresses
- * ------------------------------------------------------------------------------------------ */
+/* ---- addresses ---- */
 
 /* IPv4 as an IPv4-mapped IPv6 address, so that one comparison serves both. */
 static bool parse_ip(slice s, uint8_t ret[16]) {
@@ -229,8 +226,7 @@ static err check_protocol(const auth_request *r, slice spr) {
     return OK;
 }
 
-/* ---- terms: permissions and times, from the token or from the container's policy
- * ----------------------- */
+/* ---- terms: permissions and times, from the token or from the container's policy ---- */
 
 typedef struct terms {
     slice permissions;
@@ -315,8 +311,7 @@ static err check_times(arena *a, const terms *t) {
         SLICE_ARG(from), SLICE_ARG(to), SLICE_ARG(at));
 }
 
-/* ---- the resource a service SAS signs
- * --------------------------------------------------------------------- */
+/* ---- the resource a service SAS signs ---- */
 
 /* The first `depth` segments of path, without a trailing '/'. False when it has fewer, or when they
  * are only the beginning of a name (a listing's prefix "dir" also matches "dir2"). */
@@ -388,8 +383,7 @@ static err signed_resource(arena *a, const auth_request *r, const auth_sas *sas,
     return OK;
 }
 
-/* ---- the check
- * ------------------------------------------------------------------------------------------ */
+/* ---- the check ---- */
 
 static err signed_by(const store_account *account, slice text, slice mac, auth_caller *who) {
     MUST(text.p);

@@ -55,8 +55,7 @@ err auth_signer_parse(arena *a, slice value, auth_signer *ret) {
     return OK;
 }
 
-/* ---- canonicalized headers
- * -------------------------------------------------------------------------- */
+/* ---- canonicalized headers ---- */
 
 /* Azure sorts header names with a culture-aware comparison: punctuation, then digits, then letters,
  * and hyphens and apostrophes count only where nothing else tells two names apart. 0: ignored at
@@ -158,8 +157,7 @@ static void put_canonical_headers(arena *a, const auth_request *r, unsigned how,
     if (n) buf_byte(b, '\n');
 }
 
-/* ---- canonicalized resource
- * ------------------------------------------------------------------------- */
+/* ---- canonicalized resource ---- */
 
 static void put_canonical_path(const auth_request *r, slice account, buf *b) {
     buf_byte(b, '/');
@@ -226,8 +224,7 @@ slice auth_shared_key_text(arena *a, const auth_request *r, const auth_signer *b
     return b.failed ? SLICE_NONE : buf_slice(&b);
 }
 
-/* ---- the check
- * ---------------------------------------------------------------------------------------- */
+/* ---- the check ---- */
 
 static err check_date(const auth_request *r) {
     slice date = auth_header(r, S("x-ms-date"));

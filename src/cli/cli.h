@@ -20,8 +20,7 @@
 #define CLI_ARGS_MAX       3
 #define CLI_ARENA_MAX      ((size_t)64 << 20)
 
-/* ---- flags (options.c)
- * ----------------------------------------------------------------------------- */
+/* ---- flags (options.c) ---- */
 
 typedef struct cli_flag {
     const char *name;  /* "data": --data VALUE or --data=VALUE */
@@ -59,8 +58,7 @@ int cli_fail(const char *command, err e);
 /* Prints s with control characters as '?', so that data cannot steer a terminal. */
 void cli_print(FILE *to, slice s);
 
-/* ---- settings (settings.c): what `serve --config` reads
- * --------------------------------------------- */
+/* ---- settings (settings.c): what `serve --config` reads ---- */
 
 typedef struct cli_settings {
     slice data, root_key, host_suffix, endpoint;
@@ -96,8 +94,7 @@ typedef struct cli_address {
 } cli_address;
 err cli_address_parse(arena *a, const char *what, slice text, cli_address *ret) CHECKED;
 
-/* ---- the data folder (folder.c)
- * ---------------------------------------------------------------------- */
+/* ---- the data folder (folder.c) ---- */
 
 typedef struct cli_folder {
     const char *data, *root_key, *config; /* as flags give them; NULL: not given */
@@ -127,15 +124,13 @@ err cli_socket_path(arena *a, const char *data, const char **ret) CHECKED;
 err cli_remote_call(arena *a, const char *socket_path, slice request, bool *ret_running,
                     slice *ret_response) CHECKED;
 
-/* ---- the process (process.c)
- * ------------------------------------------------------------------------- */
+/* ---- the process (process.c) ---- */
 void cli_raise_files(void); /* open files: soft limit to the hard limit */
 void cli_no_dumps(void);    /* no core files, not traceable by other processes of this user */
 /* Tells systemd (NOTIFY_SOCKET), if it listens: "READY=1". */
 void cli_notify(const char *state);
 
-/* ---- development mode (dev.c)
- * ------------------------------------------------------------------------ */
+/* ---- development mode (dev.c) ---- */
 /* Makes the folder, its root key and the well-known account when they are not there. */
 err cli_dev_prepare(arena *a, cli_folder *f) CHECKED;
 err cli_dev_account(arena *a, store *s) CHECKED;
@@ -143,8 +138,7 @@ err cli_dev_account(arena *a, store *s) CHECKED;
 err cli_dev_account_absent(arena *a, store *s) CHECKED;
 void cli_dev_banner(arena *a, const char *host, uint16_t port, const char *data);
 
-/* ---- the commands
- * ------------------------------------------------------------------------------------ */
+/* ---- the commands ---- */
 typedef struct cli_command {
     const char *name;
     int (*run)(int argc, char **argv); /* argv without the program's and the command's name */

@@ -153,8 +153,7 @@ static int run_command(const command *c, int argc, char **argv) {
     return code;
 }
 
-/* ---- the table
- * -------------------------------------------------------------------------------------- */
+/* ---- the table ---- */
 
 #define ROTATE_ABOUT                                                                               \
     "Replaces one of an account's two shared keys by a random one. What was signed with the\n"     \

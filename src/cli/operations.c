@@ -7,7 +7,7 @@
 static const char *const reference[] = {
     "Set Blob Service Properties",
     "Get Blob Service Properties",
-    "Preflight Blob Request",
+
     "Get Blob Service Stats",
     "List Containers",
     "Get User Delegation Key",

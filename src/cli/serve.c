@@ -35,8 +35,7 @@ typedef struct serve {
     _Atomic(http_server *) http;
 } serve;
 
-/* ---- log
- * ----------------------------------------------------------------------------------------- */
+/* ---- log ---- */
 
 static log_level level_of(slice name) {
     if (slice_eq(name, S("debug"))) return LOG_DEBUG;
@@ -67,8 +66,7 @@ static err open_log(serve *s) {
     return OK;
 }
 
-/* ---- listeners
- * ------------------------------------------------------------------------------------- */
+/* ---- listeners ---- */
 
 static void http_metrics(void *ctx, buf *out) {
     serve *s = ctx;
@@ -174,8 +172,7 @@ static err start_listeners(serve *s) {
     return OK;
 }
 
-/* ---- life
- * ------------------------------------------------------------------------------------------ */
+/* ---- life ---- */
 
 static err open_folder(serve *s) {
     const cli_open how = {.background = true, .cache_bytes = s->settings.cache_bytes};
@@ -256,8 +253,7 @@ static err run(serve *s) {
     return OK;
 }
 
-/* ---- command line
- * ---------------------------------------------------------------------------------- */
+/* ---- command line ---- */
 
 typedef struct serve_flags {
     bool dev;

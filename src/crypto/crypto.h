@@ -54,7 +54,7 @@ err crypto_keyfile_open(const char *path, crypto_keyservice **ret) CHECKED;
  */
 err crypto_keyfile_create(const char *path) CHECKED;
 
-/* ---- Content: sealing and opening of one message --------------------------------------------- */
+/* ---- Content: sealing and opening of one message ---- */
 
 /* Sealed length of a message of plain_len bytes, prefix and all tags included. */
 uint64_t crypto_sealed_len(uint64_t plain_len);
@@ -83,8 +83,7 @@ err crypto_chunk_open(crypto_message *m, uint64_t index, slice sealed, uint8_t *
 err crypto_seal(const crypto_key *key, slice context, slice plain, buf *out) CHECKED;
 err crypto_open(const crypto_key *key, slice context, slice sealed, buf *out) CHECKED;
 
-/* ---- Hashes and MACs ---------------------------------------------------------------------------
- */
+/* ---- Hashes and MACs ---- */
 void crypto_sha256(slice data, uint8_t ret[32]);
 void crypto_hmac_sha256(slice key, slice data, uint8_t ret[32]);
 void crypto_md5(slice data, uint8_t ret[16]);

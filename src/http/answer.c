@@ -74,8 +74,7 @@ enum MHD_Result http_answer(http_request *h) {
     return done;
 }
 
-/* ---- before the body's end ---------------------------------------------------------------------
- */
+/* ---- before the body's end ---- */
 
 static void put_header(buf *b, const pair *p) {
     if (!is_field_value(p->value)) return;

@@ -57,8 +57,7 @@ static enum MHD_Result hand_over(http_request *h, http_phase phase, void (*run)(
     return MHD_YES;
 }
 
-/* ---- the handler -------------------------------------------------------------------------------
- */
+/* ---- the handler ---- */
 
 static void run_blocking(http_request *h) {
     h->req.nowait = false;
@@ -103,8 +102,7 @@ static enum MHD_Result run(http_request *h) {
     return hand_over(h, HTTP_RUNNING, job_run, HTTP_READY);
 }
 
-/* ---- the body ----------------------------------------------------------------------------------
- */
+/* ---- the body ---- */
 
 /* How much of the body is still to come, as far as it says. */
 static uint64_t left_of_body(const http_request *h) {
@@ -192,8 +190,7 @@ static enum MHD_Result on_body(http_request *h, const uint8_t *data, size_t *siz
     return go;
 }
 
-/* ---- first and last calls ----------------------------------------------------------------------
- */
+/* ---- first and last calls ---- */
 
 /* ops_begin said no; the error is rendered. */
 static enum MHD_Result refuse(http_request *h) {

@@ -11,8 +11,7 @@
 #define IDLE_DEFAULT_S      120u
 #define WORKERS_DEFAULT     64u
 
-/* ---- libmicrohttpd's smaller callbacks
- * ----------------------------------------------------------- */
+/* ---- libmicrohttpd's smaller callbacks ---- */
 
 /* The request line has arrived: `uri` is the target as sent, before anything was decoded. */
 static void *on_uri(void *cls, const char *uri, struct MHD_Connection *c) {
@@ -88,8 +87,7 @@ static void on_panic(void *cls, const char *file, unsigned line, const char *rea
     abort();
 }
 
-/* ---- starting
- * ------------------------------------------------------------------------------------ */
+/* ---- starting ---- */
 
 static unsigned cores(void) {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
@@ -216,8 +214,7 @@ err http_reload_tls(http_server *s) {
     return e;
 }
 
-/* ---- stopping
- * ------------------------------------------------------------------------------------ */
+/* ---- stopping ---- */
 
 static void wait_idle(const http_server *s, unsigned grace_ms) {
     int64_t until = clock_mono_us() + (int64_t)grace_ms * 1000;

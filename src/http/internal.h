@@ -29,8 +29,7 @@
 #define HTTP_PROGRESS_US    INT64_C(60000000)
 #define HTTP_PROGRESS_BYTES ((uint64_t)64 << 10)
 
-/* ---- pool.c: threads that may block -------------------------------------------------------------
- */
+/* ---- pool.c: threads that may block ---- */
 
 typedef struct http_job {
     struct http_job *next;
@@ -46,8 +45,7 @@ void http_pool_close(http_pool *p);
 http_pool *http_pool_free(http_pool *p);
 void http_pool_stats(http_pool *p, uint64_t *ret_busy, uint64_t *ret_queued);
 
-/* ---- buffers.c: memory of bodies under way ------------------------------------------------------
- */
+/* ---- buffers.c: memory of bodies under way ---- */
 
 typedef struct http_buffers http_buffers;
 http_buffers *http_buffers_new(void);
@@ -56,8 +54,7 @@ http_buffers *http_buffers_free(http_buffers *b);
 uint8_t *http_buffer_get(http_buffers *b, size_t *ret_cap);
 void http_buffer_put(http_buffers *b, uint8_t *p, size_t cap);
 
-/* ---- tls.c --------------------------------------------------------------------------------------
- */
+/* ---- tls.c ---- */
 
 typedef struct http_tls http_tls;
 extern const char http_tls_priorities[];
@@ -71,13 +68,11 @@ void *http_tls_callback(void);
 /* Sends text at once over the connection's TLS session; false when it does not go out whole. */
 bool http_tls_send(struct MHD_Connection *c, slice text);
 
-/* ---- listen.c -----------------------------------------------------------------------------------
- */
+/* ---- listen.c ---- */
 
 err http_listen_tcp(const char *address, uint16_t port, int *ret_fd) CHECKED;
 err http_listen_unix(const char *path, int *ret_fd) CHECKED;
-/* ---- one listener, one connection, one request --------------------------------------------------
- */
+/* ---- one listener, one connection, one request ---- */
 
 typedef struct http_on { /* a listener that runs */
     http_server *server;

@@ -107,7 +107,7 @@ void http_request_drain_free(http_server *s) {
     s->free_count = 0;
 }
 
-/* ---- the head -------------------------------------------------------------------------------- */
+/* ---- the head ---- */
 
 static ops_method method_of(slice m) {
     static const struct {

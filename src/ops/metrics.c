@@ -128,7 +128,7 @@ void ops_metrics_count(ops_metrics *m, const ops_request *r, int status, int64_t
     if (aborted) add(&s->aborted, 1);
 }
 
-/* ---- rendering ------------------------------------------------------------------------------- */
+/* ---- rendering ---- */
 
 /* The sum over shards of the counter `offset` bytes into each. */
 static uint64_t total(const series *s, size_t offset) {

@@ -17,8 +17,6 @@ static err route(ops_request *r) {
 }
 
 static err check_place(const ops_request *r) {
-    if (r->server->require_tls && !r->tls)
-        return err_fail(ERR_AUTHORIZATION_PROTOCOL_MISMATCH, "this account takes HTTPS only");
     bool writes = r->row->need.writes || (r->row->flags & OPS_NO_SECONDARY) != 0;
     ENSURE(!r->secondary || !writes, ERR_INSUFFICIENT_ACCOUNT_PERMISSIONS,
            "Write operations to the secondary location are not allowed.");

@@ -174,7 +174,6 @@ struct ops_server {
     slice host_suffix; /* "blob.example.org": ACCOUNT.host_suffix is host style; empty: path only */
     bool development;
     bool authenticate; /* false: admin listener and socket; route only */
-    bool require_tls;  /* plain HTTP is refused with AccountRequiresHttps */
     struct ops_metrics *metrics;
     void *context; /* the protocol's own (admin: its state) */
 };
@@ -190,7 +189,7 @@ void ops_decorate(ops_request *r, ops_response *w);
 /* Counts and logs, drops references. aborted: the client went away before the end. */
 void ops_finish(ops_request *r, ops_response *w, bool aborted);
 
-/* ---- for handlers ---------------------------------------------------------------------------------- */
+/* ---- for handlers ---- */
 /* First header of that name (case-insensitive), trimmed; SLICE_NONE (p NULL) when absent. */
 slice ops_header(const ops_request *r, const char *name);
 slice ops_param(const ops_request *r,
@@ -207,7 +206,7 @@ err ops_body_all(ops_request *r, size_t max, slice *ret) CHECKED;
 /* Reads the conditional headers that the row honours. ERR_INVALID_HEADER_VALUE. */
 err ops_conditions(const ops_request *r, store_conditions *ret) CHECKED;
 
-/* ---- metrics --------------------------------------------------------------------------------------- */
+/* ---- metrics ---- */
 typedef struct ops_metrics ops_metrics;
 ops_metrics *ops_metrics_new(void);
 ops_metrics *ops_metrics_free(ops_metrics *m);

@@ -138,7 +138,7 @@ err ops_body_all(ops_request *r, size_t max, slice *ret) {
     return OK;
 }
 
-/* ---- conditions: "Specifying conditional headers for Blob service operations" ---------------- */
+/* ---- conditions: "Specifying conditional headers for Blob service operations" ---- */
 
 static err take_time(const ops_request *r, const char *name, int64_t *ret_us) {
     slice v = ops_header(r, name);
