@@ -133,6 +133,8 @@ void cli_operations_help(void) {
         "| --- | --- | --- | --- | --- | --- |\n");
     for (size_t i = 0; i < blob_protocol.row_count; i++) print_row(&blob_protocol.rows[i]);
     printf(
+        "\n`OPTIONS` (Preflight Blob Request) is answered at every address by the account's CORS "
+        "rules.\n"
         "\n## Not there yet\n\n"
         "These are answered 501 or with an error that names what is missing; nothing is silently\n"
         "ignored: ");
