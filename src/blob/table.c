@@ -118,23 +118,11 @@ static const ops_row rows[] = {
     {"Get Account Information", OPS_HEAD, OPS_SERVICE, "account", "properties", NULL, NULL,
      READS('s', ANY_LETTER, NULL, AUTH_PUBLIC_NEVER), ACTION "getInfo/action", OPS_ADMIN, 0,
      OPS_FAST, 0, blob_get_account_info},
-};
 
-/* Of any resource, whatever else the request says. */
-static const ops_row preflight = {"Preflight Blob Request",
-                                  OPS_OPTIONS,
-                                  OPS_SERVICE,
-                                  NULL,
-                                  NULL,
-                                  NULL,
-                                  NULL,
-                                  READS('s', NULL, NULL, AUTH_PUBLIC_ALWAYS),
-                                  "",
-                                  OPS_ADMIN,
-                                  0,
-                                  0,
-                                  0,
-                                  blob_preflight};
+    /* Of any resource, whatever else the request says. */
+    {"Preflight Blob Request", OPS_OPTIONS, OPS_SERVICE, NULL, NULL, NULL, NULL,
+     READS('s', NULL, NULL, AUTH_PUBLIC_ALWAYS), "", OPS_ADMIN, 0, 0, 0, blob_preflight},
+};
 
 /* ---- which row ----------------------------------------------------------------------------------- */
 
@@ -198,7 +186,8 @@ static err find_row(const ops_request *r, const ops_row **ret) {
     bool other_method = false;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const ops_row *row = &rows[i];
-        if (row->level != level || !is(row->comp, comp) || !is(row->restype, restype)) continue;
+        bool here = row->level == level && is(row->comp, comp) && is(row->restype, restype);
+        if (!here || row->method == OPS_OPTIONS) continue;
         other_method = true;
         if (row->method != r->method) continue;
         *ret = row;
@@ -209,11 +198,9 @@ static err find_row(const ops_request *r, const ops_row **ret) {
 
 static err route(ops_request *r, const ops_row **ret) {
     TRY(blob_address(r));
-    if (r->method == OPS_OPTIONS) {
-        *ret = &preflight;
-        return OK;
-    }
-    return find_row(r, ret);
+    if (r->method != OPS_OPTIONS) return find_row(r, ret);
+    *ret = &rows[ARRAY_LEN(rows) - 1];
+    return OK;
 }
 
 const ops_protocol blob_protocol = {.name = "blob",
