@@ -3,8 +3,7 @@
  *   load put   HOST-PORT PATH QUERY  --size N --connections C --threads T --seconds S | --count N
  *   load block HOST-PORT PATH QUERY  the same; each connection stages blocks of a blob of its own
  *   load list  HOST-PORT PATH QUERY  one connection walks a listing to its end, 5,000 names a page
- *   load idle  HOST-PORT PATH QUERY  --connections C: each sends one request and stays, until stdin
- * closes
+ *   load idle  HOST-PORT PATH QUERY  --connections C: each sends one request and stays until stdin closes
  *
  * PATH is /account/container, QUERY a SAS that may do it (nothing is signed here, so that the
  * generator costs little). --prefix P and --first N name the blobs: P and nine digits. Prints one
@@ -84,8 +83,7 @@ static int connect_to_server(void) {
     return fd;
 }
 
-/* ---- requests
- * ------------------------------------------------------------------------------------ */
+/* ---- requests ---- */
 
 /* The next request of a connection; false when there is nothing left to do. */
 static bool request_begin(connection *c) {
@@ -277,8 +275,7 @@ static int run_writes(void) {
     return failed ? 1 : 0;
 }
 
-/* ---- listing
- * ------------------------------------------------------------------------------------- */
+/* ---- listing ---- */
 
 /* One GET, its whole answer in `buffer` (NUL-terminated). */
 static size_t get_page(int fd, const char *request, size_t len, char *buffer) {
@@ -348,8 +345,7 @@ static int run_list(void) {
     return 0;
 }
 
-/* ---- idle connections
- * ------------------------------------------------------------------------------ */
+/* ---- idle connections ---- */
 
 static int run_idle(void) {
     struct rlimit files;

@@ -3,9 +3,9 @@
  *
  *   key(32) || base nonce(12) || commitment(32) =
  *       HKDF-Expand-SHA-512(prk = input key,
- *           info = "c2sp.org/chunked-encryption@v1+" || "AEAD_AES_256_GCM" || 0x00 || salt ||
- * context) message = salt(24) || commitment(32) || chunk 0 || chunk 1 ... chunk n =
- * AES-256-GCM(key, base nonce XOR n as a 96-bit big-endian integer, no AAD)
+ *           info = "c2sp.org/chunked-encryption@v1+" || "AEAD_AES_256_GCM" || 0x00 || salt || context)
+ *   message = salt(24) || commitment(32) || chunk 0 || chunk 1 ...
+ *   chunk n = AES-256-GCM(key, base nonce XOR n as a 96-bit big-endian integer, no AAD)
  *
  * What must hold: a (key, nonce) pair seals one chunk only. Keys come from a fresh random salt, and
  * the caller seals each index once (a message is written front to back and never rewritten). */

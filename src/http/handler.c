@@ -11,8 +11,7 @@
  *    |  would block: suspend
  *    v
  *   BEGINNING --worker--> BEGUN ------------> GATHER or STREAM           (there is a body)
- *                     \-> READY ------------------------------> SENDING  (there is none: handler
- * ran)
+ *                     \-> READY ------------------------------> SENDING  (none: handler ran)
  *                     \-> REFUSED ----------> READY, SKIP or LINGER
  *
  *   GATHER   body up to OPS_BODY_SMALL_MAX, or none    last: fast row tried here --ok--> SENDING

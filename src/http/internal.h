@@ -110,18 +110,19 @@ typedef struct http_peer { /* a connection's */
     struct http_peer *next, *prev;
 } http_peer;
 
-typedef enum http_phase { /* the diagram stands in handler.c */
-                          HTTP_HEAD,
-                          HTTP_BEGINNING,
-                          HTTP_BEGUN,
-                          HTTP_REFUSED,
-                          HTTP_GATHER,
-                          HTTP_STREAM,
-                          HTTP_RUNNING,
-                          HTTP_READY,
-                          HTTP_SKIP,
-                          HTTP_LINGER,
-                          HTTP_SENDING
+/* The diagram stands in handler.c. */
+typedef enum http_phase {
+    HTTP_HEAD,
+    HTTP_BEGINNING,
+    HTTP_BEGUN,
+    HTTP_REFUSED,
+    HTTP_GATHER,
+    HTTP_STREAM,
+    HTTP_RUNNING,
+    HTTP_READY,
+    HTTP_SKIP,
+    HTTP_LINGER,
+    HTTP_SENDING
 } http_phase;
 
 /* The body on its way in: a ring between the loop, which writes, and a worker, which reads.

@@ -277,7 +277,7 @@ out:
     return e;
 }
 
-/* ---- properties of the service ----------------------------------------------------------- */
+/* ---- properties of the service ---- */
 
 err store_service_get(store *s, store_call c, const store_account *a, store_service *ret) {
     short_key k;

@@ -65,7 +65,7 @@ err store_blob_get(store *s, store_call c, const store_container *k, slice name,
     return blob_from_row(c.arena, name, &row, ret);
 }
 
-/* ---- Put Blob ---------------------------------------------------------------------------- */
+/* ---- Put Blob ---- */
 
 err metadata_pack(const pair *metadata, size_t count, arena *a, slice *ret) {
     size_t size = 0;
@@ -141,7 +141,7 @@ err store_blob_put(store *s, store_call c, const store_container *k, slice name,
     }
 }
 
-/* ---- changes of properties --------------------------------------------------------------- */
+/* ---- changes of properties ---- */
 
 typedef struct property_change {
     const store_http *http; /* one of the two is set */
@@ -194,7 +194,7 @@ err store_blob_set_metadata(store *s, store_call c, const store_container *k, sl
     return change_properties(s, c, k, name, cond, &(property_change){.metadata = &packed}, ret);
 }
 
-/* ---- Delete Blob ------------------------------------------------------------------------- */
+/* ---- Delete Blob ---- */
 
 static err delete_once(store *s, store_call c, const store_container *k, slice name,
                        const store_conditions *cond) {

@@ -14,7 +14,7 @@ static err lease_absent(slice lease_id) {
     return OK;
 }
 
-/* ---- Put Block --------------------------------------------------------------------------- */
+/* ---- Put Block ---- */
 
 static err wrong_id_len(size_t len, uint32_t others) {
     return err_fail(ERR_INVALID_BLOB_OR_BLOCK,
@@ -90,7 +90,7 @@ err store_block_put(store *s, store_call c, const store_container *k, slice name
     }
 }
 
-/* ---- a table of blocks by id ------------------------------------------------------------- */
+/* ---- a table of blocks by id ---- */
 
 /* A block that a list may name. */
 typedef struct known_block {
@@ -159,7 +159,7 @@ static err table_add(block_table *t, const row_block *b) {
     return OK;
 }
 
-/* ---- reading staged blocks and lists ----------------------------------------------------- */
+/* ---- reading staged blocks and lists ---- */
 
 static slice dup_end(arena *a, slice begin) {
     buf b;
@@ -249,7 +249,7 @@ static err load_list(change *ch, const row_blob *row, block_table *t) {
     return OK;
 }
 
-/* ---- Put Block List ---------------------------------------------------------------------- */
+/* ---- Put Block List ---- */
 
 typedef struct commit {
     change *ch;
@@ -413,7 +413,7 @@ err store_block_list_put(store *s, store_call c, const store_container *k, slice
     }
 }
 
-/* ---- Get Block List ---------------------------------------------------------------------- */
+/* ---- Get Block List ---- */
 
 typedef struct listing {
     arena *arena;

@@ -12,7 +12,7 @@
 #define PROGRESS_EVERY_BYTES (64ull << 20)
 #define PROGRESS_EVERY_BLOBS 10000
 
-/* ---- sets of ids ------------------------------------------------------------------------- */
+/* ---- sets of ids ---- */
 
 static size_t id_slot(const id_set *s, uint64_t id) {
     size_t i = (size_t)(id * 0x9e3779b97f4a7c15ull >> 20) & (s->room - 1);
@@ -45,7 +45,7 @@ void id_set_clear(id_set *s) {
     *s = (id_set){0};
 }
 
-/* ---- reports ----------------------------------------------------------------------------- */
+/* ---- reports ---- */
 
 static void report(check *ck, const char *what, slice where) {
     ck->done.defects++;
@@ -87,7 +87,7 @@ static void tell_progress(check *ck) {
     ck->progress(ck->ctx, ck->done);
 }
 
-/* ---- META and the purges ----------------------------------------------------------------- */
+/* ---- META and the purges ---- */
 
 static void add_container(check *ck, checked_container k) {
     ck->containers = check_grow(ck->containers, ck->container_count, &ck->container_room, sizeof k);
@@ -230,7 +230,7 @@ static const checked_container *find_container(const check *ck, uint64_t id) {
     return bsearch(&k, ck->containers, ck->container_count, sizeof k, by_id);
 }
 
-/* ---- garbage ----------------------------------------------------------------------------- */
+/* ---- garbage ---- */
 
 static void check_garbage_row(check *ck, slice key, slice value) {
     slice rest = slice_skip(key, 1);
@@ -310,7 +310,7 @@ static void own_garbage_pieces(const check *ck, id_set *owned) {
     }
 }
 
-/* ---- one blob ---------------------------------------------------------------------------- */
+/* ---- one blob ---- */
 
 /* One of the tables in the walk. */
 typedef struct lane {
@@ -567,7 +567,7 @@ out:
     return e;
 }
 
-/* ---- all of it --------------------------------------------------------------------------- */
+/* ---- all of it ---- */
 
 static void count_defect(void *ctx, const char *what, const char *where) {
     check *ck = ctx;

@@ -152,7 +152,7 @@ err container_current(store *s, arena *a, bool nowait, const struct container *k
     return id == k->pub.id && account == k->account_id ? OK : not_found(k->pub.name);
 }
 
-/* ---- changes ----------------------------------------------------------------------------- */
+/* ---- changes ---- */
 
 /* A change to one container's row, between begin and commit or done; as `change` is for blobs. */
 typedef struct container_change {
@@ -329,7 +329,7 @@ err store_container_check(const store_container *k, const store_conditions *cond
                             (condition_target){true, true, k->etag, k->modified_us});
 }
 
-/* ---- listing ----------------------------------------------------------------------------- */
+/* ---- listing ---- */
 
 static err scan_page(store_call c, const store_account *a, const store_container_list *q,
                      engine_cursor *cur, err (*each)(void *ctx, const store_container *k),

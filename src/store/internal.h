@@ -30,7 +30,7 @@
 #define STORE_STAGED_LIFE_US (7ll * 24 * 3600 * 1000000)
 #define STORE_PIECE_CONTEXT  16
 
-/* ---- cache of snapshots (cache.c) -------------------------------------------------------- */
+/* ---- cache of snapshots (cache.c) ---- */
 
 typedef struct snap {
     _Atomic uint32_t refs;
@@ -73,7 +73,7 @@ void cache_drop_all(cache *c, slice prefix);
 void snap_ref(snap *s);
 void snap_unref(snap *s);
 
-/* ---- the gate (gate.c) ------------------------------------------------------------------- */
+/* ---- the gate (gate.c) ---- */
 
 /* Changes pass through; gate_wait returns when all that were inside when it was called have left.
  */
@@ -95,7 +95,7 @@ gate_token gate_enter(gate *g);
 void gate_leave(gate *g, gate_token t);
 void gate_wait(gate *g);
 
-/* ---- open readers (readers.c) ------------------------------------------------------------ */
+/* ---- open readers (readers.c) ---- */
 
 typedef struct reader_pin {
     uint64_t container, hash, seq; /* hash: of the blob's shard */
@@ -133,7 +133,7 @@ bool readers_admit(readers *r, job *j) CHECKED;
 /* True when no reader that registered before seq reads from the container. */
 bool readers_quiet(readers *r, uint64_t container, uint64_t seq) CHECKED;
 
-/* ---- small blobs in memory (hot.c) ------------------------------------------------------- */
+/* ---- small blobs in memory (hot.c) ---- */
 
 /* A small blob as it was last read: its row and its content, opened. */
 typedef struct hot_blob {
@@ -156,7 +156,7 @@ hot_blob *hot_get(hot_cache *h, slice base, uint64_t *ret_version);
 bool hot_wants(hot_cache *h, slice base);
 void hot_add(hot_cache *h, slice base, slice row, slice plain, uint64_t version);
 
-/* ---- the reaper (reaper.c) --------------------------------------------------------------- */
+/* ---- the reaper (reaper.c) ---- */
 
 #define REAPERS         4
 #define REAPER_JOBS_MAX 200000
@@ -172,7 +172,7 @@ typedef struct reaper {
     bool failing; /* the last job failed; the thread's own */
 } reaper;
 
-/* ---- the store --------------------------------------------------------------------------- */
+/* ---- the store ---- */
 
 struct store {
     engine *engine;
@@ -235,7 +235,7 @@ err container_current(store *s, arena *a, bool nowait, const struct container *k
 err container_decode(arena *a, slice account, slice name, slice value, store_container *ret,
                      row_container *ret_row) CHECKED;
 
-/* ---- conditions (conditions.c) ----------------------------------------------------------- */
+/* ---- conditions (conditions.c) ---- */
 
 typedef enum condition_kind {
     CONDITION_READ,
@@ -250,7 +250,7 @@ typedef struct condition_target {
 /* cond may be NULL. Leases are looked at as well: there are none. */
 err conditions_check(const store_conditions *cond, condition_kind kind, condition_target t) CHECKED;
 
-/* ---- changes to a blob (change.c) -------------------------------------------------------- */
+/* ---- changes to a blob (change.c) ---- */
 
 typedef struct change {
     store *s;
@@ -305,7 +305,7 @@ void change_done(change *ch); /* aborts what was not committed; for CLEANUP */
 /* Fills ret from a row, names and bytes in the arena; metadata: with its pairs. */
 err blob_from_row(arena *a, slice name, const row_blob *r, store_blob *ret) CHECKED;
 
-/* ---- blobs (blob.c) ---------------------------------------------------------------------- */
+/* ---- blobs (blob.c) ---- */
 
 err blob_missing(slice name) CHECKED; /* ERR_BLOB_NOT_FOUND */
 /* A blob's row under reading conditions; key is left at that blob. */
@@ -323,7 +323,7 @@ err blob_result(change *ch, const row_blob *r, store_blob *ret) CHECKED;
 /* ERR_METADATA_TOO_LARGE. */
 err metadata_pack(const pair *metadata, size_t count, arena *a, slice *ret) CHECKED;
 
-/* ---- uploads (upload.c) ------------------------------------------------------------------ */
+/* ---- uploads (upload.c) ---- */
 
 struct store_upload {
     store *store;
@@ -353,7 +353,7 @@ row_piece upload_piece(const store_upload *u);
  * before change_commit: afterwards the stream is the transaction's. */
 void upload_give(store_upload *u, change *ch);
 
-/* ---- opening pieces (piece.c) ------------------------------------------------------------ */
+/* ---- opening pieces (piece.c) ---- */
 
 err piece_key(const crypto_key *container, const row_piece *p, crypto_key *ret) CHECKED;
 /* The message of a stream, from its first CRYPTO_PREFIX_LEN bytes. */
@@ -363,7 +363,7 @@ err piece_open_message(const crypto_key *key, uint64_t container, const row_piec
 err piece_open_small(const crypto_key *key, uint64_t container, const row_piece *p, slice sealed,
                      buf *out) CHECKED;
 
-/* ---- background (reaper.c: what is done; jobs.c: queues and threads) --------------------- */
+/* ---- background (reaper.c: what is done; jobs.c: queues and threads) ---- */
 
 /* Hands jobs (linked by next) to the reaper; takes them. */
 void reaper_submit(store *s, job *jobs);

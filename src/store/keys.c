@@ -65,7 +65,7 @@ static size_t put_hex(uint8_t *out, uint64_t v, int n) {
     return (size_t)n;
 }
 
-/* ---- keys of one blob -------------------------------------------------------------------- */
+/* ---- keys of one blob ---- */
 
 void key_blob(blob_key *k, uint64_t container, slice name) {
     MUST(name.len <= KEY_NAME_MAX);
@@ -136,7 +136,7 @@ slice key_staged(blob_key *k, uint64_t session, slice id) {
     return whole(k, 1 + KEY_ID_LEN + 2 * id.len);
 }
 
-/* ---- short keys -------------------------------------------------------------------------- */
+/* ---- short keys ---- */
 
 static void put_byte(short_key *k, uint8_t c) {
     MUST(k->len < sizeof k->b);

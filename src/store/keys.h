@@ -2,23 +2,27 @@
  * docs/decisions/0003-rows.md says why it is so.
  *
  * Parts of keys
- *   ID      a 64-bit id as 13 characters of base32hex in lower case (0-9a-v): sorts as the number
- * does NAME    a blob's name, UTF-8: byte 01 is written 01 02, the end is 01 01. Names hold no NUL;
- * keys neither, and sort as the names' UTF-8 bytes do, a name before those it is a prefix of BASE
- * ID of the container, NAME HEX16   a 64-bit number as 16 hexadecimal digits
+ *   ID      a 64-bit id as 13 characters of base32hex in lower case (0-9a-v): sorts as the number does
+ *   NAME    a blob's name, UTF-8: byte 01 is written 01 02, the end is 01 01. Names hold no NUL; keys
+ *           neither, and sort as the names' UTF-8 bytes do, a name before those it is a prefix of
+ *   BASE    ID of the container, NAME
+ *   HEX16   a 64-bit number as 16 hexadecimal digits
  *
- * META     'a' account name               an account
- *          'c' ID(account) container name a container
- *          's' ID(account)                the properties of an account's blob service
- * BLOB     BASE '0'                       the current state of a blob
- *          BASE '1'                       a marker: blocks are staged under this name (for
- * listings) (later: versions and snapshots, BASE '2' and up, after the state they belong to) BLOCK
- * BASE 'm' ID(content) HEX16(end) HEX4(n) chunk n of a block list, which ends before offset `end`:
- * the first such key past offset+1 holds the block with `offset` BASE 'u' ID(session) hex(id)   a
- * staged block CONTENT  BASE ID(piece)                 sealed bytes of a small piece of content JOB
- * 's' BASE                       staging session of a blob: which, how many, since when 'g'
- * ID(container) ID           garbage: content to be given back 'p' ID(container)              a
- * deleted container, to be purged 'P' ID(account)                a deleted account, to be purged
+ * META     'a' account name                    an account
+ *          'c' ID(account) container name      a container
+ *          's' ID(account)                     the properties of an account's blob service
+ * BLOB     BASE '0'                            the current state of a blob
+ *          BASE '1'                            a marker: blocks are staged under this name (for listings)
+ *          (later: versions and snapshots, BASE '2' and up, after the state they belong to)
+ * BLOCK    BASE 'm' ID(content) HEX16(end) HEX4(n)
+ *                                              chunk n of a block list, which ends before offset `end`: the
+ *                                              first such key past offset+1 holds the block with `offset`
+ *          BASE 'u' ID(session) hex(id)        a staged block
+ * CONTENT  BASE ID(piece)                      sealed bytes of a small piece of content
+ * JOB      's' BASE                            staging session of a blob: which, how many, since when
+ *          'g' ID(container) ID                garbage: content to be given back
+ *          'p' ID(container)                   a deleted container, to be purged
+ *          'P' ID(account)                     a deleted account, to be purged
  *
  * All rows of one blob belong to the shard BASE. A piece of content is named by an id that is never
  * used again, so rows under different pieces, contents and sessions never meet. */

@@ -69,7 +69,7 @@ bool store_reader_inline(const store_reader *r, slice *ret) {
     return true;
 }
 
-/* ---- opening ----------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 /* ERR_NOT_FOUND when the content is gone already: the blob has changed. */
 static err open_inline(store_reader *r, store_call c, blob_key *key, const row_blob *row) {
@@ -157,7 +157,7 @@ err store_blob_open(store *s, store_call c, const store_container *k, slice name
     }
 }
 
-/* ---- pieces ------------------------------------------------------------------------------ */
+/* ---- pieces ---- */
 
 static void close_piece(store_reader *r) {
     r->message = crypto_message_free(r->message);
@@ -282,7 +282,7 @@ static err read_small(store_reader *r, uint64_t offset, uint8_t *out, size_t cap
     return OK;
 }
 
-/* ---- block lists ------------------------------------------------------------------------- */
+/* ---- block lists ---- */
 
 static err decode_part(reader_part *part, slice value, uint64_t length) {
     row_chunk chunk;

@@ -22,7 +22,7 @@ void job_free(job *j) {
     free(j);
 }
 
-/* ---- deleting ranges of rows ------------------------------------------------------------- */
+/* ---- deleting ranges of rows ---- */
 
 /* Adds to a transaction what must go with a row, before the row itself. */
 typedef err also(void *ctx, engine_txn *t, slice key, slice value);
@@ -84,7 +84,7 @@ static err delete_range(const range *r) {
     return e;
 }
 
-/* ---- garbage ----------------------------------------------------------------------------- */
+/* ---- garbage ---- */
 
 typedef struct garbage_ctx {
     store *s;
@@ -178,7 +178,7 @@ static err collect(store *s, uint64_t container, uint64_t id, arena *a) {
     return collect_pieces(g, &k, row.pieces);
 }
 
-/* ---- purges ------------------------------------------------------------------------------ */
+/* ---- purges ---- */
 
 static err also_stream_of_blob(void *ctx, engine_txn *t, slice key, slice value) {
     (void)ctx;
@@ -356,7 +356,7 @@ out:
     return e;
 }
 
-/* ---- staged blocks that nobody committed ------------------------------------------------- */
+/* ---- staged blocks that nobody committed ---- */
 
 /* On the thread that purges this container, so that it finds the session or its purge has been. */
 static err expire(store *s, uint64_t container, slice name, int64_t before_us, arena *a) {
@@ -409,7 +409,7 @@ err sweep_staged(store *s, int64_t before_us) {
     return OK;
 }
 
-/* ---- one job ----------------------------------------------------------------------------- */
+/* ---- one job ---- */
 
 /* Done, or kept by the readers (ret_kept), or an error: again later. */
 err reaper_work(store *s, job *j, bool *ret_kept) {

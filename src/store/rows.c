@@ -81,7 +81,7 @@ static inline err next_field(record_reader *r, record_field *ret, bool *ret_more
         return valid(r);                                                                           \
     }
 
-/* ---- what must hold of each record ------------------------------------------------------- */
+/* ---- what must hold of each record ---- */
 
 static err piece_valid(const row_piece *p) {
     ENSURE(p->where < ROW_LIST, ERR_CORRUPT, "a piece is of unknown kind %u", (unsigned)p->where);
@@ -187,7 +187,7 @@ ROW_DEFINE(, staging, row_staging, ROW_STAGING, staging_valid)
 ROW_DEFINE(, garbage, row_garbage, ROW_GARBAGE, garbage_valid)
 ROW_DEFINE(, purge, row_purge, ROW_PURGE, purge_valid)
 
-/* ---- lists inside a field ---------------------------------------------------------------- */
+/* ---- lists inside a field ---- */
 
 static void put_sized(buf *b, slice s) {
     buf_varint(b, s.len);

@@ -8,7 +8,7 @@
 
 #include "store/store.h"
 
-/* ---- pieces of content ------------------------------------------------------------------- */
+/* ---- pieces of content ---- */
 
 /* A piece is what one upload brought: one sealed message under a key of its own. */
 typedef enum row_where {
@@ -26,7 +26,7 @@ typedef struct row_piece {
     slice ref;     /* ROW_STREAM */
 } row_piece;
 
-/* ---- META -------------------------------------------------------------------------------- */
+/* ---- META ---- */
 
 typedef struct row_account {
     uint64_t id, slot; /* slot: of the account's wrapped key in the vault */
@@ -85,7 +85,7 @@ typedef struct row_service {
 #define ROW_CORS(N, T, B)                                                                          \
     B(1, origins) B(2, methods) B(3, allowed_headers) B(4, exposed_headers) N(5, max_age_s)
 
-/* ---- BLOB -------------------------------------------------------------------------------- */
+/* ---- BLOB ---- */
 
 typedef struct row_blob {
     store_blob
@@ -114,7 +114,7 @@ typedef struct row_blob {
     B(17, metadata)                                                                                \
     N(18, where) B(19, wrapped) B(20, ref) N(21, pub.block_count) N(22, id_len)
 
-/* ---- BLOCK ------------------------------------------------------------------------------- */
+/* ---- BLOCK ---- */
 
 typedef struct row_staged {
     row_piece piece;
@@ -142,7 +142,7 @@ typedef struct row_block {
 void row_block_put(buf *b, const row_block *r);
 err row_block_take(slice *s, row_block *ret) CHECKED;
 
-/* ---- JOB --------------------------------------------------------------------------------- */
+/* ---- JOB ---- */
 
 typedef struct row_staging {
     uint64_t session;
@@ -173,7 +173,7 @@ typedef struct row_purge {
 } row_purge;
 #define ROW_PURGE(N, T, B) B(1, account) B(2, container) N(3, slot) T(4, deleted_us)
 
-/* ---- made from the tables ---------------------------------------------------------------- */
+/* ---- made from the tables ---- */
 #define ROW_DECLARE(name, type)                                                                    \
     void row_##name##_put(buf *b, const type *r);                                                  \
     /* ERR_CORRUPT. Slices point into v. */                                                        \

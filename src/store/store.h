@@ -49,7 +49,7 @@ err store_open(const store_options *o, store **ret) CHECKED;
 store *store_close(store *s);   /* waits for background work; closes engine and key service */
 engine *store_engine(store *s); /* for stats only */
 
-/* ---- names ------------------------------------------------------------------------------- */
+/* ---- names ---- */
 /* 3-24 lower-case letters and digits. */
 bool store_account_name_valid(slice name);
 /* 3-63 of a-z 0-9 and single '-' inside; also $root, $web, $logs, $blobchangefeed. */
@@ -57,7 +57,7 @@ bool store_container_name_valid(slice name);
 /* 1-1,024 UTF-16 code units of valid UTF-8 without NUL; at most 254 path segments. */
 bool store_blob_name_valid(slice name);
 
-/* ---- accounts ---------------------------------------------------------------------------- */
+/* ---- accounts ---- */
 typedef struct store_account {
     slice name;
     int64_t created_us;
@@ -80,7 +80,7 @@ err store_account_delete(store *s, store_call c, slice name) CHECKED;
 err store_account_list(store *s, store_call c, void (*each)(void *ctx, const store_account *a),
                        void *ctx) CHECKED;
 
-/* ---- service properties (Set Blob Service Properties) ------------------------------------ */
+/* ---- service properties (Set Blob Service Properties) ---- */
 typedef struct store_cors_rule {
     slice origins, methods, allowed_headers, exposed_headers; /* comma-separated, as given */
     uint64_t max_age_s;
@@ -112,7 +112,7 @@ err store_service_get(store *s, store_call c, const store_account *a, store_serv
 err store_service_set(store *s, store_call c, const store_account *a,
                       const store_service *v) CHECKED;
 
-/* ---- conditions -------------------------------------------------------------------------- */
+/* ---- conditions ---- */
 typedef struct store_conditions {
     slice if_match, if_none_match;                        /* header values as sent; empty: absent */
     int64_t if_modified_since_us, if_unmodified_since_us; /* STORE_TIME_NONE: absent */
@@ -122,7 +122,7 @@ typedef struct store_conditions {
     ((store_conditions){.if_modified_since_us = STORE_TIME_NONE,                                   \
                         .if_unmodified_since_us = STORE_TIME_NONE})
 
-/* ---- containers -------------------------------------------------------------------------- */
+/* ---- containers ---- */
 typedef enum store_public { STORE_PRIVATE, STORE_PUBLIC_BLOB, STORE_PUBLIC_CONTAINER } store_public;
 
 typedef struct store_policy { /* a stored access policy (SignedIdentifier) */
@@ -180,7 +180,7 @@ err store_container_scan(store *s, store_call c, const store_account *a,
                          err (*each)(void *ctx, const store_container *k), void *ctx,
                          slice *ret_next) CHECKED;
 
-/* ---- blobs ------------------------------------------------------------------------------- */
+/* ---- blobs ---- */
 typedef enum store_blob_type {
     STORE_BLOCK_BLOB,
     STORE_PAGE_BLOB,
@@ -323,7 +323,7 @@ err store_blob_scan(store *s, store_call c, const store_container *k, const stor
                     err (*each)(void *ctx, const store_blob *b, slice prefix), void *ctx,
                     slice *ret_next) CHECKED;
 
-/* ---- check ------------------------------------------------------------------------------- */
+/* ---- check ---- */
 typedef struct store_check_progress {
     uint64_t blobs, blocks, bytes; /* verified so far */
     uint64_t defects;

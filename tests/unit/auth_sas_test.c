@@ -185,8 +185,7 @@ static void protocols(void **state) {
     assert_err(identify(f), ERR_AUTHORIZATION_PROTOCOL_MISMATCH);
 }
 
-/* ---- stored access policies --------------------------------------------------------------------
- */
+/* ---- stored access policies ---- */
 
 static void policies(void **state) {
     fixture *f = *state;
@@ -238,8 +237,7 @@ static void policies(void **state) {
     assert_err(identify(f), OK);
 }
 
-/* ---- directories
- * ----------------------------------------------------------------------------------- */
+/* ---- directories ---- */
 
 static void directories(void **state) {
     fixture *f = *state;
@@ -304,8 +302,7 @@ static void unsigned_fields(void **state) {
     assert_err(identify(f), ERR_AUTHENTICATION_FAILED);
 }
 
-/* ---- Shared Key
- * ---------------------------------------------------------------------------------- */
+/* ---- Shared Key ---- */
 
 static void authorization_form(void **state) {
     fixture *f = *state;

@@ -2,7 +2,7 @@
  * entries of listings. */
 #include "blob_test.h"
 
-/* ---- the reader --------------------------------------------------------------------------------- */
+/* ---- the reader ---- */
 
 static err note_open(void *ctx, unsigned depth, slice name) {
     buf *b = ctx;
@@ -99,7 +99,7 @@ static void test_reader_bounds(void **state) {
     arena_free(a);
 }
 
-/* ---- access policies ------------------------------------------------------------------------------ */
+/* ---- access policies ---- */
 
 #define POLICY(id, inner)                                                                          \
     "<SignedIdentifier><Id>" id "</Id><AccessPolicy>" inner "</AccessPolicy></SignedIdentifier>"
@@ -178,7 +178,7 @@ static void test_acl_refused(void **state) {
     }
 }
 
-/* ---- service properties ---------------------------------------------------------------------------- */
+/* ---- service properties ---- */
 
 #define SERVICE(inner) "<StorageServiceProperties>" inner "</StorageServiceProperties>"
 #define RULE(inner)    SERVICE("<Cors><CorsRule>" inner "</CorsRule></Cors>")
@@ -290,7 +290,7 @@ static void test_service_refused(void **state) {
     arena_free(a);
 }
 
-/* ---- block lists ------------------------------------------------------------------------------------ */
+/* ---- block lists ---- */
 
 static void test_block_list(void **state) {
     (void)state;
@@ -347,7 +347,7 @@ static void test_block_list_length(void **state) {
     arena_free(a);
 }
 
-/* ---- entries of listings ------------------------------------------------------------------------------ */
+/* ---- entries of listings ---- */
 
 #define LEASE_PART                                                                                 \
     "<LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>"                        \

@@ -111,8 +111,7 @@ static void test_threads(void **state) {
     }
 }
 
-/* ---- the root key file
- * --------------------------------------------------------------------------- */
+/* ---- the root key file ---- */
 
 static char folder[64], path[96];
 

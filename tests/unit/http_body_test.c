@@ -332,8 +332,7 @@ static void test_download_aborted(void **state) {
     wait_until_zero(&sources_open);
 }
 
-/* ---- many at once
- * -------------------------------------------------------------------------------- */
+/* ---- many at once ---- */
 
 typedef struct hammer {
     uint64_t seed;

@@ -360,8 +360,7 @@ static void test_dribble(void **state) {
     fixture_stop(&g);
 }
 
-/* ---- stopping ----------------------------------------------------------------------------------
- */
+/* ---- stopping ---- */
 
 typedef struct stopper {
     fixture *of;

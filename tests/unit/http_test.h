@@ -36,8 +36,7 @@
 
 static _Atomic int sources_open, handlers_running, cancelled_seen;
 
-/* ---- content: byte i of every body -------------------------------------------------------------
- */
+/* ---- content: byte i of every body ---- */
 
 static inline uint8_t content_byte(uint64_t i) {
     return (uint8_t)((i * 0x9E3779B97F4A7C15u) >> 56);
@@ -56,8 +55,7 @@ static inline uint64_t content_crc(uint64_t n) {
     return crc;
 }
 
-/* ---- the protocol ------------------------------------------------------------------------------
- */
+/* ---- the protocol ---- */
 
 static uint64_t number(const ops_request *r, const char *name, uint64_t otherwise) {
     uint64_t n = otherwise;
@@ -248,8 +246,7 @@ static const ops_protocol test_protocol = {.name = "test",
                                            .decorate = test_decorate};
 static const ops_protocol *const test_protocols[] = {&test_protocol, NULL};
 
-/* ---- the server --------------------------------------------------------------------------------
- */
+/* ---- the server ---- */
 
 typedef struct fixture {
     http_server *server;
@@ -280,8 +277,7 @@ static inline void fixture_stop(fixture *f) {
     assert_int_equal(atomic_load(&handlers_running), 0);
 }
 
-/* ---- the client --------------------------------------------------------------------------------
- */
+/* ---- the client ---- */
 
 typedef struct client {
     int fd;

@@ -66,8 +66,7 @@ static int stop(void **state) {
     return 0;
 }
 
-/* ---- a client that speaks TLS
- * -------------------------------------------------------------------- */
+/* ---- a client that speaks TLS ---- */
 
 static gnutls_certificate_credentials_t credentials;
 
@@ -118,8 +117,7 @@ static void shown_name(client *c, char *name, size_t cap) {
     gnutls_x509_crt_deinit(x);
 }
 
-/* ---- tests
- * --------------------------------------------------------------------------------------- */
+/* ---- tests ---- */
 
 static void test_bodies(void **state) {
     (void)state;

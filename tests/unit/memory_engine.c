@@ -148,7 +148,7 @@ static void key_rules(slice key) {
     MUST(!memchr(key.p, 0, key.len));
 }
 
-/* ---- rows -------------------------------------------------------------------------------- */
+/* ---- rows ---- */
 
 static err mem_get(engine *e, engine_table t, slice key, arena *a, bool nowait, slice *ret) {
     memory_disk *d = disk_of(e);
@@ -210,7 +210,7 @@ static void mem_cursor_free(engine_cursor *base) {
     free(c);
 }
 
-/* ---- transactions ------------------------------------------------------------------------ */
+/* ---- transactions ---- */
 
 static bool shard_taken(const memory_disk *d, slice shard) {
     for (const memory_txn *t = d->open; t; t = t->next)
@@ -352,7 +352,7 @@ static void mem_txn_abort(engine_txn *base) {
     mem_txn_free(t);
 }
 
-/* ---- streams ----------------------------------------------------------------------------- */
+/* ---- streams ---- */
 
 static err mem_stream_create(engine *e, uint64_t len, engine_stream **ret) {
     memory_disk *d = disk_of(e);
@@ -436,7 +436,7 @@ static err mem_stream_len(engine *e, slice ref, uint64_t *ret) {
     return r;
 }
 
-/* ---- vault, the rest --------------------------------------------------------------------- */
+/* ---- vault, the rest ---- */
 
 static err mem_vault_put(engine *e, uint64_t id, slice secret, uint64_t *ret_slot) {
     memory_disk *d = disk_of(e);
@@ -569,7 +569,7 @@ void memory_disk_free(memory_disk *d) {
     free(d);
 }
 
-/* ---- for tests --------------------------------------------------------------------------- */
+/* ---- for tests ---- */
 
 void memory_disk_fail_commits(memory_disk *d, int n, err e) {
     d->failures = n;

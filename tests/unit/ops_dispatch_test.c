@@ -339,8 +339,7 @@ static void test_setters(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(want); i++) assert_text(w.headers[i].value, want[i]);
 }
 
-/* ---- gathering a body
- * ---------------------------------------------------------------------------- */
+/* ---- gathering a body ---- */
 
 static size_t body_left;
 static err body_read(ops_request *r, uint8_t *out, size_t cap, size_t *ret_n) {
@@ -385,8 +384,7 @@ static void test_body_all(void **state) {
     assert_int_equal(ops_body_all(r, 7, &got), ERR_REQUEST_BODY_TOO_LARGE);
 }
 
-/* ---- the log and the counters
- * -------------------------------------------------------------------- */
+/* ---- the log and the counters ---- */
 
 static void test_log_line(void **state) {
     (void)state;
