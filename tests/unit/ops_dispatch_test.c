@@ -225,16 +225,6 @@ static void test_secondary(void **state) {
     assert_int_equal(ops_begin(request(OPS_PATCH, "/")), ERR_INVALID_QUERY_PARAMETER_VALUE);
 }
 
-static void test_https_only(void **state) {
-    (void)state;
-    server.require_tls = true;
-    assert_int_equal(ops_begin(request(OPS_GET, "/")), ERR_AUTHORIZATION_PROTOCOL_MISMATCH);
-    ops_request *r = request(OPS_GET, "/");
-    r->tls = true;
-    assert_int_equal(ops_begin(r), OK);
-    server.require_tls = false;
-}
-
 static void test_conditions(void **state) {
     (void)state;
     ops_request *r = request(OPS_GET, "/");
