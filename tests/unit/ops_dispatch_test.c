@@ -440,12 +440,12 @@ static void test_counters(void **state) {
 int main(void) {
     log_setup(STDERR_FILENO, LOG_ERROR, true);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_params),     cmocka_unit_test(test_bad_targets),
-        cmocka_unit_test(test_versions),   cmocka_unit_test(test_body_limits),
-        cmocka_unit_test(test_secondary),  cmocka_unit_test(test_https_only),
-        cmocka_unit_test(test_conditions), cmocka_unit_test(test_run_and_fail),
-        cmocka_unit_test(test_setters),    cmocka_unit_test(test_body_all),
-        cmocka_unit_test(test_log_line),   cmocka_unit_test(test_counters),
+        cmocka_unit_test(test_params),       cmocka_unit_test(test_bad_targets),
+        cmocka_unit_test(test_versions),     cmocka_unit_test(test_body_limits),
+        cmocka_unit_test(test_secondary),    cmocka_unit_test(test_conditions),
+        cmocka_unit_test(test_run_and_fail), cmocka_unit_test(test_setters),
+        cmocka_unit_test(test_body_all),     cmocka_unit_test(test_log_line),
+        cmocka_unit_test(test_counters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
