@@ -7,7 +7,7 @@
 /* A value of x-ms-blob-content-… or of the standard header it stands for. */
 #define BLOB_HEADER_VALUE_MAX 4096
 /* So many pairs of metadata, with all other headers, still fit into an answer. */
-#define BLOB_METADATA_COUNT_MAX (OPS_RESPONSE_HEADERS_MAX - 40)
+#define BLOB_METADATA_COUNT_MAX (OPS_RESPONSE_HEADERS_MAX - 32)
 /* A page of a listing ends before it is larger; no answer rendered in memory is larger than the
  * second. */
 #define BLOB_PAGE_BYTES ((size_t)8 << 20)

@@ -52,7 +52,6 @@ typedef struct put_asks {
 static err read_asks(ops_request *r, put_asks *a) {
     pair *metadata;
     *a = (put_asks){0};
-    TRY(check_type(r));
     TRY(blob_write_conditions(r, &a->cond, &a->forced));
     TRY(blob_sums_read(r, &a->said));
     TRY(blob_http_read(r, true, &a->put.http));
@@ -79,6 +78,7 @@ err blob_put(ops_request *r, ops_response *w) {
     put_asks a;
     store_blob b;
     store *s = r->server->store;
+    TRY(check_type(r)); /* first: its message says more than that of a page blob's headers */
     TRY(blob_enter(r));
     TRY(read_asks(r, &a));
     const store_container *k CLEANUP(blob_container_unref) = NULL;

@@ -180,7 +180,17 @@ static err no_row(const ops_request *r, slice restype, slice comp, bool other_me
                     "the address names no blob, and there is no comp or restype");
 }
 
+/* Data Lake requests come to the same address; `resource` is theirs alone. Those that would be taken
+ * for an operation on a blob must not be. */
+static err refuse_dfs(const ops_request *r) {
+    ENSURE(ops_param(r, "resource").p == NULL, ERR_NOT_IMPLEMENTED,
+           "resource=%.*s: Data Lake Storage (dfs) requests are not supported yet by this server",
+           SLICE_ARG(slice_take(ops_param(r, "resource"), 32)));
+    return OK;
+}
+
 static err find_row(const ops_request *r, const ops_row **ret) {
+    TRY(refuse_dfs(r));
     slice restype = ops_param(r, "restype"), comp = ops_param(r, "comp");
     ops_level level = level_of(r);
     bool other_method = false;

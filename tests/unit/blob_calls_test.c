@@ -175,6 +175,10 @@ static void test_types_and_tiers(void **state) {
     fixture *f = *state;
     expect(f, "PUT", "/acct/box/b", "", S("x"), 400, "MissingRequiredHeader");
     expect(f, "PUT", "/acct/box/b", "x-ms-blob-type: PageBlob", S("x"), 501, "NotImplemented");
+    call *p = go(f, "PUT", "/acct/box/b", "x-ms-blob-content-length: 512\nx-ms-blob-type: PageBlob",
+                 S(""));
+    assert_contains(answer_body(p), "x-ms-blob-type: PageBlob is not supported yet");
+    call_free(p);
     expect(f, "PUT", "/acct/box/b", "x-ms-blob-type: blockblob", S("x"), 400, "InvalidHeaderValue");
     expect(f, "PUT", "/acct/box/b", BLOCK_BLOB "x-ms-access-tier: Warm", S("x"), 400,
            "InvalidHeaderValue");
@@ -232,6 +236,10 @@ static void test_no_such_operation(void **state) {
     expect(f, "GET", "/acct/box?comp=list", "", S(""), 400, "InvalidQueryParameterValue");
     expect(f, "PUT", "/acct/box?restype=nonsense", "", S(""), 400, "InvalidQueryParameterValue");
     expect(f, "GET", "/acct/", "", S(""), 400, "MissingRequiredQueryParameter");
+    expect(f, "PUT", "/acct/box/b?resource=file", BLOCK_BLOB, S(""), 501, "NotImplemented");
+    /* How Hadoop and Arrow find out that names are flat here. */
+    expect(f, "HEAD", "/acct/box/?action=getAccessControl", "", S(""), 400,
+           "MissingRequiredQueryParameter");
     expect(f, "GET", "/", "", S(""), 400, "InvalidUri");
     expect(f, "GET", "/acct/box/b?timeout=x", "", S(""), 400, "InvalidQueryParameterValue");
     expect(f, "GET", "/acct/ab?restype=container", "", S(""), 400, "OutOfRangeInput");
