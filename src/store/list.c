@@ -128,8 +128,11 @@ static err scan_rows(page *p) {
     return OK;
 }
 
+/* Fits a key also when it is escaped, as every name does. */
 static bool plain_text(slice s) {
-    return s.len <= KEY_NAME_MAX && slice_utf8_valid(s) && slice_find(s, 0, 0) == s.len;
+    size_t escaped = s.len;
+    for (size_t i = 0; i < s.len; i++) escaped += s.p[i] == 1;
+    return escaped <= KEY_NAME_MAX && slice_utf8_valid(s) && slice_find(s, 0, 0) == s.len;
 }
 
 static slice bound(blob_key *k, uint64_t container, slice name, bool end) {

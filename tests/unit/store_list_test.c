@@ -51,6 +51,27 @@ static void fill(fixture *f) {
     for (size_t i = 0; i < ARRAY_LEN(names); i++) put(f, slice_str(names[i]), S("x"));
 }
 
+/* A byte 01 takes two in a key: what is as long as a name may be and full of them has no room there.
+ */
+static void test_longest_bounds(void **state) {
+    fixture *f = *state;
+    uint8_t *ones = arena_alloc(f->c.arena, KEY_NAME_MAX + 1);
+    memset(ones, 1, KEY_NAME_MAX + 1);
+    slice name = slice_of(ones, STORE_BLOB_NAME_CHARS_MAX), next;
+    put(f, name, S("x"));
+    store_blob_list q = {.max = 10, .prefix = name, .start_from = name};
+    assert_int_equal(list_room(f, q, 10, &next).len, name.len + 1);
+    for (size_t len = KEY_NAME_MAX / 2 + 1; len <= KEY_NAME_MAX + 1; len += 767) {
+        listed l = {.room = 1};
+        q = (store_blob_list){.max = 10, .prefix = slice_of(ones, len)};
+        assert_err(store_blob_scan(f->s, f->c, f->k, &q, collect, &l, &next),
+                   ERR_INVALID_QUERY_PARAMETER_VALUE);
+        q = (store_blob_list){.max = 10, .start_from = slice_of(ones, len)};
+        assert_err(store_blob_scan(f->s, f->c, f->k, &q, collect, &l, &next),
+                   ERR_INVALID_QUERY_PARAMETER_VALUE);
+    }
+}
+
 static void test_flat(void **state) {
     fixture *f = *state;
     fill(f);
@@ -269,13 +290,10 @@ static void test_random(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
-        T(test_flat),
-        T(test_hierarchy),
-        T(test_start_from),
-        T(test_bad_questions),
-        T(test_order_of_bytes),
-        T(test_uncommitted),
-        T(test_room_and_metadata),
+        T(test_longest_bounds), T(test_flat),
+        T(test_hierarchy),      T(test_start_from),
+        T(test_bad_questions),  T(test_order_of_bytes),
+        T(test_uncommitted),    T(test_room_and_metadata),
         T(test_random),
 #undef T
     };
