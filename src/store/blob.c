@@ -151,10 +151,10 @@ typedef struct property_change {
 static err change_properties_once(store *s, store_call c, const store_container *k, slice name,
                                   const store_conditions *cond, const property_change *what,
                                   store_blob *ret) {
+    if (!store_blob_name_valid(name)) return blob_missing(name);
     change ch CLEANUP(change_done);
     row_blob row;
     bool exists;
-    if (!store_blob_name_valid(name)) return blob_missing(name);
     TRY(change_begin(&ch, s, c, k, name));
     TRY(change_blob(&ch, &row, &exists));
     if (!exists) return blob_missing(name);
@@ -198,11 +198,11 @@ err store_blob_set_metadata(store *s, store_call c, const store_container *k, sl
 
 static err delete_once(store *s, store_call c, const store_container *k, slice name,
                        const store_conditions *cond) {
+    if (!store_blob_name_valid(name)) return blob_missing(name);
     change ch CLEANUP(change_done);
     row_blob row;
     row_staging staging;
     bool exists, staged;
-    if (!store_blob_name_valid(name)) return blob_missing(name);
     TRY(change_begin(&ch, s, c, k, name));
     TRY(change_blob(&ch, &row, &exists));
     if (!exists) return blob_missing(name);

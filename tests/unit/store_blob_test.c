@@ -348,6 +348,21 @@ static void test_clock_set_back(void **state) {
     clock_skew_us(0);
 }
 
+/* What ended before a change began has nothing to end. */
+static void test_changes_of_no_name(void **state) {
+    fixture *f = *state;
+    store_blob b;
+    const slice none = S("");
+    for (int i = 0; i < 2; i++) {
+        volatile uint8_t dirt[32 << 10]; /* what the next frames find on the stack */
+        for (size_t at = 0; at < sizeof dirt; at++) dirt[at] = 0xa5;
+        assert_int_equal(dirt[100], 0xa5);
+        assert_err(store_blob_delete(f->s, f->c, f->k, none, NULL), ERR_BLOB_NOT_FOUND);
+        assert_err(store_blob_set_metadata(f->s, f->c, f->k, none, NULL, NULL, 0, &b),
+                   ERR_BLOB_NOT_FOUND);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
@@ -364,6 +379,7 @@ int main(void) {
         T(test_names),
         T(test_strange_names),
         T(test_clock_set_back),
+        T(test_changes_of_no_name),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
