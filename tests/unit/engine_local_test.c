@@ -181,6 +181,8 @@ static struct {
     bool no_space, fail_sync, fail_write, fail_punch, stop_punch;
     uint64_t free_bytes; /* when not 0 */
     int punches, syncs, failed_syncs;
+    atomic_int hold_sync; /* 1: the next sync ends after one more write; 2: it is waiting */
+    atomic_int writes;
 } fault;
 
 static int fault_fallocate(const io *self, int fd, uint64_t at, uint64_t n) {
@@ -188,10 +190,15 @@ static int fault_fallocate(const io *self, int fd, uint64_t at, uint64_t n) {
 }
 static int fault_pwrite(const io *self, int fd, const void *p, size_t n, uint64_t at) {
     if (fault.no_space) return -ENOSPC;
+    atomic_fetch_add(&fault.writes, 1);
     return fault.fail_write ? -EIO : io_real.pwrite(self, fd, p, n, at);
 }
 static int fault_fdatasync(const io *self, int fd) {
     fault.syncs++;
+    int hold = 1;
+    const int writes = atomic_load(&fault.writes);
+    if (atomic_compare_exchange_strong(&fault.hold_sync, &hold, 2))
+        for (int i = 0; i < 5000 && atomic_load(&fault.writes) == writes; i++) usleep(1000);
     if (!fault.fail_sync) return io_real.fdatasync(self, fd);
     fault.failed_syncs++;
     return -EIO;
@@ -345,6 +352,56 @@ static void a_failed_vault_sync_stops_changes(void **state) {
     assert_int_equal(engine_vault_destroy(e, 1, slot), ERR_IO);
     fault.fail_sync = false;
     expect_read_only(e);
+    engine_close(e);
+}
+
+static void *destroy_first(void *arg) {
+    ok(engine_vault_destroy(arg, 1, 0));
+    return NULL;
+}
+
+/* The first put after opening reads which slots are free. One that a destroy under way has zeroed
+ * and not yet synced must not be found twice: two keys would share it, and one of them be lost. */
+static void a_slot_is_handed_out_once(void **state) {
+    (void)state;
+    engine *e = open_ok(true);
+    uint64_t slot, second, third;
+    ok(engine_vault_put(e, 1, S("one"), &slot));
+    assert_int_equal(slot, 0);
+    engine_close(e);
+    e = open_ok(false);
+    pthread_t thread;
+    atomic_store(&fault.hold_sync, 1);
+    assert_int_equal(pthread_create(&thread, NULL, destroy_first, e), 0);
+    for (int i = 0; i < 5000 && atomic_load(&fault.hold_sync) != 2; i++) usleep(1000);
+    assert_int_equal(atomic_load(&fault.hold_sync), 2);
+    ok(engine_vault_put(e, 2, S("two"), &second));
+    pthread_join(thread, NULL);
+    ok(engine_vault_put(e, 3, S("three"), &third));
+    assert_int_not_equal(second, third);
+    arena *a = arena_new(1024, 0);
+    slice got;
+    ok(engine_vault_get(e, 2, second, a, &got));
+    assert_true(slice_eq(got, S("two")));
+    arena_free(a);
+    engine_close(e);
+}
+
+/* What is deleted is given back by jobs: they are written also when nothing else is. */
+static void jobs_are_taken_on_a_full_disk(void **state) {
+    (void)state;
+    engine *e = open_ok(true);
+    ok(put_row(e, "before", S("v")));
+    fault.free_bytes = 1 << 20; /* less than the reserve */
+    engine_txn *t;
+    ok(engine_txn_begin(e, S("s"), &t));
+    engine_txn_delete(t, ENGINE_META, S("before"));
+    engine_txn_put(t, ENGINE_JOB, S("purge"), S("v"));
+    ok(engine_txn_commit(t));
+    ok(engine_txn_begin(e, S("s"), &t));
+    engine_txn_put(t, ENGINE_JOB, S("staging"), S("v"));
+    engine_txn_put(t, ENGINE_BLOCK, S("block"), S("v"));
+    assert_int_equal(engine_txn_commit(t), ERR_NO_SPACE);
     engine_close(e);
 }
 
@@ -930,6 +987,8 @@ int main(void) {
         cmocka_unit_test_setup(a_failed_sync_is_never_tried_again, with_faults),
         cmocka_unit_test_setup(a_failed_write_stops_changes, with_faults),
         cmocka_unit_test_setup(a_failed_vault_sync_stops_changes, with_faults),
+        cmocka_unit_test_setup(a_slot_is_handed_out_once, with_faults),
+        cmocka_unit_test_setup(jobs_are_taken_on_a_full_disk, with_faults),
         cmocka_unit_test_setup(a_failed_commit_stops_changes, with_faults),
         cmocka_unit_test_setup(released_space_goes_back_to_the_disk, with_faults),
         cmocka_unit_test_setup(punching_is_finished_after_a_crash, with_faults),

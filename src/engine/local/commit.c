@@ -131,7 +131,8 @@ static void delete (local_txn *t, int cf, slice key) {
 
 void local_txn_put(engine_txn *base, engine_table table, slice key, slice value) {
     local_txn *t = (local_txn *)base;
-    t->grows = true;
+    /* Jobs are how space is given back, so they are taken also when space is short. */
+    if (table != ENGINE_JOB) t->grows = true;
     put(t, (int)table, key, value);
 }
 

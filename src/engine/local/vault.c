@@ -7,7 +7,8 @@
  *   1. A slot is written whole, within one disk sector (128 divides 512), and synced before the
  *      call that wrote it returns; a torn write cannot touch a neighbour.
  *   2. A slot is handed out only while it is zero on disk, durably: destroy puts it on the free
- *      list after its sync. It enters the list once, because zeroing happens under the mutex.
+ *      list after its sync. It enters the list once, because zeroing happens under the mutex and
+ *      after the list was read from the file.
  *   3. Secrets are in no log, no row and no message.
  *
  *   FREE --local_vault_put--> USED --local_vault_destroy--> FREE
@@ -115,10 +116,12 @@ static void collect_free(void *ctx, uint64_t slot, slot_state state) {
     if (state == SLOT_FREE) free_push_locked(ctx, slot);
 }
 
-/* The free list is built at the first put. Low slots come first. */
+/* The free list is built at the first put or destroy. Low slots come first. A scan that failed
+ * halfway is begun again. */
 static err scan_locked(local *l) {
     vault *v = &l->vault;
     if (v->scanned) return OK;
+    v->free_count = 0;
     TRY(each_slot(l, collect_free, v));
     for (size_t i = 0, j = v->free_count; i + 1 < j; i++) {
         j--;
@@ -221,7 +224,10 @@ err local_vault_destroy(engine *e, uint64_t id, uint64_t slot) {
     uint64_t found = 0;
     slice secret;
     pthread_mutex_lock(&v->mutex);
-    err er = read_slot(l, slot, bytes);
+    /* The free list is read before the slot is zeroed: read later, it would name the slot before its
+     * sync, and the push below would name it again. */
+    err er = scan_locked(l);
+    if (er == OK) er = read_slot(l, slot, bytes);
     slot_state state = SLOT_FREE;
     if (er == OK) state = slot_decode(bytes, &found, &secret);
     const bool wipe = state == SLOT_DAMAGED || (state == SLOT_USED && found == id);
@@ -232,7 +238,7 @@ err local_vault_destroy(engine *e, uint64_t id, uint64_t slot) {
     TRY(syncer_wait(&v->sync, l, v->fd, "vault"));
     if (!wipe) return OK;
     pthread_mutex_lock(&v->mutex);
-    if (v->scanned) free_push_locked(v, slot);
+    free_push_locked(v, slot);
     pthread_mutex_unlock(&v->mutex);
     return OK;
 }
