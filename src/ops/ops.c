@@ -188,6 +188,15 @@ static const char *caller_kind(const ops_request *r) {
     return "unknown";
 }
 
+/* A refused signature tells its sender the string to sign: headers and parameters of the request,
+ * among them names of blobs, metadata, signatures and customer's keys. The log does not keep those.
+ */
+static slice without_request(slice detail) {
+    slice mark = S("tring to sign");
+    size_t at = slice_find_slice(detail, 0, mark);
+    return at == detail.len ? detail : slice_take(detail, at + mark.len);
+}
+
 /* The one line of a request. Never the query string: it may hold a signature. */
 static void log_request(const ops_request *r, const ops_response *w, int64_t us, bool aborted) {
     static const log_level levels[] = {LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR};
@@ -197,8 +206,9 @@ static void log_request(const ops_request *r, const ops_response *w, int64_t us,
     LOG(level, "request", LF_S("id", r->id), LF_C("operation", r->row ? r->row->name : "unknown"),
         LF_S("account", r->account_name), LF_S("container", r->container),
         LF_I("status", w->status), LF_C("error", w->error == OK ? "" : info->name),
-        LF_S("detail", w->detail), LF_I("bytes_in", r->bytes_in), LF_I("bytes_out", r->bytes_out),
-        LF_I("ms", us / 1000), LF_C("caller", caller_kind(r)), LF_B("aborted", aborted));
+        LF_S("detail", without_request(w->detail)), LF_I("bytes_in", r->bytes_in),
+        LF_I("bytes_out", r->bytes_out), LF_I("ms", us / 1000), LF_C("caller", caller_kind(r)),
+        LF_B("aborted", aborted));
 }
 
 void ops_finish(ops_request *r, ops_response *w, bool aborted) {

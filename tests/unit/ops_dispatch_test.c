@@ -376,6 +376,29 @@ static void test_body_all(void **state) {
 
 /* ---- the log and the counters ---- */
 
+/* The sender is told the string to sign; the log is not, for it quotes the request. */
+static void test_log_without_string_to_sign(void **state) {
+    (void)state;
+    int fd[2];
+    assert_int_equal(pipe(fd), 0);
+    log_setup(fd[1], LOG_DEBUG, false);
+    ops_request *r = request(OPS_GET, "/c/b");
+    ops_response w = {0};
+    assert_int_equal(ops_begin(r), OK);
+    ops_fail(r, &w,
+             err_fail(ERR_AUTHENTICATION_FAILED,
+                      "Server used following string to sign: 'GET\nx-ms-meta-name:TopSecret'"));
+    assert_true(slice_find_slice(w.body, 0, S("TopSecret")) < w.body.len);
+    ops_finish(r, &w, false);
+    log_setup(STDERR_FILENO, LOG_ERROR, true);
+    char line[4096] = {0};
+    assert_true(read(fd[0], line, sizeof(line) - 1) > 0);
+    close(fd[0]);
+    close(fd[1]);
+    assert_null(strstr(line, "TopSecret"));
+    assert_non_null(strstr(line, "used following string to sign\""));
+}
+
 static void test_log_line(void **state) {
     (void)state;
     int fd[2];
@@ -440,11 +463,17 @@ static void test_counters(void **state) {
 int main(void) {
     log_setup(STDERR_FILENO, LOG_ERROR, true);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_params),       cmocka_unit_test(test_bad_targets),
-        cmocka_unit_test(test_versions),     cmocka_unit_test(test_body_limits),
-        cmocka_unit_test(test_secondary),    cmocka_unit_test(test_conditions),
-        cmocka_unit_test(test_run_and_fail), cmocka_unit_test(test_setters),
-        cmocka_unit_test(test_body_all),     cmocka_unit_test(test_log_line),
+        cmocka_unit_test(test_params),
+        cmocka_unit_test(test_bad_targets),
+        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_body_limits),
+        cmocka_unit_test(test_secondary),
+        cmocka_unit_test(test_conditions),
+        cmocka_unit_test(test_run_and_fail),
+        cmocka_unit_test(test_setters),
+        cmocka_unit_test(test_body_all),
+        cmocka_unit_test(test_log_line),
+        cmocka_unit_test(test_log_without_string_to_sign),
         cmocka_unit_test(test_counters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
