@@ -172,6 +172,14 @@ static bool is_token(slice s) {
     return s.len > 0;
 }
 
+/* RFC 9110 5.5: a value with a NUL, CR or LF is refused. libmicrohttpd leaves a CR alone where it is;
+ * a proxy may take it for the end of the line. */
+static bool is_value(slice s) {
+    for (size_t i = 0; i < s.len; i++)
+        if ((s.p[i] < ' ' && s.p[i] != '\t') || s.p[i] == 0x7F) return false;
+    return true;
+}
+
 /* A field that says how long the message is may stand there once, and in one way (RFC 9112 6.3):
  * two readings of one message are how requests are smuggled past a proxy. */
 static err read_framing(ops_request *r, slice length, slice coding) {
@@ -198,16 +206,18 @@ static err take_once(slice *into, slice value, const char *name) {
 
 static err check_headers(http_request *h) {
     ops_request *r = &h->req;
-    slice length = SLICE_NONE, coding = SLICE_NONE;
+    slice length = SLICE_NONE, coding = SLICE_NONE, host = SLICE_NONE;
     for (size_t i = 0; i < r->header_count; i++) {
         slice name = r->headers[i].name, value = r->headers[i].value;
         ENSURE(is_token(name), ERR_INVALID_HEADER_VALUE, "a header's name is malformed");
-        ENSURE(value.len == 0 || memchr(value.p, 0, value.len) == NULL, ERR_INVALID_HEADER_VALUE,
-               "%.*s holds a NUL character", SLICE_ARG(slice_take(name, 64)));
+        ENSURE(is_value(value), ERR_INVALID_HEADER_VALUE, "%.*s holds a control character",
+               SLICE_ARG(slice_take(name, 64)));
         if (slice_eq_nocase(name, S("Content-Length")))
             TRY(take_once(&length, value, "Content-Length"));
         else if (slice_eq_nocase(name, S("Transfer-Encoding")))
             TRY(take_once(&coding, value, "Transfer-Encoding"));
+        else if (slice_eq_nocase(name, S("Host"))) /* names the account: RFC 9112 3.2 */
+            TRY(take_once(&host, value, "Host"));
         else if (slice_eq_nocase(name, S("Expect")))
             h->expects = slice_eq_nocase(value, S("100-continue"));
     }

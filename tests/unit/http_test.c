@@ -150,6 +150,9 @@ static void test_bad_framing(void **state) {
         "GET /mem HTTP/1.1\r\nHost: x\r\nbad\x01name: x\r\n\r\n",
         "GET /mem HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
         "GET /mem HTTP/1.1\r\n\r\n", /* no Host */
+        "GET /mem HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        "GET /mem HTTP/1.1\r\nHost: x\r\nX: a\rContent-Length: 5\r\n\r\n",
+        "GET /mem HTTP/1.1\r\nHost: x\r\nX: a\x7f\r\n\r\n",
     };
     for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
         client c;
