@@ -154,8 +154,7 @@ class Server:
         self.port = port or free_port()
         self.scheme = "http"
         self.account, self.key = DEV_ACCOUNT, DEV_KEY
-        self.ca = None
-        self.config = None
+        self.ca = self.config = self.root_key = None
         self.extra = list(extra)
         self.process = None
 
@@ -193,9 +192,10 @@ class Server:
         if self.kind == "azurite":
             return self
         self.config = self.data.parent / "strongroom.yaml"
-        made = subprocess.run([BINARY, "init", "--data", self.data, "--root-key",
-                               self.data.parent / "root.key", "--account", "records", "--config",
-                               self.config], capture_output=True, text=True)
+        self.root_key = self.data.parent / "root.key"
+        made = subprocess.run([BINARY, "init", "--data", self.data, "--root-key", self.root_key,
+                               "--account", "records", "--config", self.config],
+                              capture_output=True, text=True)
         if made.returncode != 0:
             raise RuntimeError(made.stdout + made.stderr)
         said = made.stdout + made.stderr
@@ -203,7 +203,7 @@ class Server:
         self.key = said.split("AccountKey=")[1].split(";")[0].strip()
         self.config.write_text(f"""\
 data: {self.data}
-root_key: {self.data.parent / "root.key"}
+root_key: {self.root_key}
 listen:
   - 127.0.0.1:{self.port}
 tls:
@@ -275,7 +275,8 @@ admin:
 
     def check(self):
         """`strongroom check` on the stopped folder."""
-        return subprocess.run([BINARY, "check", "--data", self.data], capture_output=True, text=True)
+        key = ["--root-key", self.root_key] if self.root_key else []
+        return subprocess.run([BINARY, "check", "--data", self.data, *key], capture_output=True, text=True)
 
 
 class Tls:
