@@ -20,7 +20,7 @@
 
 #define OPS_HEADERS_MAX          256 /* in a request; more: 400 */
 #define OPS_PARAMS_MAX           64
-#define OPS_TARGET_MAX           8192 /* bytes of the request target */
+#define OPS_TARGET_MAX           16384 /* bytes of the request target */
 #define OPS_RESPONSE_HEADERS_MAX 288
 #define OPS_BODY_SMALL_MAX       (64u << 10) /* bodies up to this are gathered before a worker starts */
 #define OPS_RESPONSE_MAX         (16u << 20) /* a body rendered in memory */

@@ -205,7 +205,7 @@ static void test_reload(void **state) {
     shown_name(&old, name, sizeof(name));
     assert_string_equal(name, "first");
     for (int i = 0; i < 5; i++) {
-        char want[16];
+        char want[32];
         snprintf(want, sizeof(want), "number%d", i);
         make_certificate(want, true);
         assert_int_equal(http_reload_tls(f.server), OK);

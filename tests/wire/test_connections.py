@@ -58,10 +58,10 @@ def test_what_is_no_request(api, connection, data):
     refused(connection, data, api)
 
 
-def test_target_of_eight_kibibytes(api, container):
-    r = api("GET", f"/{container}?restype=container&comp=list&x=" + "a" * 7900)
+def test_target_of_sixteen_kibibytes(api, container):
+    r = api("GET", f"/{container}?restype=container&comp=list&x=" + "a" * 16000)
     assert r.status == 200, r
-    r = api("GET", f"/{container}?restype=container&comp=list&x=" + "a" * 8200)
+    r = api("GET", f"/{container}?restype=container&comp=list&x=" + "a" * 16400)
     assert r.status in (400, 414), r
     if r.code:
         assert_error(r, 400, r.code)
