@@ -166,7 +166,8 @@ static err staging_valid(const row_staging *r) {
 }
 
 static err garbage_valid(const row_garbage *r) {
-    ENSURE(r->name.len >= 1 && r->name.len <= KEY_NAME_MAX, ERR_CORRUPT, "garbage names no blob");
+    /* Also what makes it fit a key when it is escaped. */
+    ENSURE(store_blob_name_valid(r->name), ERR_CORRUPT, "garbage names no blob");
     return OK;
 }
 
