@@ -34,6 +34,19 @@ static bool has_body(const http_request *h) {
     return h->req.method != OPS_HEAD && s >= 200 && s != 204 && s != 304;
 }
 
+/* Only answers to reads are that large, so that no change is made and then answered 503. */
+err http_hold(http_request *h) {
+    http_server *s = h->on->server;
+    if (h->res.kind != OPS_BODY_BYTES || h->res.body.len <= OPS_BODY_SMALL_MAX) return OK;
+    uint64_t n = h->res.body.len + arena_used(h->req.arena);
+    if (atomic_fetch_add(&s->held, n) + n > s->held_max) {
+        atomic_fetch_sub(&s->held, n);
+        return err_fail(ERR_SERVER_BUSY, "too many large answers wait for their readers");
+    }
+    h->held = n;
+    return OK;
+}
+
 static ssize_t no_body(void *cls, uint64_t pos, char *out, size_t max) {
     (void)cls, (void)pos, (void)out, (void)max;
     return MHD_CONTENT_READER_END_WITH_ERROR;

@@ -61,6 +61,7 @@ static enum MHD_Result hand_over(http_request *h, http_phase phase, void (*run)(
 static void run_blocking(http_request *h) {
     h->req.nowait = false;
     err e = ops_run(&h->req, &h->res);
+    if (e == OK) e = http_hold(h);
     if (e != OK) fail(h, e);
     h->phase = HTTP_READY;
 }
@@ -93,6 +94,7 @@ static enum MHD_Result run(http_request *h) {
     if (h->req.row->flags & OPS_FAST) {
         h->req.nowait = true;
         err e = ops_run(&h->req, &h->res);
+        if (e == OK) e = http_hold(h);
         if (e != ERR_WOULD_BLOCK) {
             if (e != OK) fail(h, e);
             return http_answer(h);
@@ -255,6 +257,8 @@ static void tell_peer(http_request *h) {
                 h->phase == HTTP_LINGER;
     if (body)
         http_peer_waits(h->peer, h->phase != HTTP_STREAM);
+    else if (h->phase == HTTP_SENDING && h->held > 0)
+        http_sweep_reads(h->on->server->sweep, h->peer, h->res.body.len);
     else
         http_peer_busy(h->peer);
 }

@@ -174,6 +174,7 @@ static http_server *server_new(const http_options *o) {
     MUST(s->on != NULL);
     s->on_count = o->listener_count;
     for (size_t i = 0; i < s->on_count; i++) s->on[i] = (http_on){.server = s, .fd = -1};
+    s->held_max = o->answers_max ? o->answers_max : HTTP_ANSWERS_MAX;
     s->buffers = http_buffers_new();
     s->sweep = http_sweep_new(o->idle_timeout_s ? o->idle_timeout_s : IDLE_DEFAULT_S);
     s->workers =

@@ -7,8 +7,9 @@
  * worker -> the answer goes out from memory, or is pulled from its source in pieces, first nowait
  * on the loop, else by a worker; a slow reader holds no thread.
  *
- * What it promises: memory per request is bounded whatever the body's size; a refused request's
- * body is not read; stopping finishes requests in flight. What it needs from below: ops, base,
+ * What it promises: memory per request is bounded whatever the body's size, and so is that of all
+ * answers that wait for their readers; a refused request's body is not read; stopping finishes
+ * requests in flight. What it needs from below: ops, base,
  * libmicrohttpd (GnuTLS inside). */
 #pragma once
 
@@ -32,6 +33,7 @@ typedef struct http_options {
     unsigned upload_workers;  /* threads for streamed bodies; 0: default (64) */
     unsigned connections_max; /* per listener; 0: default (16,384) */
     unsigned idle_timeout_s;  /* 0: default (120) */
+    uint64_t answers_max; /* bytes of large answers held in memory at once; 0: default (512 MiB) */
 } http_options;
 
 /* Binds and starts. ERR_IN_USE (port taken, with who could free it), ERR_CONFIG (certificate). */

@@ -21,6 +21,9 @@
 /* libmicrohttpd's memory of a connection, for the headers in and out. It clears all of it after each
  * request, so more is dear (docs/decisions/0004-http.md). Azure takes 16 KiB of headers. */
 #define HTTP_CONN_MEMORY ((size_t)32 << 10)
+/* Answers in memory above OPS_BODY_SMALL_MAX (listings, ranges with a checksum), all together: what
+ * slow readers can hold. Beyond it they are answered 503. */
+#define HTTP_ANSWERS_MAX ((uint64_t)512 << 20)
 /* A refused body up to this length is read and dropped, and the connection lives on. */
 #define HTTP_SKIP_MAX ((uint64_t)1 << 20)
 /* After an answer that came before the body's end: how long the client may go on sending. */
@@ -92,6 +95,8 @@ struct http_server {
     _Atomic bool stopping; /* answers say Connection: close */
     _Atomic bool aborting; /* uploads under way are given up */
     _Atomic uint64_t connections, active;
+    _Atomic uint64_t held; /* bytes of large answers in memory */
+    uint64_t held_max;
     pthread_mutex_t free_lock;
     struct http_request *free; /* request objects to be used again */
     unsigned free_count;
@@ -104,9 +109,10 @@ typedef struct http_peer { /* a connection's */
     size_t len;
     char text[48];
     int fd;
-    _Atomic bool waits;       /* for bytes of its client */
-    _Atomic int64_t since_us; /* since when a head or a small body is awaited; 0: not */
-    unsigned ended;           /* sweep.c, as the rest */
+    _Atomic bool waits; /* for bytes of its client */
+    _Atomic int64_t
+        since_us;   /* since when something short is awaited, or a large answer held; 0: not */
+    unsigned ended; /* sweep.c, as the rest */
     struct http_peer *next, *prev;
 } http_peer;
 
@@ -176,6 +182,7 @@ typedef struct http_request {
     size_t gathered_cap, body_at;
     uint64_t skipped;
     int64_t linger_until_us;
+    uint64_t held;        /* of the server's */
     pthread_mutex_t lock; /* pipe and feed */
     pthread_cond_t readable;
     http_pipe pipe;
@@ -188,6 +195,8 @@ http_sweep *http_sweep_new(unsigned idle_s);
 http_sweep *http_sweep_free(http_sweep *s);
 void http_sweep_add(http_sweep *s, http_peer *p);
 void http_sweep_remove(http_sweep *s, http_peer *p);
+/* The loop: an answer of n bytes is held in memory until its reader has it, for a time bounded by n. */
+void http_sweep_reads(const http_sweep *s, http_peer *p, uint64_t n);
 /* The loop: the connection waits for its client; timed: for something short, since it was last busy. */
 static inline void http_peer_waits(http_peer *p, bool timed) {
     int64_t since = atomic_load_explicit(&p->since_us, memory_order_relaxed);
@@ -201,7 +210,6 @@ static inline void http_peer_busy(http_peer *p) {
     atomic_store_explicit(&p->since_us, 0, memory_order_relaxed);
     atomic_store_explicit(&p->waits, false, memory_order_relaxed);
 }
-
 /* request.c */
 http_request *http_request_get(http_on *on, struct MHD_Connection *conn, slice target);
 void http_request_unref(http_request *h);
@@ -233,6 +241,8 @@ ssize_t http_feed_read(void *cls, uint64_t pos, char *out, size_t max);
 void http_feed_done(http_request *h);
 
 /* answer.c */
+/* The handler came to its end: counts a large answer. ERR_SERVER_BUSY when there are too many. */
+err http_hold(http_request *h) CHECKED;
 /* Sends h->res by libmicrohttpd. */
 enum MHD_Result http_answer(http_request *h);
 /* Sends h->res on the socket itself, before the request's body has come to its end. */

@@ -67,6 +67,7 @@ http_request *http_request_get(http_on *on, struct MHD_Connection *conn, slice t
     h->gathered = NULL;
     h->gathered_cap = h->body_at = 0;
     h->skipped = 0;
+    h->held = 0;
     h->pipe = (http_pipe){0};
     h->feed = (http_feed){0};
     return h;
@@ -95,6 +96,7 @@ void http_request_unref(http_request *h) {
         ops_finish(&h->req, &h->res, h->aborted);
         atomic_fetch_sub(&s->active, 1);
     }
+    if (h->held > 0) atomic_fetch_sub(&s->held, h->held);
     recycle(h);
 }
 

@@ -7,7 +7,8 @@
  * times a second; one that has ended is shut down, which is an event that libmicrohttpd does see.
  *
  * The idle timeout counts from the last byte; a client that sends a byte now and then never meets
- * it. Here a head, or a small body, must be whole within PATIENCE idle timeouts.
+ * it. Here a head, or a small body, must be whole within PATIENCE idle timeouts, and a large answer
+ * that is held in memory must have been read in a time that goes with its size.
  *
  * A peer is in the list from the connection's start to just before its descriptor is closed; both
  * ends take the lock, so a descriptor seen under it is the connection's. */
@@ -21,7 +22,9 @@
 #define PERIOD_MS 250
 #define AT_ONCE   256 /* peers looked at under one taking of the lock */
 #define PATIENCE  2
-#define MANY      1024 /* connections whose memory is worth giving back */
+/* A reader has PATIENCE idle timeouts for an answer held in memory, and as much again for each: */
+#define READ_SHARE ((uint64_t)4 << 20)
+#define MANY       1024 /* connections whose memory is worth giving back */
 /* Seen ended this often in a row: at once with nothing left to read; with something, the loop has
  * its chance to read it. */
 #define ENDED_EMPTY 2
@@ -65,6 +68,7 @@ static bool sweep_some(http_sweep *s, int64_t now) {
         http_peer *p = s->cursor;
         if (!atomic_load_explicit(&p->waits, memory_order_relaxed)) {
             p->ended = 0;
+            if (overdue(s, p, now)) (void)shutdown(p->fd, SHUT_RDWR);
             continue;
         }
         fds[n] = (struct pollfd){.fd = p->fd, .events = POLLRDHUP};
@@ -107,6 +111,12 @@ static void *sweep(void *arg) {
     }
     pthread_mutex_unlock(&s->lock);
     return NULL;
+}
+
+void http_sweep_reads(const http_sweep *s, http_peer *p, uint64_t n) {
+    int64_t more = s->patience_us * (int64_t)(n / READ_SHARE);
+    atomic_store_explicit(&p->since_us, clock_mono_us() + more, memory_order_relaxed);
+    atomic_store_explicit(&p->waits, false, memory_order_relaxed);
 }
 
 http_sweep *http_sweep_new(unsigned idle_s) {

@@ -362,6 +362,58 @@ static void test_dribble(void **state) {
     fixture_stop(&g);
 }
 
+/* Readers that do not read can hold so much and no more; others are told to come again. */
+static void test_held_answers(void **state) {
+    (void)state;
+    fixture g;
+    fixture_start(&g, (http_listener){0}, (http_options){.answers_max = 40u << 20});
+    client c[3], other;
+    for (size_t i = 0; i < ARRAY_LEN(c); i++) client_open(&c[i], g.port);
+    client_open(&other, g.port);
+    /* 8 MiB each, in the arena and of it. */
+    reply r = {0};
+    for (size_t i = 0; i < 2; i++) {
+        client_say(&c[i], "GET %s?n=8388608 HTTP/1.1\r\nHost: x\r\n\r\n", i ? "/mem" : "/worker");
+        while (!client_more(&c[i])) continue; /* it has begun */
+    }
+    assert_int_equal(client_get(&c[2], "/worker?n=8388608").status, 503);
+    assert_int_equal(client_get(&c[2], "/mem?n=8388608").status, 503);
+    assert_int_equal(client_get(&other, "/mem?n=60000").status, 200);
+    for (size_t i = 0; i < 2; i++) {
+        r = client_reply(&c[i]);
+        assert_content(&r, 8388608);
+    }
+    do r = client_get(&c[2], "/second?n=8388608");
+    while (r.status == 503); /* the last byte may arrive before the request is done with */
+    assert_content(&r, 8388608);
+    for (size_t i = 0; i < ARRAY_LEN(c); i++) client_close(&c[i]);
+    client_close(&other);
+    fixture_stop(&g);
+}
+
+/* One that reads a little now and then is not waited for without end. */
+static void test_dribbling_reader(void **state) {
+    (void)state;
+    fixture g;
+    fixture_start(&g, (http_listener){0}, (http_options){.idle_timeout_s = 1});
+    client c;
+    client_open(&c, g.port);
+    int small = 4096;
+    setsockopt(c.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    client_say(&c, "GET /mem?n=8388608 HTTP/1.1\r\nHost: x\r\n\r\n");
+    http_stats s = {.connections = 1};
+    uint64_t got = 0;
+    for (char piece[16384]; s.connections > 0; http_get_stats(g.server, &s)) {
+        ssize_t n = recv(c.fd, piece, sizeof(piece), 0);
+        assert_true(n > 0);
+        got += (uint64_t)n;
+        usleep(50000);
+    }
+    assert_true(got < 8388608);
+    client_close(&c);
+    fixture_stop(&g);
+}
+
 /* ---- stopping ---- */
 
 typedef struct stopper {
@@ -468,6 +520,8 @@ int main(void) {
         cmocka_unit_test(test_port_in_use),
         cmocka_unit_test(test_unix_socket),
         cmocka_unit_test(test_dribble),
+        cmocka_unit_test(test_held_answers),
+        cmocka_unit_test(test_dribbling_reader),
         cmocka_unit_test(test_stop_finishes),
         cmocka_unit_test(test_stop_gives_up),
         cmocka_unit_test(test_many_waiting),
