@@ -102,6 +102,17 @@ static void raise_descriptors(void) {
     (void)setrlimit(RLIMIT_NOFILE, &r);
 }
 
+/* Connections leave descriptors to the store: one that cannot open its files would fail for good, and
+ * idle connections, which anybody may open, must not bring that about. */
+#define DESCRIPTORS_KEPT 2048
+static unsigned connections_that_fit(unsigned wanted) {
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur == RLIM_INFINITY) return wanted;
+    rlim_t room =
+        r.rlim_cur > (rlim_t)2 * DESCRIPTORS_KEPT ? r.rlim_cur - DESCRIPTORS_KEPT : r.rlim_cur / 2;
+    return room < wanted ? (unsigned)room : wanted;
+}
+
 static err open_listener(http_on *on, const http_listener *l) {
     on->fd = -1;
     on->ops = l->ops;
@@ -119,7 +130,8 @@ static err open_listener(http_on *on, const http_listener *l) {
 
 static err start_daemon(http_on *on, const http_options *o) {
     unsigned loops = on->unix_path[0] != '\0' ? 1 : o->loops != 0 ? o->loops : cores();
-    unsigned max = o->connections_max != 0 ? o->connections_max : CONNECTIONS_DEFAULT;
+    unsigned max =
+        connections_that_fit(o->connections_max != 0 ? o->connections_max : CONNECTIONS_DEFAULT);
     unsigned idle = o->idle_timeout_s != 0 ? o->idle_timeout_s : IDLE_DEFAULT_S;
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
                      MHD_USE_TURBO | MHD_USE_ERROR_LOG;
