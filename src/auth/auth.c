@@ -56,28 +56,33 @@ err auth_identify(store *s, store_call c, const auth_request *r, const store_acc
 
 /* ---- may they? ---- */
 
-static err permit_anonymous(store *s, store_call c, const auth_request *r,
-                            const store_account *account, const auth_need *need) {
-    if (need->anonymous == AUTH_PUBLIC_ALWAYS) return OK;
+static err may_be_anonymous(const auth_request *r, const auth_need *need) {
     ENSURE(
         need->anonymous != AUTH_PUBLIC_NEVER && r->container.len, ERR_NO_AUTHENTICATION_INFORMATION,
         "This operation needs a signature: an Authorization header (SharedKey) or a shared access "
         "signature in the query.");
+    return OK;
+}
+
+/* One answer for private and missing: an anonymous caller learns of no container. */
+static err not_public(void) {
+    return err_fail(ERR_RESOURCE_NOT_FOUND,
+                    "The request is not signed, and no public container has this name.");
+}
+
+static err permit_anonymous(store *s, store_call c, const auth_request *r,
+                            const store_account *account, const auth_need *need) {
+    if (need->anonymous == AUTH_PUBLIC_ALWAYS) return OK;
+    TRY(may_be_anonymous(r, need));
     const store_container *k = NULL;
     err e = store_container_get(s, c, account, r->container, &k);
-    if (e == ERR_CONTAINER_NOT_FOUND || e == ERR_NOT_FOUND)
-        return err_fail(ERR_RESOURCE_NOT_FOUND,
-                        "The request is not signed, and no public container "
-                        "has this name.");
+    if (e == ERR_CONTAINER_NOT_FOUND || e == ERR_NOT_FOUND) return not_public();
     TRY(e);
     store_public access = k->public_access;
     store_container_unref(k);
     bool open = access == STORE_PUBLIC_CONTAINER ||
                 (access == STORE_PUBLIC_BLOB && need->anonymous == AUTH_PUBLIC_BLOB);
-    /* One answer for private and missing: an anonymous caller learns of no container. */
-    ENSURE(open, ERR_RESOURCE_NOT_FOUND,
-           "The request is not signed, and no public container has this name.");
-    return OK;
+    return open ? OK : not_public();
 }
 
 static err permit_letters(slice have, const char *any) {
@@ -130,6 +135,15 @@ err auth_permit(store *s, store_call c, const auth_request *r, const auth_caller
     ENSURE(!(need->writes && who->encryption_scope.len), ERR_UNSUPPORTED_QUERY_PARAMETER,
            "ses: this server has no encryption scopes; use a shared access signature without one.");
     return OK;
+}
+
+err auth_unknown_account(store_call c, const auth_request *r, const auth_need *need) {
+    static const store_account nobody; /* has no keys: no signature is found right */
+    auth_caller who;
+    TRY(auth_identify(NULL, c, r, &nobody, &who)); /* asks the store only after that */
+    MUST(who.kind == AUTH_ANONYMOUS);
+    TRY(may_be_anonymous(r, need));
+    return not_public();
 }
 
 bool auth_may_overwrite(const auth_caller *who) {

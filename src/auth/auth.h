@@ -81,6 +81,10 @@ err auth_identify(store *s, store_call c, const auth_request *r, const store_acc
 err auth_permit(store *s, store_call c, const auth_request *r, const auth_caller *who,
                 const store_account *account, const auth_need *need) CHECKED;
 
+/* What a request to an account that is not there is answered: what one that holds nothing, and whose
+ * keys the sender does not have, would answer. Names of accounts cannot be probed. Never OK. */
+err auth_unknown_account(store_call c, const auth_request *r, const auth_need *need) CHECKED;
+
 /* Whether the caller may replace a blob that is there. False for a SAS that may create (c) but not
  * write (w): the handler of an operation that replaces content then adds If-None-Match: * to its
  * conditions, so that the store decides in the transaction, and answers

@@ -26,29 +26,15 @@ static err check_place(const ops_request *r) {
     return OK;
 }
 
-/* An account that is not there answers as one whose key does not match, or (anonymous) as a private
- * container: names of accounts cannot be probed. */
-static err unknown_account(const ops_request *r) {
-    if (r->row->need.anonymous == AUTH_PUBLIC_ALWAYS)
-        return err_fail(ERR_CORS_PREFLIGHT_FAILURE, "no CORS rule matches");
-    if (ops_header(r, "Authorization").p != NULL || ops_param(r, "sig").p != NULL)
-        return err_fail(ERR_AUTHENTICATION_FAILED, "the signature does not match");
-    if (r->row->need.anonymous == AUTH_PUBLIC_NEVER)
-        return err_fail(ERR_NO_AUTHENTICATION_INFORMATION, "the request is not signed");
-    return err_fail(ERR_RESOURCE_NOT_FOUND, "no such resource, or it is not public");
-}
-
-static err find_account(ops_request *r) {
-    if (r->account != NULL) return OK;
-    err e = store_account_get(r->server->store, ops_call(r), r->account_name, &r->account);
-    return e == ERR_NOT_FOUND ? unknown_account(r) : e;
-}
-
 static err authorize(ops_request *r) {
     const ops_server *s = r->server;
     r->caller = (auth_caller){.kind = AUTH_ANONYMOUS, .key_index = -1};
     if (!s->authenticate) return OK;
-    TRY(find_account(r));
+    err e = OK;
+    if (r->account == NULL)
+        e = store_account_get(s->store, ops_call(r), r->account_name, &r->account);
+    if (e != OK && e != ERR_NOT_FOUND) return e;
+    /* Without an account as well: the handler then finds nothing. */
     if (r->row->need.anonymous == AUTH_PUBLIC_ALWAYS) return OK;
     auth_request a = {
         .method = r->method_text,
@@ -65,6 +51,7 @@ static err authorize(ops_request *r) {
         .peer_ip = r->peer_ip,
         .development = s->development,
     };
+    if (r->account == NULL) return auth_unknown_account(ops_call(r), &a, &r->row->need);
     TRY(auth_identify(s->store, ops_call(r), &a, r->account, &r->caller));
     return auth_permit(s->store, ops_call(r), &a, &r->caller, r->account, &r->row->need);
 }

@@ -127,7 +127,8 @@ struct ops_request {
     bool secondary;
     bool path_style;
     slice container, blob;        /* decoded */
-    const store_account *account; /* reference owned by the request */
+    const store_account *account; /* reference owned by the request; NULL: no such one, in a row that
+                                     everyone may ask (AUTH_PUBLIC_ALWAYS) */
     auth_caller caller;
     uint64_t bytes_in, bytes_out;
     bool authorized; /* ops_begin came to its end */
