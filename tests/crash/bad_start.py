@@ -2,6 +2,7 @@
 what a full disk and damaged files do to a server: an error, never wrong bytes."""
 
 import contextlib
+import http.client
 import pathlib
 import socket
 import subprocess
@@ -274,8 +275,16 @@ def test_damaged_content_is_found(stopped):
     server.start()
     with clients_of(server) as service:
         c = service.get_container_client("kept")
-        with pytest.raises(AzureError):
-            c.download_blob("b6").readall()
+        for _ in range(3):  # the later ones find the damage in the page cache, on the event loop
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+            connection.request("GET", f"/{server.account}/kept/b6?{server.account_sas()}")
+            answer = connection.getresponse()
+            if answer.status == 200:  # begun already: cut short and closed, not left hanging
+                with pytest.raises(http.client.IncompleteRead):
+                    answer.read()
+            else:
+                assert answer.status == 500
+            connection.close()
         assert c.download_blob("b1").readall() == wanted["b1"]
         assert c.download_blob("b2").readall() == wanted["b2"]
     server.stop()
