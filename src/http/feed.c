@@ -8,6 +8,8 @@
  * What holds: half[i].ready says whose it is (the loop's when ready, else the worker's); at most
  * one worker fills at a time (`filling`), with a reference of its own; `suspended` is set in the
  * critical section that suspends the connection and cleared by who resumes it. */
+#include <sys/socket.h>
+
 #include "base/base.h"
 #include "http/internal.h"
 
@@ -72,9 +74,15 @@ static void fill(http_job *j) {
     http_request_unref(h);
 }
 
+/* The answer is cut short and the connection closes. libmicrohttpd 0.9.75 marks it closed and cleans up at
+ * the socket's next event, which a client that waits for the rest never causes: shutting the socket
+ * down does. */
 static ssize_t give_up(http_request *h, err e, slice detail) {
     h->res.error = e;
     h->res.detail = detail;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(h->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (info != NULL) (void)shutdown(info->connect_fd, SHUT_RDWR);
     return MHD_CONTENT_READER_END_WITH_ERROR;
 }
 

@@ -128,11 +128,25 @@ static local *local_new(const engine_local_options *o, const local_tune *tune) {
     return l;
 }
 
+/* Opening writes: a recovered log is flushed, the epoch is put, and RocksDB cannot carry on (it aborts) when
+ * there is no room for that. So it is refused before RocksDB is asked. */
+static err room_to_open(local *l) {
+    uint64_t left, total;
+    if (l->io->free_space(l->io, l->dir_fd, &left, &total) < 0) return OK;
+    ENSURE(left >= SPACE_TO_OPEN, ERR_NO_SPACE,
+           "the disk of %s is full: %llu MiB are free and opening needs %llu MiB; make room "
+           "(nothing in the "
+           "data folder may be deleted by hand) and start again",
+           l->path, (unsigned long long)(left >> 20), (unsigned long long)(SPACE_TO_OPEN >> 20));
+    return OK;
+}
+
 err engine_local_open_tuned(const engine_local_options *o, const local_tune *tune, engine **ret) {
     MUST(!(o->create && o->read_only));
     local *l = local_new(o, tune);
     err e;
     TRY_TO(failed, folder_open(l, o->create));
+    if (!o->read_only) TRY_TO(failed, room_to_open(l));
     TRY_TO(failed, rows_open(l, o->create));
     TRY_TO(failed, vault_open(l, o->create));
     TRY_TO(failed, extents_open(l));

@@ -33,6 +33,7 @@
  * cannot undo half a flush, never meets the end of the disk itself. 1/32 of a small disk. */
 #define SPACE_RESERVE_MIN (16ull << 20)
 #define SPACE_RESERVE_MAX (256ull << 20)
+#define SPACE_TO_OPEN     (8ull << 20) /* below SPACE_RESERVE_MIN, which the store itself keeps free */
 #define SPACE_PLENTY      (4ull << 30)
 
 typedef struct local local;
