@@ -135,10 +135,12 @@ static err check_letters(const char *field, slice v, const char *known) {
     return OK;
 }
 
+#define SERVICE_LETTERS "racwdxyltfmeopi"
+
 /* A service SAS keeps the documented order. Letters that came later stand where the SDKs put them,
  * which is not the same place in each. */
 static err check_service_letters(slice sp) {
-    TRY(check_letters("sp", sp, "racwdxyltfmeopi"));
+    TRY(check_letters("sp", sp, SERVICE_LETTERS));
     static const char order[] = "racwdl";
     size_t reached = 0;
     for (size_t i = 0; i < sp.len; i++) {
@@ -439,7 +441,10 @@ err auth_by_sas(store *s, store_call c, const auth_request *r, const store_accou
     terms t;
     TRY(terms_of_token(sas, &t));
     if (sas->f[SAS_SI].len) TRY(terms_of_policy(s, c, r, account, sas->f[SAS_SI], &t));
-    if (!of_account) TRY(check_service_letters(t.permissions));
+    /* Set Container ACL takes a policy's letters in any order. */
+    if (!of_account)
+        TRY(sas->f[SAS_SP].len ? check_service_letters(t.permissions)
+                               : check_letters("sp", t.permissions, SERVICE_LETTERS));
     TRY(check_times(c.arena, &t));
     TRY(check_address(r, sas->f[SAS_SIP]));
     TRY(check_protocol(r, sas->f[SAS_SPR]));
