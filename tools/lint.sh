@@ -10,7 +10,7 @@ echo "format: $(clang-format --version | grep -o 'version [0-9.]*')"
 clang-format --dry-run --Werror $(find src tests bench -name '*.[ch]') || status=1
 # One file a run: clang-tidy 14 reports false va_list errors in the second file of a run.
 echo "clang-tidy: ${#sources[@]} files"
-printf '%s\0' "${sources[@]}" | xargs -0 -P "$(nproc)" -n 1 clang-tidy --quiet --warnings-as-errors='*' 2>/dev/null -- $flags ||
+printf '%s\0' "${sources[@]}" | xargs -0 -P "$(nproc)" -I{} clang-tidy --quiet --warnings-as-errors='*' {} -- $flags 2>/dev/null ||
     { echo "clang-tidy found something; run: clang-tidy FILE -- $flags" >&2; status=1; }
 echo "gcc -fanalyzer: ${#sources[@]} files"
 printf '%s\0' "${sources[@]}" |

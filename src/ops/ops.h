@@ -126,8 +126,9 @@ struct ops_request {
     slice account_name; /* without -secondary */
     bool secondary;
     bool path_style;
-    slice container, blob;        /* decoded */
-    const store_account *account; /* reference owned by the request; NULL: no such one, in a row that
+    slice container, blob; /* decoded */
+    const store_account
+        *account; /* reference owned by the request; NULL: no such one, in a row that
                                      everyone may ask (AUTH_PUBLIC_ALWAYS) */
     auth_caller caller;
     uint64_t bytes_in, bytes_out;
