@@ -163,36 +163,16 @@ static err read_list(ops_request *r, const blob_sums *said, blob_picks *picks, u
     return blob_sums_check(said, md5, b.crc);
 }
 
-typedef struct commit_asks {
-    store_put put;
-    store_conditions cond;
-    blob_sums said;
-    bool forced;
-} commit_asks;
-
-static err read_commit(ops_request *r, commit_asks *a) {
-    pair *metadata;
-    *a = (commit_asks){0};
-    TRY(blob_write_conditions(r, &a->cond, &a->forced));
-    TRY(blob_sums_read(r, &a->said));
-    TRY(blob_http_read(r, false, &a->put.http));
-    TRY(blob_metadata_read(r, &metadata, &a->put.metadata_count));
-    TRY(blob_tier_read(r, &a->put.tier));
-    a->put.metadata = metadata;
-    a->put.cond = &a->cond;
-    return OK;
-}
-
 static void free_arena(arena **a) {
     arena_free(*a);
 }
 
 err blob_put_block_list(ops_request *r, ops_response *w) {
-    commit_asks a;
+    blob_put_asks a;
     store_blob b;
     uint64_t crc;
     TRY(blob_enter(r));
-    TRY(read_commit(r, &a));
+    TRY(blob_put_asks_read(r, false, &a));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     TRY(blob_container(r, &k));
     arena *mem CLEANUP(free_arena) = arena_new(16 << 10, PICKS_ARENA_MAX);

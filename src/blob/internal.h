@@ -177,6 +177,15 @@ void blob_list_entry(blob_list_writer *lw, const store_blob *blob);
 void blob_list_prefix(blob_list_writer *lw, slice prefix);
 /* maxresults: 1…STORE_LIST_MAX, larger is taken as that; 0 when absent. */
 err blob_maxresults(const ops_request *r, size_t *ret) CHECKED;
+/* What Put Blob and Put Block List ask for in their headers. */
+typedef struct blob_put_asks {
+    store_put put; /* its conditions are `cond` below: not to be copied */
+    store_conditions cond;
+    blob_sums said;
+    bool forced; /* If-None-Match: * is ours */
+} blob_put_asks;
+/* put.c. standard: as blob_http_read. The errors of all that it reads. */
+err blob_put_asks_read(ops_request *r, bool standard, blob_put_asks *ret) CHECKED;
 /* put.c: reads the body into the upload, finishes it, checks the sums. */
 err blob_upload_body(ops_request *r, store_upload *u, const blob_sums *said) CHECKED;
 static inline void blob_upload_free(store_upload **u) {

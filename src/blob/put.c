@@ -40,29 +40,27 @@ static err check_type(const ops_request *r) {
                     SLICE_ARG(slice_take(v, 32)));
 }
 
-typedef struct put_asks {
-    store_put put;
-    store_conditions cond;
-    blob_sums said;
-    bool forced; /* If-None-Match: * is ours */
-} put_asks;
+err blob_put_asks_read(ops_request *r, bool standard, blob_put_asks *ret) {
+    pair *metadata;
+    *ret = (blob_put_asks){0};
+    TRY(blob_write_conditions(r, &ret->cond, &ret->forced));
+    TRY(blob_sums_read(r, &ret->said));
+    TRY(blob_http_read(r, standard, &ret->put.http));
+    TRY(blob_metadata_read(r, &metadata, &ret->put.metadata_count));
+    TRY(blob_tier_read(r, &ret->put.tier));
+    ret->put.metadata = metadata;
+    ret->put.cond = &ret->cond;
+    return OK;
+}
 
 /* The MD5 of the whole is checked, whichever header says it, and kept; x-ms-blob-content-md5 goes
  * before Content-MD5 ("Windows Azure Blob MD5 Overview"). */
-static err read_asks(ops_request *r, put_asks *a) {
-    pair *metadata;
-    *a = (put_asks){0};
-    TRY(blob_write_conditions(r, &a->cond, &a->forced));
-    TRY(blob_sums_read(r, &a->said));
-    TRY(blob_http_read(r, true, &a->put.http));
-    TRY(blob_metadata_read(r, &metadata, &a->put.metadata_count));
-    TRY(blob_tier_read(r, &a->put.tier));
+static err read_asks(ops_request *r, blob_put_asks *a) {
+    TRY(blob_put_asks_read(r, true, a));
     if (a->put.http.has_md5) {
         memcpy(a->said.md5, a->put.http.md5, 16);
         a->said.has_md5 = true;
     }
-    a->put.metadata = metadata;
-    a->put.cond = &a->cond;
     return OK;
 }
 
@@ -75,7 +73,7 @@ static void answer(ops_request *r, ops_response *w, const store_blob *b) {
 }
 
 err blob_put(ops_request *r, ops_response *w) {
-    put_asks a;
+    blob_put_asks a;
     store_blob b;
     store *s = r->server->store;
     TRY(check_type(r)); /* first: its message says more than that of a page blob's headers */

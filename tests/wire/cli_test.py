@@ -29,19 +29,6 @@ def run(*words, **how):
     return r.returncode, r.stdout, r.stderr
 
 
-def free_ports():
-    for base in range(21000, 21097, 3):
-        try:
-            for port in range(base, base + 3):
-                with socket.socket() as s:
-                    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    s.bind(("127.0.0.1", port))
-            return base
-        except OSError:
-            continue
-    raise RuntimeError("no free ports between 21000 and 21099")
-
-
 def get(port, path, method="GET"):
     c = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     c.request(method, path)
@@ -100,7 +87,7 @@ def folder():
 @pytest.fixture
 def made(folder):
     """A production folder with one account, and a configuration for it."""
-    port = free_ports()
+    port = wire.free_base_port()
     code, out, err = run("init", "--data", folder / "data", "--root-key", folder / "root.key", "--account", "records")
     assert code == 0, err
     config = folder / "strongroom.yaml"
@@ -170,7 +157,7 @@ def test_usage_errors(words, says, folder):
 # ---- development mode ----------------------------------------------------------------------------------------
 
 def test_development(folder):
-    port = free_ports()
+    port = wire.free_base_port()
     with Running("--dev", "--data", folder / "d", "--port", port, port=port) as s:
         text = "".join(s.out)
         line = next(x for x in s.out if x.startswith("DefaultEndpointsProtocol="))
@@ -202,13 +189,13 @@ def test_development(folder):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3"])
 def test_development_is_loopback_only(folder, host):
-    code, _, err = run("serve", "--dev", "--data", folder / "d", "--port", free_ports(), "--host", host)
+    code, _, err = run("serve", "--dev", "--data", folder / "d", "--port", wire.free_base_port(), "--host", host)
     assert code != 0 and "loopback only" in err and "public" in err
     assert not (folder / "d").exists()
 
 
 def test_port_in_use(folder):
-    port = free_ports()
+    port = wire.free_base_port()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))
         taken.listen()
@@ -217,7 +204,7 @@ def test_port_in_use(folder):
 
 
 def test_second_server_on_the_folder(folder):
-    port = free_ports()
+    port = wire.free_base_port()
     with Running("--dev", "--data", folder / "d", "--port", port, port=port) as s:
         code, out, err = run("serve", "--dev", "--data", folder / "d", "--port", port + 30)
         assert code == 1 and "in use" in err and "AccountKey" not in out
@@ -320,7 +307,7 @@ def test_socket_left_behind_by_a_killed_server(made):
 def test_data_folder_with_a_long_path(folder):
     deep = folder / ("x" * 60) / ("y" * 60)
     deep.mkdir(parents=True)
-    port = free_ports()
+    port = wire.free_base_port()
     with Running("--dev", "--data", deep / "data", "--port", port, port=port) as s:
         code, out, err = run("account", "list", "--data", deep / "data")
         assert code == 0 and "devstoreaccount1" in out, err
@@ -382,7 +369,7 @@ def test_wrong_format_version(made):
 
 
 def test_check_finds_damage(folder):
-    port = free_ports()
+    port = wire.free_base_port()
     with Running("--dev", "--data", folder / "d", "--port", port, port=port) as s:
         api = wire.Api(s)
         container = api.create_container()
@@ -481,7 +468,7 @@ def test_hangup_reads_certificates_again(made):
 
 
 def test_stop_finishes_requests_in_flight(folder):
-    port = free_ports()
+    port = wire.free_base_port()
     with Running("--dev", "--data", folder / "d", "--port", port, port=port) as s:
         api = wire.Api(s)
         container = api.create_container()
