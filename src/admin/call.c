@@ -128,6 +128,22 @@ static err count_container(void *ctx, const store_container *container) {
     return OK;
 }
 
+static json_t *setting_json(const store_settings *v, const store_setting *which) {
+    const uint32_t value = store_setting_get(v, which);
+    return which->kind == STORE_SETTING_SWITCH ? json_string(value ? "on" : "off")
+                                               : json_integer((json_int_t)value);
+}
+
+static void put_settings(call *k, const store_account *account) {
+    size_t n;
+    const store_setting *list = store_setting_list(&n);
+    json_t *to = json_object();
+    for (size_t i = 0; i < n; i++)
+        MUST(json_object_set_new(to, list[i].name, setting_json(&account->settings, &list[i])) ==
+             0);
+    MUST(json_object_set_new(k->out, "settings", to) == 0);
+}
+
 static err put_account(call *k, const store_account *account) {
     uint64_t containers = 0;
     slice next = SLICE_NONE;
@@ -145,7 +161,25 @@ static err put_account(call *k, const store_account *account) {
                                  &next));
     } while (!slice_empty(next));
     json_object_set_new(k->out, "containers", json_integer((json_int_t)containers));
+    put_settings(k, account);
     return OK;
+}
+
+static err settings_made(call *k, const store_account *account) {
+    set_slice(k->out, "name", account->name);
+    put_settings(k, account);
+    return OK;
+}
+
+static err account_set(call *k) {
+    slice name, setting;
+    TRY(field(k, "name", true, &name));
+    TRY(field(k, "setting", true, &setting));
+    err e = store_account_set(k->st->store, k->c, name, setting);
+    if (e == ERR_NOT_FOUND)
+        return err_fail(e, "there is no account '%.*s'", SLICE_ARG(slice_take(name, 64)));
+    TRY(e);
+    return with_account(k, name, settings_made);
 }
 
 static err account_show(call *k) {
@@ -304,6 +338,7 @@ static const struct command {
     {"account show", account_show, {"name"}},
     {"account delete", account_delete, {"name"}},
     {"account rotate", key_rotate, {"name", "key"}},
+    {"account set", account_set, {"name", "setting"}},
     {"container create", container_create, {"account", "name", "public"}},
     {"container list", container_list, {"account", "prefix", "marker"}},
     {"container show", container_show, {"account", "name"}},

@@ -17,6 +17,7 @@ enum { /* flags a command knows beside those of every command */
        WITH_KEY = 1u << 2,
        WITH_PUBLIC = 1u << 3,
        WITH_PREFIX = 1u << 4,
+       WITH_SETTINGS = 1u << 5, /* no flag: its help lists the settings */
 };
 
 /* One command, in the program's words and in admin_call's. */
@@ -130,6 +131,19 @@ static void add_flags(operation *op, const command *c, cli_flag *to) {
     *to = (cli_flag){0};
 }
 
+static slice about_settings(arena *a, slice about) {
+    size_t n;
+    const store_setting *list = store_setting_list(&n);
+    buf b;
+    buf_init_arena(&b, a, 64 << 10);
+    buf_put(&b, about);
+    buf_str(&b, "\n\nSettings:\n");
+    for (size_t i = 0; i < n; i++)
+        buf_fmt(&b, "  %s=%s\n      %s\n", list[i].name,
+                list[i].kind == STORE_SETTING_SWITCH ? "on|off" : "NUMBER", list[i].about);
+    return buf_slice(&b);
+}
+
 static int run_command(const command *c, int argc, char **argv) {
     operation op = {0};
     cli_flag flags[12];
@@ -141,6 +155,7 @@ static int run_command(const command *c, int argc, char **argv) {
                             "; when none runs, opens the folder\n"
                             "itself. Without --data and --config, " CLI_CONFIG_DEFAULT " is read.",
                             c->about);
+    if (c->with & WITH_SETTINGS) about = about_settings(a, about);
     size_t words = c->fields[1] ? 2 : c->fields[0] ? 1 : 0;
     const cli_spec spec = {
         arena_cstr(a, name), c->synopsis, arena_cstr(a, about), flags, words, words};
@@ -177,6 +192,13 @@ static const command commands[] = {
      "Shows an account, without its keys (for those: `strongroom key show`).",
      {"name"},
      0},
+    {"account",
+     "set",
+     "one setting of an account",
+     "NAME SETTING=VALUE [flags]",
+     "Changes a setting; `strongroom account show NAME` shows all.",
+     {"name", "setting"},
+     WITH_SETTINGS},
     {"account",
      "delete",
      "an account and all it holds, for good",

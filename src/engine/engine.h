@@ -44,6 +44,9 @@ typedef enum engine_table {
     ENGINE_BLOB,    /* many, small (about 200 bytes), scanned in order: one or a few a blob */
     ENGINE_BLOCK,   /* many, short-lived: staged blocks; and block lists (larger values) */
     ENGINE_CONTENT, /* large values (1 KiB..64 KiB), read by key: inline content */
+    ENGINE_HISTORY, /* like BLOB, less often read: earlier states, which listings of BLOB must not
+                       walk over */
+    ENGINE_INDEX,   /* small, scanned in order, deleted and put: secondary orders of BLOB */
     ENGINE_JOB, /* queues: written, scanned in order, deleted; taken on a full disk too, when the
                        transaction puts and adopts nothing else, since deleting leaves jobs */
     ENGINE_TABLE_COUNT

@@ -69,6 +69,7 @@ static err account_load(store *s, slice name, arena *scratch, struct account **r
     a->pub.name = a->snap.key;
     a->pub.created_us = row.created_us;
     a->pub.id = row.id;
+    a->pub.settings = row.settings;
     err e = account_key(s, scratch, row.id, row.slot, &a->key);
     if (e == OK) e = open_shared_keys(a, &row);
     if (e != OK) {
@@ -208,6 +209,33 @@ err store_account_rotate(store *s, store_call c, slice name, int which) {
     engine_txn *txn;
     TRY(engine_txn_begin(s->engine, key_slice(&k), &txn));
     err e = rotate_in(s, c, name, which, txn);
+    if (e != OK) {
+        engine_txn_abort(txn);
+        return e;
+    }
+    e = engine_txn_commit(txn);
+    cache_drop(&s->accounts, name);
+    return e;
+}
+
+static err set_in(store *s, store_call c, slice name, slice setting, engine_txn *txn) {
+    row_account row;
+    TRY(account_row(s, c, name, &row));
+    TRY(store_setting_parse(&row.settings, setting));
+    short_key k;
+    key_account(&k, name);
+    engine_txn_put(txn, ENGINE_META, key_slice(&k), ROW_ENCODE(account, c.arena, &row));
+    return OK;
+}
+
+err store_account_set(store *s, store_call c, slice name, slice setting) {
+    if (c.nowait) return ERR_WOULD_BLOCK;
+    ENSURE(store_account_name_valid(name), ERR_NOT_FOUND, "there is no such account");
+    short_key k;
+    key_account(&k, name);
+    engine_txn *txn;
+    TRY(engine_txn_begin(s->engine, key_slice(&k), &txn));
+    err e = set_in(s, c, name, setting, txn);
     if (e != OK) {
         engine_txn_abort(txn);
         return e;

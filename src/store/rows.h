@@ -32,8 +32,13 @@ typedef struct row_account {
     uint64_t id, slot; /* slot: of the account's wrapped key in the vault */
     int64_t created_us;
     slice keys[2]; /* shared keys, sealed under the account's key */
+    store_settings settings;
 } row_account;
-#define ROW_ACCOUNT(N, T, B) N(1, id) N(2, slot) T(3, created_us) B(4, keys[0]) B(5, keys[1])
+#define ROW_ACCOUNT(N, T, B)                                                                       \
+    N(1, id)                                                                                       \
+    N(2, slot)                                                                                     \
+    T(3, created_us)                                                                               \
+    B(4, keys[0]) B(5, keys[1]) N(6, settings.versioning) N(7, settings.container_delete_days)
 
 typedef struct row_container {
     uint64_t id, slot, etag;

@@ -57,6 +57,24 @@ bool store_container_name_valid(slice name);
 /* 1-1,024 UTF-16 code units of valid UTF-8 without NUL; at most 254 path segments. */
 bool store_blob_name_valid(slice name);
 
+/* ---- settings of an account (in Azure: of its resource, not in the data API) ---- */
+typedef struct store_settings {
+    bool versioning;
+    uint32_t container_delete_days; /* 0: a deleted container is gone at once */
+} store_settings;
+
+typedef struct store_setting { /* what operators see of one */
+    const char *name;
+    enum { STORE_SETTING_SWITCH, STORE_SETTING_NUMBER } kind;
+    uint32_t max;
+    size_t offset; /* in store_settings */
+    const char *about;
+} store_setting;
+const store_setting *store_setting_list(size_t *ret_count);
+uint32_t store_setting_get(const store_settings *v, const store_setting *which);
+/* Changes v by "name=value" (on, off; a number). ERR_INVALID_INPUT. */
+err store_setting_parse(store_settings *v, slice text) CHECKED;
+
 /* ---- accounts ---- */
 typedef struct store_account {
     slice name;
@@ -64,6 +82,7 @@ typedef struct store_account {
     slice keys[2]; /* decoded shared keys, 64 bytes each; secret */
     bool key_set[2];
     uint64_t id;
+    store_settings settings;
 } store_account;
 
 /* keys: decoded, or SLICE_NONE for a random one. ERR_ACCOUNT_ALREADY_EXISTS,
@@ -74,6 +93,8 @@ err store_account_get(store *s, store_call c, slice name, const store_account **
 const store_account *store_account_unref(const store_account *a);
 /* Replaces shared key 0 or 1 by a random one. */
 err store_account_rotate(store *s, store_call c, slice name, int which) CHECKED;
+/* Changes one setting, "name=value". What began before it may still go by the old value. */
+err store_account_set(store *s, store_call c, slice name, slice setting) CHECKED;
 /* Destroys the account's key: all it held is unreadable at once, and removed in the background. */
 err store_account_delete(store *s, store_call c, slice name) CHECKED;
 /* Calls each account's name in order. */

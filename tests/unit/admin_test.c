@@ -188,11 +188,34 @@ static void test_text(void **unused) {
     assert_text("not json", "");
 }
 
+static void test_settings(void **unused) {
+    (void)unused;
+    arena *a = arena_new(4096, 1 << 20);
+    slice r;
+    assert_int_equal(call(a, "{\"command\":\"account create\",\"name\":\"abc\"}", &r), OK);
+#define SET(setting) "{\"command\":\"account set\",\"name\":\"abc\",\"setting\":\"" setting "\"}"
+    assert_int_equal(call(a, SET("versioning=on"), &r), OK);
+    assert_int_equal(call(a, SET("container_delete_days=365"), &r), OK);
+    assert_int_equal(call(a, "{\"command\":\"account show\",\"name\":\"abc\"}", &r), OK);
+    assert_true(slice_find_slice(r, 0, S("\"versioning\":\"on\"")) < r.len);
+    assert_true(slice_find_slice(r, 0, S("\"container_delete_days\":365")) < r.len);
+    assert_refused(ERR_INVALID_INPUT, SET("versioning=yes"), "on or off");
+    assert_refused(ERR_INVALID_INPUT, SET("container_delete_days=366"), "0 to 365");
+    assert_refused(ERR_INVALID_INPUT, SET("container_delete_days=-1"), "0 to 365");
+    assert_refused(ERR_INVALID_INPUT, SET("colour=red"), "no setting 'colour'");
+    assert_refused(ERR_INVALID_INPUT, SET("versioning"), "NAME=VALUE");
+    assert_int_equal(call(a, SET("versioning=off"), &r), OK);
+    assert_true(slice_find_slice(r, 0, S("\"versioning\":\"off\"")) < r.len);
+    assert_true(slice_find_slice(r, 0, S("\"container_delete_days\":365")) < r.len);
+    arena_free(a);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_hostile_requests, open_store, close_store),
         cmocka_unit_test_setup_teardown(test_accounts, open_store, close_store),
         cmocka_unit_test_setup_teardown(test_container_pages, open_store, close_store),
+        cmocka_unit_test_setup_teardown(test_settings, open_store, close_store),
         cmocka_unit_test(test_request_escapes),
         cmocka_unit_test(test_reply),
         cmocka_unit_test(test_text),

@@ -676,14 +676,44 @@ static void write_format(const char *text) {
     close(fd);
 }
 
+/* Takes away the tables that format 2 brought. */
+static void rows_drop_tables(void) {
+    char path[128], *text = NULL;
+    snprintf(path, sizeof path, "%s/rows", folder);
+    rocksdb_options_t *o = rocksdb_options_create();
+    size_t n;
+    char **names = rocksdb_list_column_families(o, path, &n, &text);
+    assert_null(text);
+    const rocksdb_options_t *options[16];
+    rocksdb_column_family_handle_t *cf[16];
+    assert_true(n <= ARRAY_LEN(cf));
+    for (size_t i = 0; i < n; i++) options[i] = o;
+    rocksdb_t *db = rocksdb_open_column_families(o, path, (int)n, (const char *const *)names,
+                                                 options, cf, &text);
+    assert_null(text);
+    int dropped = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(names[i], "history") == 0 || strcmp(names[i], "index") == 0) {
+            rocksdb_drop_column_family(db, cf[i], &text);
+            dropped++;
+        }
+        rocksdb_column_family_handle_destroy(cf[i]);
+    }
+    assert_null(text);
+    assert_int_equal(dropped, 2);
+    rocksdb_close(db);
+    rocksdb_list_column_families_destroy(names, n);
+    rocksdb_options_destroy(o);
+}
+
 static void other_formats_are_refused(void **state) {
     (void)state;
     engine_close(open_ok(true));
     engine *e;
-    write_format("strongroom 2\n");
+    write_format("strongroom 3\n");
     assert_int_equal(open_tuned(false, &e), ERR_FORMAT_VERSION);
+    assert_non_null(strstr(err_detail(), "format 3"));
     assert_non_null(strstr(err_detail(), "format 2"));
-    assert_non_null(strstr(err_detail(), "format 1"));
     write_format("strongroom 0\n");
     assert_int_equal(open_tuned(false, &e), ERR_FORMAT_VERSION);
     static const char *const bad[] = {"",
@@ -697,7 +727,7 @@ static void other_formats_are_refused(void **state) {
         write_format(bad[i]);
         assert_int_equal(open_tuned(false, &e), ERR_CORRUPT);
     }
-    write_format("strongroom 1\n");
+    write_format("strongroom 2\n");
     engine_close(open_ok(false));
     char path[128];
     snprintf(path, sizeof path, "%s/FORMAT", folder);
@@ -707,6 +737,35 @@ static void other_formats_are_refused(void **state) {
     assert_int_equal(engine_local_open(&o, &e), ERR_IN_USE); /* never over what may be data */
     remove_folder();
     assert_int_equal(open_tuned(false, &e), ERR_NOT_FOUND);
+}
+
+/* A folder as format 1 had it: without the tables that came later. */
+static void an_older_format_is_upgraded(void **state) {
+    (void)state;
+    engine *e = open_ok(true);
+    ok(put_row(e, "k", S("v")));
+    engine_close(e);
+    rows_drop_tables();
+    write_format("strongroom 1\n");
+    const engine_local_options reading = {.path = folder, .read_only = true};
+    assert_int_equal(engine_local_open(&reading, &e), ERR_FORMAT_VERSION);
+    assert_non_null(strstr(err_detail(), "start the server on it once"));
+    e = open_ok(false);
+    arena *a = arena_new(4096, 0);
+    slice got;
+    ok(engine_get(e, ENGINE_META, S("k"), a, false, &got));
+    engine_txn *t;
+    ok(engine_txn_begin(e, S("s"), &t));
+    engine_txn_put(t, ENGINE_HISTORY, S("h"), S("1"));
+    engine_txn_put(t, ENGINE_INDEX, S("i"), S("2"));
+    ok(engine_txn_commit(t));
+    engine_close(e);
+    ok(engine_local_open(&reading, &e));
+    ok(engine_get(e, ENGINE_HISTORY, S("h"), a, false, &got));
+    ok(engine_get(e, ENGINE_INDEX, S("i"), a, false, &got));
+    engine_close(e);
+    arena_free(a);
+    assert_int_equal(check_stopped().count, 0);
 }
 
 static void an_interrupted_making_is_begun_again(void **state) {
@@ -974,6 +1033,7 @@ int main(void) {
     const struct CMUnitTest plain[] = {
         cmocka_unit_test(a_folder_is_opened_once),
         cmocka_unit_test(other_formats_are_refused),
+        cmocka_unit_test(an_older_format_is_upgraded),
         cmocka_unit_test(read_only_changes_nothing),
         cmocka_unit_test(an_interrupted_making_is_begun_again),
         cmocka_unit_test(lengths_of_runs_agree),

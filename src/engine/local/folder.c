@@ -4,6 +4,11 @@
  *                             |  ^
  *                             +--+ make_folder, after a crash: what was begun is removed
  *
+ * An older format is upgraded when the folder is opened for writing: first what is new is made, then
+ * FORMAT says so (folder_upgrade). Stopped in between, it is done again. Formats:
+ *   1  tables meta, blob, block, content, job, system
+ *   2  and history, index; rows may hold fields that a program of format 1 would drop
+ *
  * A folder that has FORMAT.new and no FORMAT never took a change: opening returns only when it is
  * whole. One that has parts and neither of the two may be somebody's data and is never touched. */
 #include <errno.h>
@@ -42,10 +47,15 @@ static err check_format(local *l) {
            "%s has format %llu, and this program knows format %d: start the newer strongroom that "
            "wrote it",
            l->path, (unsigned long long)version, ENGINE_LOCAL_FORMAT);
-    ENSURE(version == ENGINE_LOCAL_FORMAT, ERR_FORMAT_VERSION,
-           "%s has format %llu, and this program reads format %d only: open it with the strongroom "
-           "that wrote it, and copy its content to a new folder",
-           l->path, (unsigned long long)version, ENGINE_LOCAL_FORMAT);
+    ENSURE(version >= ENGINE_LOCAL_FORMAT_OLDEST, ERR_FORMAT_VERSION,
+           "%s has format %llu, and this program upgrades from format %d on: open it with the "
+           "strongroom that wrote it, and copy its content to a new folder",
+           l->path, (unsigned long long)version, ENGINE_LOCAL_FORMAT_OLDEST);
+    ENSURE(
+        version == ENGINE_LOCAL_FORMAT || !l->read_only, ERR_FORMAT_VERSION,
+        "%s has format %llu and must be upgraded to format %d first: start the server on it once",
+        l->path, (unsigned long long)version, ENGINE_LOCAL_FORMAT);
+    l->format = (int)version;
     return OK;
 }
 
@@ -97,8 +107,9 @@ static void sweep(local *l, const char *name) {
     l->io->close(l->io, dir);
 }
 
-/* Writes FORMAT.new and makes it durable: from here on the folder is known to be in the making. */
-static err begin_making(local *l) {
+/* Writes FORMAT.new and makes it durable. Where there is no FORMAT the folder is known to be in the
+ * making from here on. */
+static err write_format(local *l) {
     char text[32];
     const int n = snprintf(text, sizeof text, "strongroom %d\n", ENGINE_LOCAL_FORMAT);
     const io *sys = l->io;
@@ -121,7 +132,7 @@ static err make_folder(local *l) {
            "%s holds parts of a data folder but no FORMAT; nothing is made over what may be data",
            l->path);
     TRY(take_lock(l));
-    TRY(begin_making(l));
+    TRY(write_format(l));
     sweep(l, "rows");
     sweep(l, "extents");
     (void)l->io->unlink(l->io, l->dir_fd, "vault");
@@ -143,6 +154,7 @@ err folder_open(local *l, bool create) {
     l->dir_fd = fd;
     if (create) {
         TRY(make_folder(l));
+        l->format = ENGINE_LOCAL_FORMAT;
     } else {
         TRY(check_format(l));
         TRY(take_lock(l));
@@ -152,6 +164,18 @@ err folder_open(local *l, bool create) {
         return err_fail_errno(fd == -ENOENT ? ERR_CORRUPT : ERR_IO, -fd, "%s/extents: open",
                               l->path);
     l->extents_fd = fd;
+    return OK;
+}
+
+err folder_upgrade(local *l) {
+    if (l->format == ENGINE_LOCAL_FORMAT || l->read_only) return OK;
+    TRY(write_format(l));
+    int r = l->io->rename(l->io, l->dir_fd, "FORMAT.new", "FORMAT");
+    if (r == 0) r = l->io->fsync(l->io, l->dir_fd);
+    if (r < 0) return err_fail_errno(ERR_IO, -r, "%s/FORMAT: rename", l->path);
+    LOG(LOG_INFO, "engine.upgraded", LF_C("path", l->path), LF_I("from", l->format),
+        LF_I("to", ENGINE_LOCAL_FORMAT));
+    l->format = ENGINE_LOCAL_FORMAT;
     return OK;
 }
 

@@ -148,6 +148,7 @@ err engine_local_open_tuned(const engine_local_options *o, const local_tune *tun
     TRY_TO(failed, folder_open(l, o->create));
     if (!o->read_only) TRY_TO(failed, room_to_open(l));
     TRY_TO(failed, rows_open(l, o->create));
+    TRY_TO(failed, folder_upgrade(l));
     TRY_TO(failed, vault_open(l, o->create));
     TRY_TO(failed, extents_open(l));
     if (!o->read_only) TRY_TO(failed, extents_start(l));

@@ -377,6 +377,8 @@ err local_check(engine *e, engine_report *report, void *ctx) CHECKED;
 
 /* Reads FORMAT, takes LOCK; or makes a new folder, without FORMAT yet. */
 err folder_open(local *l, bool create) CHECKED;
+/* After new tables were made: FORMAT says so. Nothing to do when it does already. */
+err folder_upgrade(local *l) CHECKED;
 err folder_finish_create(local *l) CHECKED; /* writes FORMAT: from here on the folder is whole */
 void folder_close(local *l);
 
@@ -384,6 +386,7 @@ struct local {
     engine base;
     uint32_t magic;
     bool read_only;
+    int format; /* of the folder as it was found; below ENGINE_LOCAL_FORMAT until it is upgraded */
     atomic_bool failed;
     const io *io;
     char *path;

@@ -22,8 +22,8 @@
 #define BLOB_MIN        1024 /* CONTENT values from here on stand in blob files, not in the tree */
 #define OPEN_FILES_MAX  1024
 
-static const char *const cf_names[ROWS_CF_COUNT + 1] = {"meta", "blob",   "block",  "content",
-                                                        "job",  "system", "default"};
+static const char *const cf_names[ROWS_CF_COUNT + 1] = {
+    "meta", "blob", "block", "content", "history", "index", "job", "system", "default"};
 
 err rows_error(char *text, const char *doing) {
     slice s = slice_str(text);
@@ -41,12 +41,13 @@ err rows_error(char *text, const char *doing) {
 
 /* ---- opening ---- */
 
-static rocksdb_options_t *db_options(uint64_t write_bytes, bool create) {
+/* new_tables: those that are missing are made. */
+static rocksdb_options_t *db_options(uint64_t write_bytes, bool create, bool new_tables) {
     rocksdb_options_t *o = rocksdb_options_create();
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     rocksdb_options_set_create_if_missing(o, create);
     rocksdb_options_set_error_if_exists(o, create);
-    rocksdb_options_set_create_missing_column_families(o, create);
+    rocksdb_options_set_create_missing_column_families(o, new_tables);
     rocksdb_options_set_paranoid_checks(o, 1);
     rocksdb_options_set_db_write_buffer_size(o, write_bytes);
     rocksdb_options_set_max_total_wal_size(o, write_bytes * 2);
@@ -159,7 +160,7 @@ err rows_open(local *l, bool create) {
     uint64_t cache = r->cache_bytes < CACHE_BYTES_MIN ? CACHE_BYTES_MIN : r->cache_bytes;
     const uint64_t write_bytes = cache / 8 * 3;
     r->cache = rocksdb_cache_create_lru(cache - write_bytes);
-    r->db_options = db_options(write_bytes, create);
+    r->db_options = db_options(write_bytes, create, create || l->format < ENGINE_LOCAL_FORMAT);
     for (int i = 0; i <= ROWS_CF_COUNT; i++)
         r->cf_options[i] = cf_options(i, write_bytes, r->cache);
     r->read = rocksdb_readoptions_create();
