@@ -18,6 +18,7 @@ typedef struct auth_request {
     size_t header_count;
     const pair *params; /* query parameters, names and values percent-decoded, in order */
     size_t param_count;
+    slice version; /* x-ms-version, also when it stands in the request around this one; or empty */
     slice account; /* from the address, without "-secondary" */
     bool secondary;
     slice container, blob; /* decoded; empty at service or container level */

@@ -183,7 +183,7 @@ static void put_canonical_params(arena *a, const auth_request *r, buf *b) {
 
 static void put_standard_headers(const auth_request *r, bool lite, buf *b) {
     slice v[H_COUNT] = {0};
-    slice version = SLICE_NONE;
+    slice version = r->version;
     bool dated = false;
     for (size_t i = 0; i < r->header_count; i++) {
         slice name = r->headers[i].name;

@@ -5,6 +5,7 @@
  *   address.c  account, container and blob of a request, path style and host style
  *   service.c  List Containers, service properties, statistics, account information
  *   container.c, list.c, blob.c (reading, properties), put.c, block.c   the operations on each
+ *   batch.c, batch_in.c  requests inside a request
  *   range.c    Range and x-ms-range            headers.c  metadata, content headers, checksums
  *   xml_in.c   documents that come in          xml_out.c  documents that go out
  *   cors.c     rules, preflight                error.c    errors, and what every answer carries

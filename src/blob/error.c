@@ -45,7 +45,7 @@ void blob_fail(ops_request *r, ops_response *w, err e, const char *detail) {
     w->kind = OPS_BODY_NONE;
     ops_set(w, "x-ms-error-code", code);
     if (status == 401) ops_set(w, "WWW-Authenticate", S("SharedKey"));
-    if (e == ERR_UNSUPPORTED_HTTP_VERB) ops_set(w, "Allow", S("GET,HEAD,PUT,DELETE,OPTIONS"));
+    if (e == ERR_UNSUPPORTED_HTTP_VERB) ops_set(w, "Allow", S("GET,HEAD,PUT,POST,DELETE,OPTIONS"));
     if (r->method == OPS_HEAD || status == 304) return;
     slice text = is_internal(status, e) ? SLICE_NONE : slice_str(detail);
     ops_set(w, "Content-Type", S("application/xml"));

@@ -124,6 +124,32 @@ void xml_http_date(buf *b, const char *name, int64_t us);
 /* Makes a malloc'd buffer the answer's body, and frees it with the answer. ERR_TOO_LARGE when it
  * had passed its maximum; the buffer is gone then too. */
 err xml_answer(ops_response *w, buf *b) CHECKED;
+err blob_answer(ops_response *w, buf *b, slice content_type) CHECKED; /* of another type than XML */
+
+/* ---- batch_in.c ---------------------------------------------------------------------------------- */
+#define BLOB_BATCH_MAX         256 /* "Blob Batch": requests, and bytes of the body */
+#define BLOB_BATCH_BODY_MAX    ((uint64_t)4 << 20)
+#define BLOB_BATCH_HEADERS_MAX 64 /* of one request */
+#define BLOB_BATCH_ID_MAX      256
+
+typedef struct blob_batch_part {
+    unsigned number;
+    slice content_id; /* p NULL: none */
+    slice method, target;
+    pair headers[BLOB_BATCH_HEADERS_MAX];
+    size_t header_count;
+} blob_batch_part;
+typedef struct blob_batch_reader {
+    slice boundary, rest;
+    unsigned count;
+    bool closed;
+} blob_batch_reader;
+/* The boundary that a batch's Content-Type names. ERR_INVALID_HEADER_VALUE. */
+err blob_batch_boundary(slice content_type, slice *ret) CHECKED;
+/* ERR_INVALID_INPUT. */
+err blob_batch_begin(blob_batch_reader *b, slice boundary, slice body) CHECKED;
+/* The next request, or ret_more false. ERR_INVALID_INPUT, ERR_EXCEEDS_MAX_BATCH_REQUEST_COUNT. */
+err blob_batch_next(blob_batch_reader *b, blob_batch_part *ret, bool *ret_more) CHECKED;
 
 /* ---- cors.c -------------------------------------------------------------------------------------- */
 err blob_preflight(ops_request *r, ops_response *w) CHECKED;
@@ -141,6 +167,7 @@ void blob_fail(ops_request *r, ops_response *w, err e, const char *detail);
 void blob_decorate(ops_request *r, ops_response *w);
 
 /* ---- handlers ------------------------------------------------------------------------------------ */
+err blob_batch(ops_request *r, ops_response *w) CHECKED;
 err blob_list_containers(ops_request *r, ops_response *w) CHECKED;
 err blob_get_service_properties(ops_request *r, ops_response *w) CHECKED;
 err blob_set_service_properties(ops_request *r, ops_response *w) CHECKED;

@@ -100,6 +100,17 @@ static const ops_row rows[] = {
      READS('c', ANY_LETTER, ANY_LETTER, AUTH_PUBLIC_NEVER), ACTION "getInfo/action", OPS_ADMIN, 0,
      OPS_FAST, 0, blob_get_account_info},
 
+    {"Submit Batch", OPS_POST, OPS_CONTAINER, "container", "batch", NULL, NULL,
+     WRITES('c', ANY_LETTER, ANY_LETTER), BLOBS "write", OPS_ERASURE, 0, LARGE | OPS_NO_SECONDARY,
+     BLOB_BATCH_BODY_MAX, blob_batch},
+    {"Submit Batch", OPS_POST, OPS_SERVICE, NULL, "batch", NULL, NULL,
+     WRITES('s', ANY_LETTER, NULL), BLOBS "write", OPS_ERASURE, 0, LARGE | OPS_NO_SECONDARY,
+     BLOB_BATCH_BODY_MAX, blob_batch},
+    /* The JavaScript SDK takes the account of a path-style address for a container. */
+    {"Submit Batch", OPS_POST, OPS_SERVICE, "container", "batch", NULL, NULL,
+     WRITES('s', ANY_LETTER, NULL), BLOBS "write", OPS_ERASURE, 0, LARGE | OPS_NO_SECONDARY,
+     BLOB_BATCH_BODY_MAX, blob_batch},
+
     {"List Containers", OPS_GET, OPS_SERVICE, NULL, "list", NULL, NULL,
      READS('s', "l", NULL, AUTH_PUBLIC_NEVER), CONTAINERS "read", OPS_CONSULTATION, 0, 0, 0,
      blob_list_containers},
@@ -138,7 +149,6 @@ static ops_level level_of(const ops_request *r) {
 /* Operations of the reference that this server does not have yet, by comp. */
 static bool is_later(slice comp) {
     static const char *const later[] = {"appendblock",
-                                        "batch",
                                         "blobs",
                                         "copy",
                                         "expiry",

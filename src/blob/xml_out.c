@@ -74,17 +74,21 @@ static void free_memory(void *ctx) {
     free(ctx);
 }
 
-err xml_answer(ops_response *w, buf *b) {
+err blob_answer(ops_response *w, buf *b, slice content_type) {
     err e = buf_check(b);
     if (e != OK) {
         buf_done(b);
         return e;
     }
     MUST(b->arena == NULL && !b->fixed && w->source_free == NULL);
-    ops_set(w, "Content-Type", S("application/xml"));
+    ops_set(w, "Content-Type", content_type);
     ops_body(w, buf_slice(b));
     w->source_ctx = b->p;
     w->source_free = free_memory;
     *b = (buf){0};
     return OK;
+}
+
+err xml_answer(ops_response *w, buf *b) {
+    return blob_answer(w, b, S("application/xml"));
 }

@@ -43,6 +43,7 @@ static err authorize(ops_request *r) {
         .header_count = r->header_count,
         .params = r->params,
         .param_count = r->param_count,
+        .version = r->version,
         .account = r->account_name,
         .secondary = r->secondary,
         .container = r->container,
@@ -100,14 +101,17 @@ static void begin_once(ops_request *r) {
     r->protocol = r->server->protocols[0];
 }
 
+err ops_route(ops_request *r) {
+    begin_once(r);
+    if (r->row != NULL) return OK;
+    TRY(ops_parse_target(r));
+    TRY(ops_parse_version(r));
+    return route(r);
+}
+
 err ops_begin(ops_request *r) {
     err_clear();
-    begin_once(r);
-    if (r->row == NULL) {
-        TRY(ops_parse_target(r));
-        TRY(ops_parse_version(r));
-        TRY(route(r));
-    }
+    TRY(ops_route(r));
     TRY(check_place(r));
     TRY(authorize(r));
     TRY(settle_version(r));

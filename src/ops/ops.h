@@ -9,6 +9,9 @@
  *   ops_run     the handler                                                          loop (fast rows) or worker
  *   ops_finish  count and log, once a request, after the last byte                   any thread
  *
+ * A request may hold others (Blob Batch): its handler makes an ops_request of each and runs it through
+ * the same functions, after ops_route has told which operation it is.
+ *
  * Each of the first two with req->nowait set may say ERR_WOULD_BLOCK; then nothing was done and the
  * same call runs again on a worker with nowait false. Any other error has been rendered into the
  * response already when ops_fail was called for it.
@@ -180,6 +183,9 @@ struct ops_server {
     void *context; /* the protocol's own (admin: its state) */
 };
 
+/* Only finds the row: for a request inside another one (a batch), whose x-ms-version the caller sets
+ * before ops_begin. ops_begin goes on from there. */
+err ops_route(ops_request *r) CHECKED;
 /* Route, identify, permit. On an error other than ERR_WOULD_BLOCK call ops_fail. */
 err ops_begin(ops_request *r) CHECKED;
 /* Runs the handler. On an error other than ERR_WOULD_BLOCK call ops_fail. */

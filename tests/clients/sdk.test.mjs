@@ -313,3 +313,22 @@ test("anonymous", async () => {
     await assert.rejects(() => anyone.getBlobClient("b").download());
     await c.delete();
 });
+
+// ---- batch ----------------------------------------------------------------------------------------------------------
+
+test("many blobs deleted in one request", only, async () => {
+    const blobs = [];
+    for (let i = 0; i < 8; i++) {
+        const blob = container.getBlockBlobClient(`batch/${i} ü+${randomUUID()}`);
+        await blob.upload("x", 1);
+        blobs.push(blob);
+    }
+    const batch = service.getBlobBatchClient();
+    const first = await batch.deleteBlobs(blobs.slice(0, 4).map((b) => b.url), credential);
+    assert.deepEqual([first.subResponsesSucceededCount, first.subResponsesFailedCount], [4, 0]);
+    const second = await container.getBlobBatchClient().deleteBlobs(blobs.slice(2));
+    assert.deepEqual([second.subResponsesSucceededCount, second.subResponsesFailedCount], [4, 2]);
+    assert.deepEqual(second.subResponses.map((r) => r.status), [404, 404, 202, 202, 202, 202]);
+    assert.equal(second.subResponses[0].errorCode, "BlobNotFound");
+    for (const blob of blobs) assert.equal(await blob.exists(), false);
+});
