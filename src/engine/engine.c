@@ -85,7 +85,25 @@ err engine_stream_create(engine *e, uint64_t len, engine_stream **ret) {
 
 err engine_stream_write(engine_stream *s, slice data) {
     MUST(data.len == 0 || data.p != NULL);
-    return s->e->v->stream_write(s, data);
+    while (data.len > 0) {
+        uint8_t *p;
+        size_t n;
+        TRY(s->e->v->stream_room(s, &p, &n));
+        MUST(n > 0); /* not longer than announced */
+        const slice part = slice_take(data, n);
+        memcpy(p, part.p, part.len);
+        s->e->v->stream_filled(s, part.len);
+        data = slice_skip(data, part.len);
+    }
+    return OK;
+}
+
+err engine_stream_room(engine_stream *s, uint8_t **ret, size_t *ret_len) {
+    return s->e->v->stream_room(s, ret, ret_len);
+}
+
+void engine_stream_filled(engine_stream *s, size_t n) {
+    s->e->v->stream_filled(s, n);
 }
 
 err engine_stream_sync(engine_stream *s, arena *a, slice *ret_ref) {

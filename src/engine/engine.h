@@ -86,7 +86,8 @@ typedef struct engine_vtable {
     err (*txn_commit)(engine_txn *);
     void (*txn_abort)(engine_txn *);
     err (*stream_create)(engine *, uint64_t len, engine_stream **ret);
-    err (*stream_write)(engine_stream *, slice data);
+    err (*stream_room)(engine_stream *, uint8_t **ret, size_t *ret_len);
+    void (*stream_filled)(engine_stream *, size_t n);
     err (*stream_sync)(engine_stream *, arena *, slice *ret_ref);
     void (*stream_abort)(engine_stream *);
     err (*stream_read)(engine *, slice ref, uint64_t offset, uint8_t *out, size_t len, bool nowait);
@@ -131,6 +132,11 @@ engine_txn *engine_txn_abort(engine_txn *t); /* NULL is allowed */
 /* len: how many bytes will be written, or ENGINE_LEN_UNKNOWN. */
 err engine_stream_create(engine *e, uint64_t len, engine_stream **ret) CHECKED;
 err engine_stream_write(engine_stream *s, slice data) CHECKED;
+/* The same without a copy: memory of the engine's where the next bytes of the stream may be made, at least
+ * 1 unless the announced length has been written; then filled says how many of them were. The memory is
+ * valid until the next call on the stream. */
+err engine_stream_room(engine_stream *s, uint8_t **ret, size_t *ret_len) CHECKED;
+void engine_stream_filled(engine_stream *s, size_t n);
 /* Durable when it returns OK; the sync is shared with others. Follow with engine_txn_adopt or
  * engine_stream_abort. ret_ref comes from the arena: 1..4096 bytes, no fixed form. */
 err engine_stream_sync(engine_stream *s, arena *a, slice *ret_ref) CHECKED;

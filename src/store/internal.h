@@ -339,8 +339,7 @@ struct store_upload {
     size_t plain_len;
     crypto_message *message;
     uint64_t next_chunk;
-    uint8_t *sealed; /* not written yet */
-    size_t sealed_len;
+    uint8_t *sealed; /* room for a chunk that the stream's memory does not hold in one piece */
     engine_stream *stream;
     arena *mem; /* holds ref */
     slice ref;

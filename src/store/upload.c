@@ -1,11 +1,9 @@
 /* Content on its way in. Up to inline_max bytes wait in memory and are sealed at once when the
- * upload is finished; of a longer one every full chunk is sealed as soon as it is there, and
- * written to a stream in larger pieces. Memory: one chunk (or inline_max) of plain bytes and
- * SEALED_MAX sealed. */
+ * upload is finished; of a longer one every full chunk is sealed as soon as it is there, straight
+ * into the memory that its stream is written from. Memory: one chunk (or inline_max) of plain bytes, one
+ * sealed chunk for where the stream's memory ends in the middle of one, and what the engine takes
+ * for a stream. */
 #include "store/internal.h"
-
-#define SEALED_CHUNKS 16
-#define SEALED_MAX    (CRYPTO_PREFIX_LEN + SEALED_CHUNKS * CRYPTO_SEALED_CHUNK_LEN)
 
 static size_t plain_max(const store *s) {
     return s->inline_max > CRYPTO_CHUNK_LEN ? s->inline_max : CRYPTO_CHUNK_LEN;
@@ -35,32 +33,30 @@ err store_upload_new(store *s, const store_container *k, uint64_t len, uint64_t 
     return OK;
 }
 
-static err write_sealed(store_upload *u) {
-    if (u->sealed_len == 0) return OK;
-    TRY(engine_stream_write(u->stream, slice_of(u->sealed, u->sealed_len)));
-    u->sealed_len = 0;
-    return OK;
-}
-
 static err seal_chunk(store_upload *u, slice plain) {
-    if (u->sealed_len + plain.len + CRYPTO_TAG_LEN > SEALED_MAX) TRY(write_sealed(u));
-    TRY(crypto_chunk_seal(u->message, u->next_chunk, plain, u->sealed + u->sealed_len));
+    const size_t len = plain.len + CRYPTO_TAG_LEN;
+    uint8_t *room;
+    size_t room_len;
+    TRY(engine_stream_room(u->stream, &room, &room_len));
+    const bool fits = room_len >= len;
+    TRY(crypto_chunk_seal(u->message, u->next_chunk, plain, fits ? room : u->sealed));
     u->next_chunk++;
-    u->sealed_len += plain.len + CRYPTO_TAG_LEN;
+    if (!fits) return engine_stream_write(u->stream, slice_of(u->sealed, len));
+    engine_stream_filled(u->stream, len);
     return OK;
 }
 
 /* Turns to a stream: from here on chunks are sealed as they fill. */
 static err start_stream(store_upload *u) {
-    uint8_t context[STORE_PIECE_CONTEXT];
+    uint8_t context[STORE_PIECE_CONTEXT], prefix[CRYPTO_PREFIX_LEN];
     piece_context(context, u->container, u->id);
-    u->sealed = malloc(SEALED_MAX);
+    u->sealed = malloc(CRYPTO_SEALED_CHUNK_LEN);
     MUST(u->sealed);
-    TRY(crypto_message_new(&u->key, slice_of(context, sizeof context), u->sealed, &u->message));
-    u->sealed_len = CRYPTO_PREFIX_LEN;
+    TRY(crypto_message_new(&u->key, slice_of(context, sizeof context), prefix, &u->message));
     uint64_t len = u->len_announced == ENGINE_LEN_UNKNOWN ? ENGINE_LEN_UNKNOWN
                                                           : crypto_sealed_len(u->len_announced);
-    return engine_stream_create(u->store->engine, len, &u->stream);
+    TRY(engine_stream_create(u->store->engine, len, &u->stream));
+    return engine_stream_write(u->stream, slice_of(prefix, sizeof prefix));
 }
 
 /* Seals the full chunks of what waits in memory; the rest moves to the front. */
@@ -140,7 +136,6 @@ err store_upload_write(store_upload *u, slice data) {
 
 static err finish_stream(store_upload *u) {
     TRY(seal_chunk(u, slice_of(u->plain, u->plain_len))); /* the last: shorter, even empty */
-    TRY(write_sealed(u));
     u->mem = arena_new(256, 64 << 10);
     return engine_stream_sync(u->stream, u->mem, &u->ref);
 }

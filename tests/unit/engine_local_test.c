@@ -179,18 +179,35 @@ static findings check_stopped(void) {
 
 static struct {
     bool no_space, fail_sync, fail_write, fail_punch, stop_punch;
-    uint64_t free_bytes; /* when not 0 */
+    bool no_direct_open, no_direct_write; /* what file systems without O_DIRECT answer */
+    uint64_t free_bytes;                  /* when not 0 */
     int punches, syncs, failed_syncs;
     atomic_int hold_sync; /* 1: the next sync ends after one more write; 2: it is waiting */
     atomic_int writes;
 } fault;
 
+static atomic_int direct_fd = -1; /* the last one opened */
+static atomic_int direct_writes;
+
+static int fault_open(const io *self, int dir, const char *name, int flags) {
+    const bool direct = (flags & O_DIRECT) != 0;
+    if (direct && fault.no_direct_open) return -EINVAL;
+    const int fd = io_real.open(self, dir, name, flags);
+    if (direct) atomic_store(&direct_fd, fd);
+    return fd;
+}
 static int fault_fallocate(const io *self, int fd, uint64_t at, uint64_t n) {
     return fault.no_space ? -ENOSPC : io_real.fallocate(self, fd, at, n);
 }
 static int fault_pwrite(const io *self, int fd, const void *p, size_t n, uint64_t at) {
     if (fault.no_space) return -ENOSPC;
     atomic_fetch_add(&fault.writes, 1);
+    if (fd == atomic_load(&direct_fd)) {
+        atomic_fetch_add(&direct_writes, 1);
+        if (fault.no_direct_write) return -EINVAL;
+        if (n % EXTENT_BLOCK != 0 || at % EXTENT_BLOCK != 0 || (uintptr_t)p % EXTENT_BLOCK != 0)
+            return -EFAULT; /* some disk would refuse it */
+    }
     return fault.fail_write ? -EIO : io_real.pwrite(self, fd, p, n, at);
 }
 static int fault_fdatasync(const io *self, int fd) {
@@ -217,6 +234,7 @@ static int fault_free_space(const io *self, int fd, uint64_t *ret_free, uint64_t
 static io faulty(void) {
     io x = io_real;
     x.fallocate = fault_fallocate;
+    x.open = fault_open;
     x.pwrite = fault_pwrite;
     x.fdatasync = fault_fdatasync;
     x.punch = fault_punch;
@@ -329,10 +347,11 @@ static void a_failed_write_stops_changes(void **state) {
     engine *e = open_ok(true);
     ok(put_row(e, "before", S("v")));
     engine_stream *s;
-    ok(engine_stream_create(e, 100000, &s));
-    uint8_t *p = calloc(1, 100000);
+    const size_t len = 2 * STREAM_BUFFER; /* more than waits in memory */
+    ok(engine_stream_create(e, len, &s));
+    uint8_t *p = calloc(1, len);
     fault.fail_write = true;
-    assert_int_equal(engine_stream_write(s, slice_of(p, 100000)), ERR_IO);
+    assert_int_equal(engine_stream_write(s, slice_of(p, len)), ERR_IO);
     fault.fail_write = false;
     engine_stream_abort(s);
     expect_read_only(e);
@@ -340,6 +359,68 @@ static void a_failed_write_stops_changes(void **state) {
     engine_close(e);
     engine_close(open_ok(false));
     assert_int_equal(check_stopped().count, 0);
+}
+
+/* A stream of several runs, all its bytes read back and verified. */
+static void write_and_read(engine *e, uint64_t declared, size_t len) {
+    arena *a = arena_new(65536, 0);
+    engine_stream *s;
+    slice name;
+    engine_txn *t;
+    uint8_t *p = malloc(len), *got = malloc(len);
+    for (size_t i = 0; i < len; i++) p[i] = (uint8_t)(i * 2654435761u >> 13);
+    ok(engine_stream_create(e, declared, &s));
+    for (size_t at = 0; at < len; at += 16400)
+        ok(engine_stream_write(s, slice_take(slice_of(p + at, len - at), 16400)));
+    ok(engine_stream_sync(s, a, &name));
+    ok(engine_txn_begin(e, S("s"), &t));
+    engine_txn_adopt(t, s);
+    ok(engine_txn_commit(t));
+    memset(got, 0, len);
+    ok(engine_stream_read(e, name, 0, got, len, false));
+    assert_memory_equal(got, p, len);
+    free(p);
+    free(got);
+    arena_free(a);
+}
+
+static void large_streams(bool no_open, bool no_write, int writes_min, int writes_max) {
+    /* Runs of 3 MiB and no space beyond an extent's end, so that they end anywhere in the buffer. */
+    tune.extent_bytes = 8 << 20;
+    tune.run_bytes_max = 3 << 20;
+    fault.no_direct_open = no_open;
+    fault.no_direct_write = no_write;
+    atomic_store(&direct_fd, -1);
+    atomic_store(&direct_writes, 0);
+    engine *e = open_ok(true);
+    static const size_t lengths[] = {STREAM_BUFFER_SMALL + 1,
+                                     STREAM_BUFFER - 1,
+                                     STREAM_BUFFER + STREAM_SLACK,
+                                     STREAM_BUFFER + STREAM_SLACK + 1,
+                                     (3 << 20) - 256,
+                                     3 << 20,
+                                     (3 << 20) + 1,
+                                     8400000,
+                                     (4 << 20) + STREAM_SLACK - 12345,
+                                     70000};
+    for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+        write_and_read(e, lengths[i], lengths[i]);
+        write_and_read(e, ENGINE_LEN_UNKNOWN, lengths[i]);
+    }
+    engine_close(e);
+    assert_int_equal(check_stopped().count, 0);
+    assert_in_range(atomic_load(&direct_writes), writes_min, writes_max);
+}
+
+static void large_streams_pass_the_page_cache(void **state) {
+    (void)state;
+    large_streams(false, false, 20, 1000);
+}
+
+static void without_direct_writes_they_are_buffered(void **state) {
+    (void)state;
+    large_streams(true, false, 0, 0);
+    large_streams(false, true, 1, 1); /* asked once */
 }
 
 static void a_failed_vault_sync_stops_changes(void **state) {
@@ -1046,6 +1127,8 @@ int main(void) {
         cmocka_unit_test_setup(a_full_disk_harms_nothing, with_faults),
         cmocka_unit_test_setup(a_failed_sync_is_never_tried_again, with_faults),
         cmocka_unit_test_setup(a_failed_write_stops_changes, with_faults),
+        cmocka_unit_test_setup(large_streams_pass_the_page_cache, with_faults),
+        cmocka_unit_test_setup(without_direct_writes_they_are_buffered, with_faults),
         cmocka_unit_test_setup(a_failed_vault_sync_stops_changes, with_faults),
         cmocka_unit_test_setup(a_slot_is_handed_out_once, with_faults),
         cmocka_unit_test_setup(jobs_are_taken_on_a_full_disk, with_faults),

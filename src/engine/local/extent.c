@@ -109,12 +109,12 @@ extent *extent_find_locked(local *l, uint32_t id) {
     return x;
 }
 
-static extent *extent_add_locked(local *l, uint32_t id, extent_state state, int fd, uint64_t size) {
+static extent *extent_add_locked(local *l, uint32_t id, extent_state state, uint64_t size) {
     extent *x = calloc(1, sizeof *x);
     MUST(x != NULL);
     x->id = id;
     x->state = state;
-    x->fd = fd;
+    x->fd = x->direct = -1;
     x->size = size;
     syncer_init(&x->sync);
     x->next = l->ext.hash[id % EXTENT_HASH];
@@ -125,6 +125,7 @@ static extent *extent_add_locked(local *l, uint32_t id, extent_state state, int 
 static void extent_free(local *l, extent *x) {
     syncer_done(&x->sync);
     if (x->fd >= 0) l->io->close(l->io, x->fd);
+    if (x->direct >= 0) l->io->close(l->io, x->direct);
     free(x);
 }
 
@@ -196,8 +197,11 @@ static err extent_make(local *l, extent **ret) {
         if (!local_failed(l)) (void)l->io->unlink(l->io, l->extents_fd, name);
         return e;
     }
+    const int direct = l->io->open(l->io, l->extents_fd, name, O_RDWR | O_DIRECT);
     pthread_mutex_lock(&xs->mutex);
-    *ret = extent_add_locked(l, id, EXTENT_OPEN, fd, size);
+    *ret = extent_add_locked(l, id, EXTENT_OPEN, size);
+    (*ret)->fd = fd;
+    (*ret)->direct = direct < 0 ? -1 : direct;
     pthread_mutex_unlock(&xs->mutex);
     return OK;
 }
@@ -291,6 +295,19 @@ void extent_trim(local *l, extent *x, run *r, uint32_t blocks) {
     pthread_mutex_unlock(&l->ext.mutex);
 }
 
+int extent_write(local *l, extent *x, bool *direct, const uint8_t *p, size_t n, uint64_t at) {
+    if (*direct && x->direct >= 0 && !atomic_load(&l->ext.direct_unsupported)) {
+        const int r = l->io->pwrite(l->io, x->direct, p, n, at);
+        if (r != -EINVAL) return r;
+        /* It can be opened so and not written so, or wants larger blocks than ours: nothing is lost, for the
+         * space is ours and is written again, whole. */
+        if (!atomic_exchange(&l->ext.direct_unsupported, true))
+            LOG(LOG_WARN, "engine.direct_unsupported", LF_C("path", l->path));
+    }
+    *direct = false;
+    return l->io->pwrite(l->io, x->fd, p, n, at);
+}
+
 /* ---- accounting ---- */
 
 static void count_locked(local *l, extent *x, const run *r, int sign) {
@@ -358,7 +375,7 @@ static err load_rows(local *l) {
         uint64_t size;
         TRY_TO(out, system_key_parse(slice_of(key, key_len), 'E', &id, NULL));
         TRY_TO(out, extent_row_parse(slice_of(value, value_len), &sealed, &size));
-        extent *x = extent_add_locked(l, id, sealed ? EXTENT_SEALED : EXTENT_FULL, -1, size);
+        extent *x = extent_add_locked(l, id, sealed ? EXTENT_SEALED : EXTENT_FULL, size);
         x->tail = size;
         if (id >= l->ext.next_id) l->ext.next_id = id + 1;
     }

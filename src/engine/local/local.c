@@ -66,6 +66,7 @@ static void local_close(engine *e) {
     rows_close(l);
     vault_close(l);
     fds_done(l);
+    buffers_done(l);
     commit_done(l);
     folder_close(l);
     l->magic = 0;
@@ -88,7 +89,8 @@ static const engine_vtable local_vtable = {
     .txn_commit = local_txn_commit,
     .txn_abort = local_txn_abort,
     .stream_create = local_stream_create,
-    .stream_write = local_stream_write,
+    .stream_room = local_stream_room,
+    .stream_filled = local_stream_filled,
     .stream_sync = local_stream_sync,
     .stream_abort = local_stream_abort,
     .stream_read = local_stream_read,
@@ -123,6 +125,7 @@ static local *local_new(const engine_local_options *o, const local_tune *tune) {
          l->ext.run_step_first <= l->ext.run_bytes_max);
     commit_init(l);
     fds_init(l);
+    buffers_init(l);
     vault_init(l);
     extents_init(l);
     return l;

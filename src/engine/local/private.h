@@ -6,7 +6,8 @@
  *   reclaim.c  giving space back, recovery, census       ref.c     stream references and frames
  *   vault.c    slots for secrets                         check.c   verification
  *   syncer.c   one fdatasync for all who wait            io.c      calls to the kernel
- *   fds.c      open files for reading                    wal.c     what a damaged log lost */
+ *   fds.c      open files for reading                    wal.c     what a damaged log lost
+ *   buffers.c  memory that streams are written from */
 #pragma once
 
 #include <pthread.h>
@@ -25,10 +26,17 @@
 #define RUNS_MAX         336    /* of a stream; a reference takes 22 + 12 each, at most 4096 */
 #define SEGMENT_BYTES    65536u /* one CRC-32C each */
 #define FRAME_BYTES      64u    /* ends every run */
-#define STREAM_BUFFER    (256u << 10)
-#define LANES_MAX        4
-#define SHARD_STRIPES    4096u
-#define VAULT_SLOT_BYTES 128u
+/* Streams gather what they write: in a large buffer, which is written past the page cache when it is full,
+ * or a small one. At most so many large ones are in use at once, and some are kept for the next. */
+#define STREAM_BUFFER       (1u << 20)
+#define STREAM_BUFFER_SMALL (128u << 10)
+#define STREAM_SLACK        (64u << 10) /* more that may wait for one last write */
+#define STREAM_BUFFERS_MAX  32u
+#define STREAM_BUFFERS_KEPT 8u
+#define STREAM_TAIL_MAX     (3 * EXTENT_BLOCK) /* zeros, table and frame of the longest run */
+#define LANES_MAX           4
+#define SHARD_STRIPES       4096u
+#define VAULT_SLOT_BYTES    128u
 /* Below this much free space nothing that grows the store is accepted, so that RocksDB, which
  * cannot undo half a flush, never meets the end of the disk itself. 1/32 of a small disk. */
 #define SPACE_RESERVE_MIN (16ull << 20)
@@ -191,7 +199,8 @@ typedef enum extent_state {
 typedef struct extent {
     uint32_t id;
     extent_state state;
-    int fd;        /* for writing; -1 from SEALED on */
+    int fd;     /* for writing; -1 from SEALED on */
+    int direct; /* the same past the page cache; -1: the file system has none, and from SEALED on */
     uint64_t size; /* of the file */
     uint64_t tail; /* next free byte, a multiple of EXTENT_BLOCK */
     int64_t live;  /* bytes on disk that have run rows; exact once the census is done */
@@ -226,6 +235,7 @@ typedef struct extents {
     lane lanes[LANES_MAX];
     unsigned lane_count;
     atomic_uint lane_next;
+    atomic_bool direct_unsupported; /* a write past the page cache was refused: no more of them */
 
     punch *punches; /* circular, PUNCH_QUEUE_MAX */
     size_t punch_head, punch_count;
@@ -248,6 +258,9 @@ err extent_alloc(local *l, uint64_t want, uint64_t least, run *ret, extent **ret
 bool extent_extend(local *l, extent *x, run *r, uint64_t more);
 /* The run keeps `blocks` of what it reserved. */
 void extent_trim(local *l, extent *x, run *r, uint32_t blocks);
+/* Writes whole blocks to an extent that the caller has pinned; *direct: past the page cache, and cleared when
+ * the file system cannot. 0 or a negative errno. */
+int extent_write(local *l, extent *x, bool *direct, const uint8_t *p, size_t n, uint64_t at);
 void extent_adopted(local *l, const run *r);   /* its row is durable */
 void extent_abandoned(local *l, const run *r); /* it will never have one */
 void extent_released(local *l, const run *r);  /* its row is durably gone */
@@ -309,10 +322,32 @@ err fds_get(local *l, uint32_t extent, bool nowait, fd_lease *ret) CHECKED;
 void fds_put(local *l, fd_lease f);
 void fds_forget(local *l, uint32_t extent);
 
+/* ---- buffers.c ---- */
+
+typedef struct stream_buffer {
+    uint8_t *p; /* begins at a multiple of EXTENT_BLOCK; STREAM_TAIL_MAX bytes follow the slack */
+    size_t cap, slack; /* whole blocks */
+    bool large;
+} stream_buffer;
+
+typedef struct buffers {
+    pthread_mutex_t mutex;
+    unsigned large; /* in use */
+    uint8_t *kept[STREAM_BUFFERS_KEPT];
+    unsigned kept_count;
+} buffers;
+
+void buffers_init(local *l);
+void buffers_done(local *l);
+/* For a stream of len bytes, or ENGINE_LEN_UNKNOWN. */
+stream_buffer stream_buffer_get(local *l, uint64_t len);
+void stream_buffer_put(local *l, stream_buffer b);
+
 /* ---- stream.c ---- */
 
 err local_stream_create(engine *e, uint64_t len, engine_stream **ret) CHECKED;
-err local_stream_write(engine_stream *s, slice data) CHECKED;
+err local_stream_room(engine_stream *s, uint8_t **ret, size_t *ret_len) CHECKED;
+void local_stream_filled(engine_stream *s, size_t n);
 err local_stream_sync(engine_stream *s, arena *a, slice *ret_ref) CHECKED;
 void local_stream_abort(engine_stream *s);
 err local_stream_read(engine *e, slice ref, uint64_t offset, uint8_t *out, size_t len,
@@ -397,6 +432,7 @@ struct local {
     commit_queue commit;
     extents ext;
     fds fds;
+    buffers buffers;
     vault vault;
 };
 

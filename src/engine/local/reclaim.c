@@ -137,10 +137,11 @@ static err seal(local *l, extent *x) {
     pthread_mutex_lock(&l->ext.mutex);
     x->size = x->tail;
     x->state = EXTENT_SEALED;
-    const int fd = x->fd;
-    x->fd = -1;
+    const int fd = x->fd, direct = x->direct;
+    x->fd = x->direct = -1;
     pthread_mutex_unlock(&l->ext.mutex);
     l->io->close(l->io, fd);
+    if (direct >= 0) l->io->close(l->io, direct);
     return OK;
 }
 

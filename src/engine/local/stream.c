@@ -1,13 +1,16 @@
 /* Streams: written once through a buffer into runs, read by reference.
  *
  * Invariants
- *   1. A run's bytes are pwritten once each, in order, into space that only this stream holds; so
+ *   1. A run's bytes are written once each, in order, into space that only this stream holds; so
  *      a crash at any point leaves other streams as they were.
  *   2. stream_sync returns OK only after every run's data, table and frame are durable
  *      (syncer.c).
  *   3. A run is pinned from its allocation until its row is durable or its space is given back,
  *      and an extent with pins is never sealed: whatever is in it without a row is removed by
  *      recovery.
+ *   4. Every write is whole blocks at a block of the file, from memory that begins at a block, the
+ *      last one of a run with its zeros, table and frame behind the data: so any of them may
+ *      bypass the page cache (O_DIRECT).
  *
  *   WRITING --local_stream_sync--> SYNCED --stream_committed--> gone; runs adopted
  *      |                             |
@@ -29,12 +32,13 @@ struct local_stream {
     uint32_t count, cap;
 
     bool open;        /* the last of runs is being written */
+    bool direct;      /* past the page cache: it has filled a large buffer */
     uint64_t room;    /* data bytes it has room for */
-    uint64_t put;     /* data bytes of it handed to the kernel */
+    uint64_t put;     /* data bytes of it handed to the kernel: whole blocks */
     uint64_t started; /* and of those, up to where writeback was started */
     uint64_t step;    /* next reservation, for an unknown length */
-    uint8_t *buffer;  /* data that follows */
-    size_t fill, buffer_cap;
+    stream_buffer buffer;
+    size_t fill;          /* data that follows, in the buffer */
     uint32_t crc, *table; /* of the present segment; of those before it in this run */
     uint32_t table_cap;
     local_stream *in_txn; /* next of the transaction's adopted */
@@ -53,17 +57,15 @@ err local_stream_create(engine *e, uint64_t len, engine_stream **ret) {
     s->id = e->v->new_id(e);
     s->declared = len;
     s->step = l->ext.run_step_first;
-    s->buffer_cap = len < STREAM_BUFFER ? (size_t)len : STREAM_BUFFER;
-    s->buffer = malloc(s->buffer_cap > 0 ? s->buffer_cap : 1);
-    MUST(s->buffer != NULL);
+    s->buffer = stream_buffer_get(l, len);
     *ret = &s->base;
     return OK;
 }
 
 static void stream_free(local_stream *s) {
+    stream_buffer_put(stream_local(s), s->buffer);
     free(s->runs);
     free(s->homes);
-    free(s->buffer);
     free(s->table);
     free(s);
 }
@@ -107,8 +109,8 @@ static err run_begin(local_stream *s) {
     return OK;
 }
 
-static void table_add(local_stream *s, slice data) {
-    uint64_t at = s->put;
+/* The segment table goes on with data that stands `at` bytes into the run. */
+static void table_add(local_stream *s, uint64_t at, slice data) {
     while (data.len > 0) {
         const slice part = slice_take(data, SEGMENT_BYTES - at % SEGMENT_BYTES);
         s->crc = crc32c(at % SEGMENT_BYTES == 0 ? 0 : s->crc, part);
@@ -124,44 +126,35 @@ static void table_add(local_stream *s, slice data) {
     }
 }
 
-/* Hands data to the kernel at the run's end, and starts its way to the disk early, so that the sync
- * at the end has little left to wait for. */
-static err run_put(local_stream *s, slice data) {
+/* Writes the first n bytes of the buffer, whole blocks, behind what the run has already. What goes through
+ * the page cache is started on its way to the disk early, so that the sync has little left to wait
+ * for. */
+static err put_blocks(local_stream *s, size_t n) {
     local *l = stream_local(s);
     const run *r = &s->runs[s->count - 1];
     extent *x = s->homes[s->count - 1];
-    int e = l->io->pwrite(l->io, x->fd, data.p, data.len, r->offset + s->put);
+    MUST(n % EXTENT_BLOCK == 0 && s->put % EXTENT_BLOCK == 0);
+    int e = extent_write(l, x, &s->direct, s->buffer.p, n, r->offset + s->put);
     if (e < 0) return write_error(l, x, e);
-    table_add(s, data);
-    s->put += data.len;
+    s->put += n;
     const uint64_t whole = s->put / WRITEBACK_BYTES * WRITEBACK_BYTES;
-    if (whole > s->started) {
+    if (whole > s->started && !s->direct)
         (void)l->io->writeback(l->io, x->fd, r->offset + s->started, whole - s->started);
-        s->started = whole;
-    }
+    if (whole > s->started) s->started = whole;
     return OK;
 }
 
-static err buffer_flush(local_stream *s) {
-    if (s->fill == 0) return OK;
-    TRY(run_put(s, slice_of(s->buffer, s->fill)));
-    s->fill = 0;
-    return OK;
+/* How much data the buffer takes before it is written. What is left of a known length may use the
+ * slack, so that no short write follows. */
+static size_t buffer_limit(const local_stream *s) {
+    const uint64_t whole = s->fill + (s->declared - s->written);
+    const bool last = s->declared != ENGINE_LEN_UNKNOWN && whole <= s->buffer.cap + s->buffer.slack;
+    return last ? s->buffer.cap + s->buffer.slack : s->buffer.cap;
 }
 
-/* Ends the run: gives back what it does not need, writes table and frame. */
-static err run_end(local_stream *s) {
-    local *l = stream_local(s);
-    TRY(buffer_flush(s));
-    run *r = &s->runs[s->count - 1];
-    extent *x = s->homes[s->count - 1];
-    MUST(s->put > 0 && s->put <= s->room);
-    r->data_len = s->put;
-    extent_trim(l, x, r, run_blocks_for(r->data_len));
+static void tail_encode(const local_stream *s, const run *r, uint8_t *tail) {
     const uint32_t segments = run_segments(r->data_len);
     const size_t table_len = 4 * (size_t)segments;
-    uint8_t *tail = malloc(table_len + FRAME_BYTES);
-    MUST(tail != NULL);
     for (uint32_t i = 0; i < segments; i++)
         for (int j = 0; j < 4; j++)
             tail[4 * i + (uint32_t)j] = (uint8_t)(s->table[i] >> (24 - 8 * j));
@@ -173,18 +166,30 @@ static err run_end(local_stream *s) {
                .stream = s->id,
                .table_crc = crc32c(0, slice_of(tail, table_len))};
     frame_encode(&f, tail + table_len);
-    const uint64_t at = r->offset + run_disk_len(r) - FRAME_BYTES - table_len;
-    int e = l->io->pwrite(l->io, x->fd, tail, table_len + FRAME_BYTES, at);
-    free(tail);
+}
+
+/* Ends the run: gives back what it does not need, writes the rest of the data with zeros, table and frame
+ * behind it. */
+static err run_end(local_stream *s) {
+    local *l = stream_local(s);
+    run *r = &s->runs[s->count - 1];
+    r->data_len = s->put + s->fill;
+    MUST(r->data_len > 0 && r->data_len <= s->room);
+    extent_trim(l, s->homes[s->count - 1], r, run_blocks_for(r->data_len));
+    const size_t tail_len = 4 * (size_t)run_segments(r->data_len) + FRAME_BYTES;
+    const size_t n = (size_t)(run_disk_len(r) - s->put);
+    MUST(n >= s->fill + tail_len && n <= s->fill + STREAM_TAIL_MAX);
+    memset(s->buffer.p + s->fill, 0, n - tail_len - s->fill);
+    tail_encode(s, r, s->buffer.p + n - tail_len);
     s->open = false;
-    return e < 0 ? write_error(l, x, e) : OK;
+    s->fill = 0;
+    return put_blocks(s, n);
 }
 
 /* The run is at its end: longer in place when its length is not known, or another one. */
 static err run_more(local_stream *s) {
     local *l = stream_local(s);
     if (s->open) {
-        TRY(buffer_flush(s));
         run *r = &s->runs[s->count - 1];
         if (s->declared == ENGINE_LEN_UNKNOWN &&
             extent_extend(l, s->homes[s->count - 1], r, s->step)) {
@@ -197,34 +202,32 @@ static err run_more(local_stream *s) {
     return run_begin(s);
 }
 
-err local_stream_write(engine_stream *base, slice data) {
+err local_stream_room(engine_stream *base, uint8_t **ret, size_t *ret_len) {
     local_stream *s = (local_stream *)base;
     MUST(!s->synced);
-    MUST(s->declared == ENGINE_LEN_UNKNOWN || data.len <= s->declared - s->written);
-    while (data.len > 0) {
-        uint64_t room = s->open ? s->room - s->put - s->fill : 0;
-        if (room == 0) {
-            TRY(run_more(s));
-            continue;
-        }
-        if (room > data.len) room = data.len;
-        if (s->fill == 0 && room >= s->buffer_cap) {
-            /* Large pieces go to the kernel as they are. */
-            const slice part = slice_take(data, (size_t)(room / s->buffer_cap * s->buffer_cap));
-            TRY(run_put(s, part));
-            s->written += part.len;
-            data = slice_skip(data, part.len);
-            continue;
-        }
-        slice part = slice_take(data, (size_t)room);
-        part = slice_take(part, s->buffer_cap - s->fill);
-        memcpy(s->buffer + s->fill, part.p, part.len);
-        s->fill += part.len;
-        s->written += part.len;
-        data = slice_skip(data, part.len);
-        if (s->fill == s->buffer_cap) TRY(buffer_flush(s));
+    uint64_t len = s->declared - s->written; /* much, when it is not known */
+    if (len > 0 && (!s->open || s->put + s->fill == s->room)) TRY(run_more(s));
+    size_t limit = buffer_limit(s);
+    if (len > 0 && s->fill == limit) {
+        if (s->buffer.large) s->direct = true;
+        TRY(put_blocks(s, s->fill));
+        s->fill = 0;
+        limit = buffer_limit(s);
     }
+    if (len > limit - s->fill) len = limit - s->fill;
+    if (len > s->room - s->put - s->fill) len = s->room - s->put - s->fill;
+    *ret = s->buffer.p + s->fill;
+    *ret_len = (size_t)len;
     return OK;
+}
+
+void local_stream_filled(engine_stream *base, size_t n) {
+    local_stream *s = (local_stream *)base;
+    MUST(n <= buffer_limit(s) - s->fill && n <= s->declared - s->written);
+    MUST(n == 0 || (s->open && n <= s->room - s->put - s->fill));
+    table_add(s, s->put + s->fill, slice_of(s->buffer.p + s->fill, n));
+    s->fill += n;
+    s->written += n;
 }
 
 err local_stream_sync(engine_stream *base, arena *a, slice *ret_ref) {
