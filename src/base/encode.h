@@ -24,7 +24,15 @@ bool xml_can_carry(slice s);
 /* JSON string body, without the quotes. Invalid UTF-8 becomes U+FFFD. */
 void json_put(buf *b, slice text);
 
-/* Random version-4 UUID, 36 characters, lower case (request ids). */
+#define UUID_LEN 16
+/* Random version-4 UUID. */
+void uuid_random(uint8_t out[UUID_LEN]);
+/* 36 characters, lower case. raw: UUID_LEN bytes, in the order of the text. */
+void uuid_text(buf *b, slice raw);
+/* The forms of .NET's Guid(String) that people write: 32 digits; with hyphens (8-4-4-4-12); the
+ * latter in braces or parentheses. In either case. ERR_INVALID_ENCODING. */
+err uuid_get(slice text, uint8_t ret[UUID_LEN]) CHECKED;
+/* A random one as text (request ids). */
 void uuid_put(buf *b);
 /* Cryptographically secure random bytes; aborts if the system has none. */
 void random_fill(void *p, size_t n);

@@ -25,8 +25,7 @@ static void set_blob(ops_request *r, ops_response *w, const store_blob *b) {
     ops_set(w, "Accept-Ranges", S("bytes"));
     ops_set(w, "x-ms-blob-type", S("BlockBlob"));
     ops_set_time(r, w, "x-ms-creation-time", b->created_us);
-    ops_set(w, "x-ms-lease-status", S("unlocked"));
-    ops_set(w, "x-ms-lease-state", S("available"));
+    blob_set_lease(w, &b->lease);
     ops_set(w, "x-ms-server-encrypted", S("true"));
     blob_metadata_set(r, w, b->metadata, b->metadata_count);
 }

@@ -66,8 +66,7 @@ err blob_get_container(ops_request *r, ops_response *w) {
     TRY(checked_container(r, &k));
     answer(r, w, 200, k);
     set_metadata(r, w, k);
-    ops_set(w, "x-ms-lease-status", S("unlocked"));
-    ops_set(w, "x-ms-lease-state", S("available"));
+    blob_set_lease(w, &k->lease);
     if (k->public_access != STORE_PRIVATE)
         ops_set(w, "x-ms-blob-public-access", access_name(k->public_access));
     ops_set(w, "x-ms-has-immutability-policy", S("false"));

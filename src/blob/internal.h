@@ -70,6 +70,9 @@ err blob_flag_read(const ops_request *r, const char *name, bool *ret) CHECKED;
 /* x-ms-access-tier. ERR_INVALID_HEADER_VALUE, ERR_INVALID_BLOB_TIER, ERR_NOT_IMPLEMENTED. */
 err blob_tier_read(const ops_request *r, store_tier *ret) CHECKED;
 slice blob_tier_name(store_tier t);
+/* x-ms-lease-status, -state and -duration. */
+void blob_set_lease(ops_response *w, const store_lease *l);
+slice blob_lease_name(store_lease_state state);
 /* ETag and Last-Modified. */
 void blob_set_state(ops_request *r, ops_response *w, uint64_t etag, int64_t modified_us);
 /* The conditions of an operation that replaces content. ret_forced: the caller may only create, so
@@ -180,6 +183,7 @@ err blob_set_container_metadata(ops_request *r, ops_response *w) CHECKED;
 err blob_get_acl(ops_request *r, ops_response *w) CHECKED;
 err blob_set_acl(ops_request *r, ops_response *w) CHECKED;
 err blob_delete_container(ops_request *r, ops_response *w) CHECKED;
+err blob_lease(ops_request *r, ops_response *w) CHECKED; /* of a blob, or of a container */
 err blob_list_blobs(ops_request *r, ops_response *w) CHECKED;
 err blob_get(ops_request *r, ops_response *w) CHECKED;
 err blob_get_properties(ops_request *r, ops_response *w) CHECKED;
@@ -202,6 +206,8 @@ typedef struct blob_list_writer {
 void blob_list_writer_init(blob_list_writer *lw, buf *b, bool metadata);
 void blob_list_entry(blob_list_writer *lw, const store_blob *blob);
 void blob_list_prefix(blob_list_writer *lw, slice prefix);
+/* list.c: LeaseStatus, LeaseState and LeaseDuration of an entry. */
+void blob_list_lease(buf *b, const store_lease *l);
 /* maxresults: 1…STORE_LIST_MAX, larger is taken as that; 0 when absent. */
 err blob_maxresults(const ops_request *r, size_t *ret) CHECKED;
 /* What Put Blob and Put Block List ask for in their headers. */

@@ -118,6 +118,21 @@ static void put_name(buf *b, slice name) {
     LIT(b, "</Name>");
 }
 
+void blob_list_lease(buf *b, const store_lease *l) {
+    if (l->id.len == 0) {
+        LIT(b, "<LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>");
+        return;
+    }
+    store_lease_state state = store_lease_state_of(l, clock_wall_us());
+    buf_put(b, store_lease_locked(state) ? S("<LeaseStatus>locked</LeaseStatus><LeaseState>")
+                                         : S("<LeaseStatus>unlocked</LeaseStatus><LeaseState>"));
+    buf_put(b, blob_lease_name(state));
+    LIT(b, "</LeaseState>");
+    if (state != STORE_LEASE_LEASED) return;
+    buf_put(b, l->duration_s ? S("<LeaseDuration>fixed</LeaseDuration>")
+                             : S("<LeaseDuration>infinite</LeaseDuration>"));
+}
+
 void blob_list_entry(blob_list_writer *lw, const store_blob *blob) {
     buf *b = lw->b;
     LIT(b, "<Blob>");
@@ -127,8 +142,8 @@ void blob_list_entry(blob_list_writer *lw, const store_blob *blob) {
         LIT(b, "<Content-Length>0</Content-Length><BlobType>BlockBlob</BlobType>");
     else
         put_committed(lw, blob);
-    LIT(b, "<LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>"
-           "<ServerEncrypted>true</ServerEncrypted></Properties>");
+    blob_list_lease(b, &blob->lease);
+    LIT(b, "<ServerEncrypted>true</ServerEncrypted></Properties>");
     if (lw->metadata) xml_metadata(b, blob->metadata, blob->metadata_count);
     LIT(b, "<OrMetadata /></Blob>");
 }

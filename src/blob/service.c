@@ -50,7 +50,7 @@ static err each_container(void *ctx, const store_container *k) {
     buf_put(b, S("<Properties>"));
     xml_http_date(b, "Last-Modified", k->modified_us);
     put_etag(b, k->etag);
-    buf_put(b, S("<LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>"));
+    blob_list_lease(b, &k->lease);
     if (k->public_access != STORE_PRIVATE)
         xml_element(b, "PublicAccess",
                     k->public_access == STORE_PUBLIC_BLOB ? S("blob") : S("container"));

@@ -13,13 +13,30 @@
 /* Lease conditions only; times (containers have no others); all. */
 #define LEASE OPS_IF_LEASE
 #define ALL   OPS_IF_ALL
-#define BODY  (OPS_BODY_IN)
-#define LARGE (OPS_BODY_IN | OPS_BODY_STREAMS)
+/* Those of lease operations: the lease id means something else there. */
+#define LEASING (OPS_IF_ALL & ~OPS_IF_LEASE)
+#define TIMES   (OPS_IF_MODIFIED | OPS_IF_UNMODIFIED)
+#define BODY    (OPS_BODY_IN)
+#define LARGE   (OPS_BODY_IN | OPS_BODY_STREAMS)
 
 #define READS(type, account, service, anonymous)                                                   \
     { (type), (account), (service), (anonymous), false }
 #define WRITES(type, account, service)                                                             \
     { (type), (account), (service), AUTH_PUBLIC_NEVER, true }
+
+/* One operation with five actions; who may delete may break ("Create a service SAS"). */
+#define LEASE_BLOB(action, letters)                                                                \
+    {                                                                                              \
+        "Lease Blob", OPS_PUT, OPS_BLOB, NULL, "lease", "x-ms-lease-action", (action),             \
+            WRITES('o', letters, letters), BLOBS "write", OPS_ADMIN, LEASING, OPS_NO_SECONDARY, 0, \
+            blob_lease                                                                             \
+    }
+#define LEASE_CONTAINER(action, letters)                                                           \
+    {                                                                                              \
+        "Lease Container", OPS_PUT, OPS_CONTAINER, "container", "lease", "x-ms-lease-action",      \
+            (action), WRITES('c', letters, NULL), CONTAINERS "write", OPS_ADMIN, TIMES,            \
+            OPS_NO_SECONDARY, 0, blob_lease                                                        \
+    }
 
 static const ops_row rows[] = {
     /* name, method, level, restype, comp, header, value, need, action, class, conditions, flags,
@@ -53,6 +70,11 @@ static const ops_row rows[] = {
     {"Set Blob Properties", OPS_PUT, OPS_BLOB, NULL, "properties", NULL, NULL,
      WRITES('o', "w", "w"), BLOBS "write", OPS_ALTERATION, ALL, OPS_NO_SECONDARY, 0,
      blob_set_properties},
+    LEASE_BLOB("acquire", "w"),
+    LEASE_BLOB("renew", "w"),
+    LEASE_BLOB("change", "w"),
+    LEASE_BLOB("release", "w"),
+    LEASE_BLOB("break", "wd"),
     {"Get Account Information", OPS_GET, OPS_BLOB, "account", "properties", NULL, NULL,
      READS('o', ANY_LETTER, ANY_LETTER, AUTH_PUBLIC_NEVER), ACTION "getInfo/action", OPS_ADMIN, 0,
      OPS_FAST, 0, blob_get_account_info},
@@ -93,6 +115,11 @@ static const ops_row rows[] = {
     {"Delete Container", OPS_DELETE, OPS_CONTAINER, "container", NULL, NULL, NULL,
      WRITES('c', "d", NULL), CONTAINERS "delete", OPS_ERASURE, ALL, OPS_NO_SECONDARY, 0,
      blob_delete_container},
+    LEASE_CONTAINER("acquire", "w"),
+    LEASE_CONTAINER("renew", "w"),
+    LEASE_CONTAINER("change", "w"),
+    LEASE_CONTAINER("release", "w"),
+    LEASE_CONTAINER("break", "wd"),
     {"Get Account Information", OPS_GET, OPS_CONTAINER, "account", "properties", NULL, NULL,
      READS('c', ANY_LETTER, ANY_LETTER, AUTH_PUBLIC_NEVER), ACTION "getInfo/action", OPS_ADMIN, 0,
      OPS_FAST, 0, blob_get_account_info},
@@ -154,7 +181,6 @@ static bool is_later(slice comp) {
                                         "expiry",
                                         "immutabilityPolicies",
                                         "incrementalcopy",
-                                        "lease",
                                         "legalhold",
                                         "page",
                                         "pagelist",
@@ -199,21 +225,42 @@ static err refuse_dfs(const ops_request *r) {
     return OK;
 }
 
+/* Rows that a header tells apart stand before those that need none. */
+static bool header_is(const ops_row *row, const ops_request *r) {
+    if (row->header == NULL) return true;
+    slice v = ops_header(r, row->header);
+    return v.p != NULL &&
+           (row->header_value == NULL || slice_eq_nocase(v, slice_str(row->header_value)));
+}
+
+/* All but the header was there that says which of several operations is meant. */
+static err no_header(const ops_request *r, const char *name) {
+    slice v = ops_header(r, name);
+    ENSURE(v.p != NULL, ERR_MISSING_REQUIRED_HEADER, "%s is missing", name);
+    return err_fail(ERR_INVALID_HEADER_VALUE, "%s: '%.*s' is not a value of this header", name,
+                    SLICE_ARG(slice_take(v, 32)));
+}
+
 static err find_row(const ops_request *r, const ops_row **ret) {
     TRY(refuse_dfs(r));
     slice restype = ops_param(r, "restype"), comp = ops_param(r, "comp");
     ops_level level = level_of(r);
     bool other_method = false;
+    const char *header = NULL;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const ops_row *row = &rows[i];
         bool here = row->level == level && is(row->comp, comp) && is(row->restype, restype);
         if (!here || row->method == OPS_OPTIONS) continue;
         other_method = true;
         if (row->method != r->method) continue;
+        if (!header_is(row, r)) {
+            header = row->header;
+            continue;
+        }
         *ret = row;
         return OK;
     }
-    return no_row(r, restype, comp, other_method);
+    return header ? no_header(r, header) : no_row(r, restype, comp, other_method);
 }
 
 static err route(ops_request *r, const ops_row **ret) {

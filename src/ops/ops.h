@@ -211,6 +211,8 @@ void ops_set_etag(ops_request *r, ops_response *w, uint64_t etag); /* ETag: "0x8
 void ops_body(ops_response *w, slice body);
 /* Gathers a body of at most max bytes into the arena (XML documents). ERR_REQUEST_BODY_TOO_LARGE. */
 err ops_body_all(ops_request *r, size_t max, slice *ret) CHECKED;
+/* A header that holds a GUID, as UUID_LEN bytes; empty when absent. ERR_INVALID_HEADER_VALUE. */
+err ops_guid(const ops_request *r, const char *name, slice *ret) CHECKED;
 /* Reads the conditional headers that the row honours. ERR_INVALID_HEADER_VALUE. */
 err ops_conditions(const ops_request *r, store_conditions *ret) CHECKED;
 

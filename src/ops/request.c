@@ -159,6 +159,18 @@ static err take_tag(const ops_request *r, const char *name, slice *ret) {
     return OK;
 }
 
+err ops_guid(const ops_request *r, const char *name, slice *ret) {
+    slice v = ops_header(r, name);
+    *ret = SLICE_NONE;
+    if (v.len == 0) return OK;
+    uint8_t *raw = arena_alloc(r->arena, UUID_LEN);
+    ENSURE(uuid_get(v, raw) == OK, ERR_INVALID_HEADER_VALUE,
+           "%s: '%.*s' is not a GUID like 1f812371-a41d-49e6-b123-f4b542e851c5", name,
+           SLICE_ARG(slice_take(v, 64)));
+    *ret = slice_of(raw, UUID_LEN);
+    return OK;
+}
+
 err ops_conditions(const ops_request *r, store_conditions *ret) {
     store_conditions c = STORE_NO_CONDITIONS;
     unsigned honours = r->row->conditions;
@@ -167,11 +179,7 @@ err ops_conditions(const ops_request *r, store_conditions *ret) {
     if (honours & OPS_IF_MODIFIED) TRY(take_time(r, "If-Modified-Since", &c.if_modified_since_us));
     if (honours & OPS_IF_UNMODIFIED)
         TRY(take_time(r, "If-Unmodified-Since", &c.if_unmodified_since_us));
-    if (honours & OPS_IF_LEASE) {
-        slice lease = ops_header(r, "x-ms-lease-id");
-        ENSURE(lease.len <= 64, ERR_INVALID_HEADER_VALUE, "x-ms-lease-id is longer than 64 bytes");
-        c.lease_id = lease;
-    }
+    if (honours & OPS_IF_LEASE) TRY(ops_guid(r, "x-ms-lease-id", &c.lease_id));
     *ret = c;
     return OK;
 }

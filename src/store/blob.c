@@ -17,8 +17,10 @@ err blob_from_row(arena *a, slice name, const row_blob *r, store_blob *ret) {
 }
 
 condition_target target_of(const row_blob *r, bool exists) {
-    return (condition_target){
-        .exists = exists, .etag = r->pub.etag, .modified_us = r->pub.modified_us};
+    return (condition_target){.exists = exists,
+                              .etag = r->pub.etag,
+                              .modified_us = r->pub.modified_us,
+                              .lease = &r->pub.lease};
 }
 
 err blob_read_row(store *s, store_call c, const store_container *k, slice name,
@@ -89,7 +91,8 @@ err blob_new_row(change *ch, const store_put *p, const row_blob *old, row_blob *
                 .modified_us = now.us,
                 .http = p->http,
                 .tier = p->tier,
-                .tier_changed_us = p->tier == STORE_TIER_INFERRED ? STORE_TIME_NONE : now.us}};
+                .tier_changed_us = p->tier == STORE_TIER_INFERRED ? STORE_TIME_NONE : now.us,
+                .lease = old->pub.lease}};
     if (p->http.has_md5) r.md5 = arena_dup(ch->arena, slice_of(p->http.md5, 16));
     TRY(metadata_pack(p->metadata, p->metadata_count, ch->arena, &r.metadata));
     *ret = r;

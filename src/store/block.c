@@ -8,12 +8,6 @@
  * pieces of the list before it takes them over; only those it does not name become garbage. */
 #include "store/internal.h"
 
-static err lease_absent(slice lease_id) {
-    ENSURE(lease_id.len == 0, ERR_LEASE_NOT_PRESENT_WITH_BLOB_OPERATION,
-           "x-ms-lease-id was sent, and there is no lease");
-    return OK;
-}
-
 /* ---- Put Block ---- */
 
 static err wrong_id_len(size_t len, uint32_t others) {
@@ -23,11 +17,8 @@ static err wrong_id_len(size_t len, uint32_t others) {
 }
 
 /* A new session: its block ids must be as long as those of the committed blocks. */
-static err begin_session(change *ch, slice id, row_staging *st) {
-    row_blob row;
-    bool exists;
-    TRY(change_blob(ch, &row, &exists));
-    if (exists && row.id_len && row.id_len != id.len) return wrong_id_len(id.len, row.id_len);
+static err begin_session(change *ch, const row_blob *row, slice id, row_staging *st) {
+    if (row->id_len && row->id_len != id.len) return wrong_id_len(id.len, row->id_len);
     *st = (row_staging){.session = engine_new_id(ch->s->engine), .id_len = (uint32_t)id.len};
     /* Listings with uncommitted blobs find the name by this row. */
     buf empty;
@@ -52,14 +43,17 @@ static err replace_staged(change *ch, const row_staging *st, slice id, bool *ret
 }
 
 static err stage_once(store *s, store_call c, const store_container *k, slice name, slice id,
-                      store_upload *u) {
+                      store_upload *u, const store_conditions *lease) {
     change ch CLEANUP(change_done);
+    row_blob row;
     row_staging st;
     bool exists, replaced = false;
     TRY(change_begin(&ch, s, c, k, name));
+    TRY(change_blob(&ch, &row, &exists));
+    TRY(conditions_check(lease, CONDITION_CREATE, target_of(&row, exists)));
     TRY(change_staging(&ch, &st, &exists));
     if (!exists)
-        TRY(begin_session(&ch, id, &st));
+        TRY(begin_session(&ch, &row, id, &st));
     else if (st.id_len != id.len)
         return wrong_id_len(id.len, st.id_len);
     else
@@ -68,9 +62,9 @@ static err stage_once(store *s, store_call c, const store_container *k, slice na
            "the blob has %d uncommitted blocks already", STORE_UNCOMMITTED_BLOCKS_MAX);
     st.count += replaced ? 0 : 1;
     st.changed_us = clock_wall_us();
-    row_staged row = {.piece = upload_piece(u), .staged_us = st.changed_us};
+    row_staged staged = {.piece = upload_piece(u), .staged_us = st.changed_us};
     engine_txn_put(ch.txn, ENGINE_BLOCK, key_staged(&ch.key, st.session, id),
-                   ROW_ENCODE(staged, c.arena, &row));
+                   ROW_ENCODE(staged, c.arena, &staged));
     engine_txn_put(ch.txn, ENGINE_JOB, key_staging(&ch.key), ROW_ENCODE(staging, c.arena, &st));
     upload_give(u, &ch);
     return change_commit(&ch);
@@ -81,9 +75,10 @@ err store_block_put(store *s, store_call c, const store_container *k, slice name
     MUST(u->container == k->id);
     ENSURE(id.len >= 1 && id.len <= STORE_BLOCK_ID_MAX, ERR_INVALID_QUERY_PARAMETER_VALUE,
            "a block id has 1 to %d bytes before base64, this one %zu", STORE_BLOCK_ID_MAX, id.len);
-    TRY(lease_absent(lease_id));
+    store_conditions lease = STORE_NO_CONDITIONS;
+    lease.lease_id = lease_id;
     for (int try = 1;; try++) {
-        err e = stage_once(s, c, k, name, id, u);
+        err e = stage_once(s, c, k, name, id, u, &lease);
         if (e == ERR_CONFLICT && !u->taken && try < STORE_CONFLICT_TRIES) continue;
         if (e == OK) store_upload_free(u);
         return e;
@@ -370,10 +365,7 @@ static err commit_list(commit *m, const store_put *p, store_blob *ret) {
     row_staging st;
     bool exists, staged;
     TRY(change_blob(ch, &old, &exists));
-    TRY(conditions_check(p->cond, CONDITION_CREATE,
-                         (condition_target){.exists = exists,
-                                            .etag = old.pub.etag,
-                                            .modified_us = old.pub.modified_us}));
+    TRY(conditions_check(p->cond, CONDITION_CREATE, target_of(&old, exists)));
     TRY(change_staging(ch, &st, &staged));
     TRY(blob_new_row(ch, p, &old, &m->row));
     TRY(build_list(m, &old, exists, &st, staged));

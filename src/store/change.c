@@ -57,9 +57,19 @@ void change_delete_blob(change *ch) {
     engine_txn_delete(ch->txn, ENGINE_BLOB, key_state(&ch->key));
 }
 
-void change_put_blob(change *ch, const row_blob *r) {
+void change_put_row(change *ch, const row_blob *r) {
     ch->state_changed = true;
     engine_txn_put(ch->txn, ENGINE_BLOB, key_state(&ch->key), ROW_ENCODE(blob, ch->arena, r));
+}
+
+void change_put_blob(change *ch, const row_blob *r) {
+    if (r->pub.lease.id.len == 0) {
+        change_put_row(ch, r);
+        return;
+    }
+    row_blob settled = *r;
+    lease_after_write(&settled.pub.lease, clock_wall_us());
+    change_put_row(ch, &settled);
 }
 
 err change_staging(change *ch, row_staging *ret, bool *ret_exists) {

@@ -103,14 +103,40 @@ static err check_write(const store_conditions *c, condition_kind kind, condition
     return OK;
 }
 
-err conditions_check(const store_conditions *cond, condition_kind kind, condition_target t) {
-    if (!cond) return OK;
-    conditions_met m = evaluate(cond, &t);
-    TRY(kind == CONDITION_READ ? check_read(cond, m) : check_write(cond, kind, m));
-    /* No lease can exist yet. */
-    ENSURE(cond->lease_id.len == 0,
-           t.container ? ERR_LEASE_NOT_PRESENT_WITH_CONTAINER_OPERATION
-                       : ERR_LEASE_NOT_PRESENT_WITH_BLOB_OPERATION,
+/* ---- leases ---- */
+
+static err lease_mismatch(const condition_target *t) {
+    return err_fail(t->container ? ERR_LEASE_ID_MISMATCH_WITH_CONTAINER_OPERATION
+                                 : ERR_LEASE_ID_MISMATCH_WITH_BLOB_OPERATION,
+                    "x-ms-lease-id is not the id of the lease that is there");
+}
+
+/* Azure tells three cases apart: never leased or released; expired or broken, whichever id is sent;
+ * leased by another. */
+static err check_lease(slice given, bool needed, const condition_target *t) {
+    bool leased = t->lease && t->lease->id.len;
+    if (given.len == 0 && !(needed && leased)) return OK; /* nearly always */
+    store_lease_state state =
+        leased ? store_lease_state_of(t->lease, clock_wall_us()) : STORE_LEASE_AVAILABLE;
+    bool locked = store_lease_locked(state);
+    if (given.len == 0) {
+        ENSURE(!locked, ERR_LEASE_ID_MISSING, "send its id in x-ms-lease-id, or break the lease");
+        return OK;
+    }
+    ENSURE(state != STORE_LEASE_AVAILABLE,
+           t->container ? ERR_LEASE_NOT_PRESENT_WITH_CONTAINER_OPERATION
+                        : ERR_LEASE_NOT_PRESENT_WITH_BLOB_OPERATION,
            "x-ms-lease-id was sent, and there is no lease");
-    return OK;
+    ENSURE(locked, ERR_LEASE_LOST, "the lease %s; send the request without x-ms-lease-id",
+           state == STORE_LEASE_EXPIRED ? "has expired" : "was broken");
+    return slice_eq(given, t->lease->id) ? OK : lease_mismatch(t);
+}
+
+err conditions_check(const store_conditions *cond, condition_kind kind, condition_target t) {
+    if (cond) {
+        conditions_met m = evaluate(cond, &t);
+        TRY(kind == CONDITION_READ ? check_read(cond, m) : check_write(cond, kind, m));
+    }
+    return check_lease(cond ? cond->lease_id : SLICE_NONE,
+                       kind == CONDITION_WRITE || kind == CONDITION_CREATE, &t);
 }

@@ -22,7 +22,8 @@ err container_decode(arena *a, slice account, slice name, slice value, store_con
                              .etag = row->etag,
                              .created_us = row->created_us,
                              .modified_us = row->modified_us,
-                             .public_access = row->public_access};
+                             .public_access = row->public_access,
+                             .lease = row->lease};
     TRY(row_pairs_get(a, row->metadata, &ret->metadata, &ret->metadata_count));
     return row_policies_get(row->policies, ret->policies, &ret->policy_count);
 }
@@ -192,6 +193,14 @@ static err container_change_find(container_change *ch) {
     return row_container_get(value, &ch->row);
 }
 
+static condition_target container_target(const row_container *row) {
+    return (condition_target){.exists = true,
+                              .container = true,
+                              .etag = row->etag,
+                              .modified_us = row->modified_us,
+                              .lease = &row->lease};
+}
+
 static err container_change_commit(container_change *ch) {
     err e = engine_txn_commit(ch->txn);
     ch->txn = NULL;
@@ -246,14 +255,20 @@ err store_container_create(store *s, store_call c, const store_account *a, slice
     return ret ? store_container_get(s, c, a, name, ret) : OK;
 }
 
+static err container_change_checked(container_change *ch, store *s, store_call c,
+                                    const store_account *a, slice name,
+                                    const store_conditions *cond, condition_kind kind) {
+    *ch = (container_change){.s = s};
+    if (!store_container_name_valid(name)) return not_found(name);
+    TRY(container_change_begin(ch, s, c, a, name));
+    TRY(container_change_find(ch));
+    return conditions_check(cond, kind, container_target(&ch->row));
+}
+
 err store_container_delete(store *s, store_call c, const store_account *a, slice name,
                            const store_conditions *cond) {
-    if (!store_container_name_valid(name)) return not_found(name);
     container_change ch CLEANUP(container_change_done);
-    TRY(container_change_begin(&ch, s, c, a, name));
-    TRY(container_change_find(&ch));
-    TRY(conditions_check(cond, CONDITION_WRITE,
-                         (condition_target){true, true, ch.row.etag, ch.row.modified_us}));
+    TRY(container_change_checked(&ch, s, c, a, name, cond, CONDITION_WRITE));
     engine_txn_delete(ch.txn, ENGINE_META, key_slice(&ch.key));
     row_purge purge = {
         .account = a->name, .container = name, .slot = ch.row.slot, .deleted_us = clock_wall_us()};
@@ -282,15 +297,6 @@ static err container_update(container_change *ch, const store_container **ret) {
     return OK;
 }
 
-static err container_change_checked(container_change *ch, store *s, store_call c,
-                                    const store_account *a, slice name,
-                                    const store_conditions *cond) {
-    TRY(container_change_begin(ch, s, c, a, name));
-    TRY(container_change_find(ch));
-    return conditions_check(cond, CONDITION_WRITE,
-                            (condition_target){true, true, ch->row.etag, ch->row.modified_us});
-}
-
 err store_container_set_metadata(store *s, store_call c, const store_account *a, slice name,
                                  const store_conditions *cond, const pair *metadata, size_t count,
                                  const store_container **ret) {
@@ -298,7 +304,7 @@ err store_container_set_metadata(store *s, store_call c, const store_account *a,
     slice packed;
     TRY(metadata_pack(metadata, count, c.arena, &packed));
     container_change ch CLEANUP(container_change_done);
-    TRY(container_change_checked(&ch, s, c, a, name, cond));
+    TRY(container_change_checked(&ch, s, c, a, name, cond, CONDITION_TOUCH));
     ch.row.metadata = packed;
     return container_update(&ch, ret);
 }
@@ -318,15 +324,33 @@ err store_container_set_acl(store *s, store_call c, const store_account *a, slic
     row_policies_put(&packed, policies, count);
     TRY(buf_check(&packed));
     container_change ch CLEANUP(container_change_done);
-    TRY(container_change_checked(&ch, s, c, a, name, cond));
+    TRY(container_change_checked(&ch, s, c, a, name, cond, CONDITION_TOUCH));
     ch.row.policies = buf_slice(&packed);
     ch.row.public_access = access;
     return container_update(&ch, ret);
 }
 
+err store_container_lease(store *s, store_call c, const store_account *a, slice name,
+                          const store_conditions *cond, const store_lease_ask *ask,
+                          store_lease_answer *ret) {
+    container_change ch CLEANUP(container_change_done);
+    TRY(container_change_checked(&ch, s, c, a, name, cond, CONDITION_TOUCH));
+    store_lease_answer answer = {.etag = ch.row.etag, .modified_us = ch.row.modified_us};
+    TRY(lease_apply(&ch.row.lease, ask, clock_wall_us(), c.arena, &answer));
+    engine_txn_put(ch.txn, ENGINE_META, key_slice(&ch.key),
+                   ROW_ENCODE(container, c.arena, &ch.row));
+    TRY(container_change_commit(&ch));
+    *ret = answer;
+    return OK;
+}
+
 err store_container_check(const store_container *k, const store_conditions *cond) {
     return conditions_check(cond, CONDITION_READ,
-                            (condition_target){true, true, k->etag, k->modified_us});
+                            (condition_target){.exists = true,
+                                               .container = true,
+                                               .etag = k->etag,
+                                               .modified_us = k->modified_us,
+                                               .lease = &k->lease});
 }
 
 /* ---- listing ---- */

@@ -241,14 +241,27 @@ typedef enum condition_kind {
     CONDITION_READ,
     CONDITION_WRITE,  /* of something that must exist */
     CONDITION_CREATE, /* Put Blob, Put Block List: existing or not */
+    CONDITION_TOUCH,  /* as WRITE, of what a lease does not keep others from: a lease id must match
+                         when it is sent, but need not be sent */
 } condition_kind;
 typedef struct condition_target {
     bool exists, container;
     uint64_t etag;
     int64_t modified_us;
+    const store_lease *lease; /* NULL: of what cannot have one (snapshots, versions) */
 } condition_target;
-/* cond may be NULL. Leases are looked at as well: there are none. */
+/* cond may be NULL: no conditional headers, no lease id. The one place where reads and writes
+ * meet leases ("Lease Blob", outcomes of use attempts). ERR_LEASE_ID_MISSING, ERR_LEASE_LOST,
+ * ERR_LEASE_ID_MISMATCH_WITH_…_OPERATION, ERR_LEASE_NOT_PRESENT_WITH_…_OPERATION. */
 err conditions_check(const store_conditions *cond, condition_kind kind, condition_target t) CHECKED;
+
+/* ---- leases (lease.c) ---- */
+
+/* Does what is asked to the lease of a blob or container; bytes in the arena. */
+err lease_apply(store_lease *l, const store_lease_ask *ask, int64_t now_us, arena *a,
+                store_lease_answer *ret) CHECKED;
+/* What a change of a blob leaves of its lease: one that has expired or is broken goes. */
+void lease_after_write(store_lease *l, int64_t now_us);
 
 /* ---- changes to a blob (change.c) ---- */
 
@@ -275,7 +288,10 @@ err change_begin(change *ch, store *s, store_call c, const store_container *k, s
 err change_begin_unchecked(change *ch, store *s, arena *a, uint64_t container, slice name) CHECKED;
 /* The blob's row; ret_exists false when there is none. */
 err change_blob(change *ch, row_blob *ret, bool *ret_exists) CHECKED;
+/* A new state of the blob, with what the change leaves of its lease. */
 void change_put_blob(change *ch, const row_blob *r);
+/* The row as it is: for what is no change of the blob, as a change of its lease. */
+void change_put_row(change *ch, const row_blob *r);
 void change_delete_blob(change *ch);
 /* The blob's staging session; ret_exists false when nothing is staged. */
 err change_staging(change *ch, row_staging *ret, bool *ret_exists) CHECKED;
@@ -316,8 +332,8 @@ err hot_find(store *s, store_call c, const store_container *k, slice name,
              const store_conditions *cond, blob_key *key, row_blob *ret, hot_blob **ret_hot,
              uint64_t *ret_version) CHECKED;
 condition_target target_of(const row_blob *r, bool exists);
-/* The row of a new state that replaces old (content_id 0: none); its content is still to be filled
- * in. */
+/* The row of a new state that replaces old (content_id 0: none) and keeps its lease; its content is
+ * still to be filled in. */
 err blob_new_row(change *ch, const store_put *p, const row_blob *old, row_blob *ret) CHECKED;
 err blob_result(change *ch, const row_blob *r, store_blob *ret) CHECKED;
 /* ERR_METADATA_TOO_LARGE. */

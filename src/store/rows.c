@@ -99,8 +99,17 @@ static err account_valid(const row_account *r) {
     return OK;
 }
 
+static err lease_valid(const store_lease *l) {
+    ENSURE(l->id.len == 0 || l->id.len == UUID_LEN, ERR_CORRUPT, "a lease's id is damaged");
+    ENSURE(l->duration_s <= STORE_LEASE_S_MAX, ERR_CORRUPT, "a lease's duration is damaged");
+    bool ends = l->id.len > 0 && (l->broken || l->duration_s > 0);
+    ENSURE(ends == (l->until_us != STORE_TIME_NONE), ERR_CORRUPT, "a lease's end is damaged");
+    return OK;
+}
+
 static err container_valid(const row_container *r) {
     ENSURE(r->id != 0, ERR_CORRUPT, "a container has no id");
+    TRY(lease_valid(&r->lease));
     ENSURE(r->public_access <= STORE_PUBLIC_CONTAINER, ERR_CORRUPT,
            "a container's public access is damaged");
     return OK;
@@ -135,6 +144,7 @@ static err blob_valid(row_blob *r) {
     ENSURE(r->pub.type <= STORE_APPEND_BLOB, ERR_CORRUPT, "a blob's type is damaged");
     ENSURE(r->pub.tier <= STORE_TIER_PREMIUM, ERR_CORRUPT, "a blob's tier is damaged");
     ENSURE(r->md5.len == 0 || r->md5.len == 16, ERR_CORRUPT, "a blob's MD5 is damaged");
+    TRY(lease_valid(&r->pub.lease));
     if (r->md5.len) {
         r->pub.http.has_md5 = true;
         memcpy(r->pub.http.md5, r->md5.p, 16);

@@ -45,13 +45,18 @@ typedef struct row_container {
     int64_t created_us, modified_us;
     store_public public_access;
     slice metadata, policies;
+    store_lease lease;
 } row_container;
 #define ROW_CONTAINER(N, T, B)                                                                     \
     N(1, id)                                                                                       \
     N(2, slot)                                                                                     \
     N(3, etag)                                                                                     \
     T(4, created_us)                                                                               \
-    T(5, modified_us) N(6, public_access) B(7, metadata) B(8, policies)
+    T(5, modified_us)                                                                              \
+    N(6, public_access)                                                                            \
+    B(7, metadata)                                                                                 \
+    B(8, policies)                                                                                 \
+    B(9, lease.id) N(10, lease.duration_s) N(11, lease.broken) T(12, lease.until_us)
 
 #define ROW_POLICY(N, T, B)                                                                        \
     B(1, id)                                                                                       \
@@ -117,7 +122,13 @@ typedef struct row_blob {
     N(15, pub.tier)                                                                                \
     T(16, pub.tier_changed_us)                                                                     \
     B(17, metadata)                                                                                \
-    N(18, where) B(19, wrapped) B(20, ref) N(21, pub.block_count) N(22, id_len)
+    N(18, where)                                                                                   \
+    B(19, wrapped)                                                                                 \
+    B(20, ref)                                                                                     \
+    N(21, pub.block_count)                                                                         \
+    N(22, id_len)                                                                                  \
+    B(23, pub.lease.id)                                                                            \
+    N(24, pub.lease.duration_s) N(25, pub.lease.broken) T(26, pub.lease.until_us)
 
 /* ---- BLOCK ---- */
 

@@ -137,11 +137,61 @@ err store_service_set(store *s, store_call c, const store_account *a,
 typedef struct store_conditions {
     slice if_match, if_none_match;                        /* header values as sent; empty: absent */
     int64_t if_modified_since_us, if_unmodified_since_us; /* STORE_TIME_NONE: absent */
-    slice lease_id;                                       /* x-ms-lease-id; empty: absent */
+    slice lease_id; /* x-ms-lease-id, the UUID_LEN bytes of it; empty: absent */
 } store_conditions;
 #define STORE_NO_CONDITIONS                                                                        \
     ((store_conditions){.if_modified_since_us = STORE_TIME_NONE,                                   \
                         .if_unmodified_since_us = STORE_TIME_NONE})
+
+/* ---- leases ("Lease Blob", "Lease Container") ---- */
+#define STORE_LEASE_S_MIN 15
+#define STORE_LEASE_S_MAX 60
+#define STORE_BREAK_S_MAX 60
+
+typedef enum store_lease_state {
+    STORE_LEASE_AVAILABLE,
+    STORE_LEASE_LEASED,
+    STORE_LEASE_EXPIRED,
+    STORE_LEASE_BREAKING,
+    STORE_LEASE_BROKEN
+} store_lease_state;
+
+/* A lease as it is kept. Time alone turns leased into expired and breaking into broken, so a state
+ * is asked for, not stored. */
+typedef struct store_lease {
+    slice id;            /* UUID_LEN bytes; empty: none */
+    uint32_t duration_s; /* 0: infinite */
+    bool broken;         /* or breaking */
+    int64_t until_us;    /* its end, or that of the break; STORE_TIME_NONE: never */
+} store_lease;
+
+store_lease_state store_lease_state_of(const store_lease *l, int64_t now_us);
+/* Leased and breaking ones keep others out. */
+bool store_lease_locked(store_lease_state state);
+
+typedef enum store_lease_action {
+    STORE_LEASE_ACQUIRE,
+    STORE_LEASE_RENEW,
+    STORE_LEASE_CHANGE,
+    STORE_LEASE_RELEASE,
+    STORE_LEASE_BREAK
+} store_lease_action;
+
+typedef struct store_lease_ask {
+    store_lease_action action;
+    slice id;            /* renew, change, release: x-ms-lease-id */
+    slice proposed;      /* change; acquire: or empty, for a random one */
+    uint32_t duration_s; /* acquire: 0 is infinite */
+    bool has_break;
+    uint32_t break_s; /* break: with has_break */
+} store_lease_ask;
+
+typedef struct store_lease_answer {
+    uint64_t etag; /* of the blob or container: a lease changes neither this nor modified_us */
+    int64_t modified_us;
+    slice id;         /* in the arena; empty after release and break */
+    uint32_t break_s; /* break: seconds until another may acquire */
+} store_lease_answer;
 
 /* ---- containers ---- */
 typedef enum store_public { STORE_PRIVATE, STORE_PUBLIC_BLOB, STORE_PUBLIC_CONTAINER } store_public;
@@ -164,6 +214,7 @@ typedef struct store_container {
     size_t metadata_count;
     store_policy policies[STORE_POLICIES_MAX];
     size_t policy_count;
+    store_lease lease;
 } store_container;
 
 /* ERR_CONTAINER_ALREADY_EXISTS, ERR_CONTAINER_BEING_DELETED never (names are free at once). */
@@ -186,6 +237,10 @@ err store_container_set_acl(store *s, store_call c, const store_account *a, slic
                             const store_conditions *cond, store_public access,
                             const store_policy *policies, size_t count,
                             const store_container **ret) CHECKED;
+/* A lease on a container stands in the way of its deletion only. Errors as store_blob_lease. */
+err store_container_lease(store *s, store_call c, const store_account *a, slice name,
+                          const store_conditions *cond, const store_lease_ask *ask,
+                          store_lease_answer *ret) CHECKED;
 /* Reading conditions against a container. */
 err store_container_check(const store_container *k, const store_conditions *cond) CHECKED;
 
@@ -237,6 +292,7 @@ typedef struct store_blob {
     size_t metadata_count;
     bool uncommitted;     /* only in listings with uncommitted: length 0, no etag */
     uint32_t block_count; /* committed blocks; 0 when put whole */
+    store_lease lease;
 } store_blob;
 
 /* Properties. ERR_BLOB_NOT_FOUND, ERR_NOT_MODIFIED, ERR_CONDITION_NOT_MET. */
@@ -325,6 +381,12 @@ err store_blob_set_metadata(store *s, store_call c, const store_container *k, sl
                             store_blob *ret) CHECKED;
 err store_blob_delete(store *s, store_call c, const store_container *k, slice name,
                       const store_conditions *cond) CHECKED;
+/* cond: without lease_id. ERR_LEASE_ALREADY_PRESENT, ERR_LEASE_ID_MISMATCH_WITH_LEASE_OPERATION,
+ * ERR_LEASE_NOT_PRESENT_WITH_LEASE_OPERATION, ERR_LEASE_IS_BREAKING_AND_CANNOT_BE_ACQUIRED,
+ * ERR_LEASE_IS_BREAKING_AND_CANNOT_BE_CHANGED, ERR_LEASE_IS_BROKEN_AND_CANNOT_BE_RENEWED. */
+err store_blob_lease(store *s, store_call c, const store_container *k, slice name,
+                     const store_conditions *cond, const store_lease_ask *ask,
+                     store_lease_answer *ret) CHECKED;
 
 typedef struct store_blob_list {
     slice prefix;

@@ -1,5 +1,5 @@
 /* Decoders and escapers. The whole input goes through each: base64 and hexadecimal have one text
- * for each value, percent-encoding comes back, what is escaped is what XML and JSON allow.
+ * for each value, percent-encoding comes back, GUIDs have one canonical form, what is escaped is what XML and JSON allow.
  * fuzz-folders: base */
 #include "fuzz.h"
 
@@ -37,6 +37,17 @@ static void put_path(buf *b, slice in) {
     percent_put(b, in, "/");
 }
 
+/* Whatever form a GUID comes in, its canonical one is read as the same. */
+static void check_uuid(slice text) {
+    uint8_t raw[UUID_LEN], again[UUID_LEN], canonical[36];
+    buf b;
+    if (uuid_get(text, raw) != OK) return;
+    buf_init_fixed(&b, canonical, sizeof canonical);
+    uuid_text(&b, slice_of(raw, sizeof raw));
+    MUST(b.len == sizeof canonical && uuid_get(buf_slice(&b), again) == OK);
+    MUST(memcmp(raw, again, sizeof raw) == 0);
+}
+
 static void check_escapes(arena *a, slice text) {
     buf out;
     buf_init_arena(&out, a, SIZE_MAX / 8);
@@ -68,5 +79,6 @@ FUZZ(data) {
     check_round_trip(a, get_form, put_path, data);
     if (percent_get(a, data, false, &value) == OK) MUST(value.len <= data.len);
     check_escapes(a, data);
+    check_uuid(data);
     arena_free(a);
 }

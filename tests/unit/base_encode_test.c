@@ -216,6 +216,37 @@ static void percent_vectors(void **state) {
     buf_done(&b);
 }
 
+static void uuids_read(void **state) {
+    (void)state;
+    static const char *const good[] = {
+        "0123456789abcdefFEDCBA9876543210", "01234567-89AB-cdef-fedc-ba9876543210",
+        "{01234567-89ab-cdef-fedc-ba9876543210}", "(01234567-89ab-cdef-fedc-ba9876543210)"};
+    static const char *const bad[] = {"",
+                                      "0123456789abcdeffedcba987654321",
+                                      "0123456789abcdeffedcba98765432100",
+                                      "0123456789abcdeffedcba987654321g",
+                                      "01234567-89ab-cdef-fedcb-a9876543210",
+                                      "0123456-789ab-cdef-fedc-ba9876543210",
+                                      "01234567-89ab-cdef-fedc-ba98765432-0",
+                                      "{01234567-89ab-cdef-fedc-ba9876543210)",
+                                      "[01234567-89ab-cdef-fedc-ba9876543210]",
+                                      "{0123456789abcdeffedcba9876543210}"};
+    static const uint8_t expected[UUID_LEN] = {1,    0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD, 0xEF,
+                                               0xFE, 0xDC, 0xBA, 0x98, 0x76, 0x54, 0x32, 0x10};
+    uint8_t raw[UUID_LEN], text[36];
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        assert_ok(uuid_get(slice_str(good[i]), raw));
+        assert_memory_equal(raw, expected, UUID_LEN);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_err(uuid_get(slice_str(bad[i]), raw), ERR_INVALID_ENCODING);
+    assert_err(uuid_get(SLICE_NONE, raw), ERR_INVALID_ENCODING);
+    buf b;
+    buf_init_fixed(&b, text, sizeof text);
+    uuid_text(&b, slice_of(raw, UUID_LEN));
+    assert_slice(buf_slice(&b), S("01234567-89ab-cdef-fedc-ba9876543210"));
+}
+
 static void uuids(void **state) {
     (void)state;
     enum { COUNT = 2000 };
@@ -266,15 +297,11 @@ static void random_bytes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_is_handled),
-        cmocka_unit_test(arena_limits_decoders),
-        cmocka_unit_test(round_trips),
-        cmocka_unit_test(base64_vectors),
-        cmocka_unit_test(base64_is_strict),
-        cmocka_unit_test(base64_has_one_form),
-        cmocka_unit_test(hex_vectors),
-        cmocka_unit_test(percent_vectors),
-        cmocka_unit_test(uuids),
+        cmocka_unit_test(nothing_is_handled), cmocka_unit_test(arena_limits_decoders),
+        cmocka_unit_test(round_trips),        cmocka_unit_test(base64_vectors),
+        cmocka_unit_test(base64_is_strict),   cmocka_unit_test(base64_has_one_form),
+        cmocka_unit_test(hex_vectors),        cmocka_unit_test(percent_vectors),
+        cmocka_unit_test(uuids_read),         cmocka_unit_test(uuids),
         cmocka_unit_test(random_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

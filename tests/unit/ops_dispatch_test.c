@@ -232,7 +232,7 @@ static void test_conditions(void **state) {
     header(r, "If-None-Match", "*");
     header(r, "If-Modified-Since", "Sun, 06 Nov 1994 08:49:37 GMT");
     header(r, "If-Unmodified-Since", "");
-    header(r, "x-ms-lease-id", "abc");
+    header(r, "x-ms-lease-id", "{61616161-6262-6262-6363-646464646464}");
     assert_int_equal(ops_begin(r), OK);
     store_conditions c;
     assert_int_equal(ops_conditions(r, &c), OK);
@@ -240,7 +240,7 @@ static void test_conditions(void **state) {
     assert_text(c.if_none_match, "*");
     assert_true(c.if_modified_since_us == INT64_C(784111777) * 1000000);
     assert_true(c.if_unmodified_since_us == STORE_TIME_NONE);
-    assert_text(c.lease_id, "abc");
+    assert_text(c.lease_id, "aaaabbbbccdddddd");
     /* Those that the row does not honour are not read. */
     r = request(OPS_HEAD, "/");
     header(r, "If-Match", "*");
@@ -257,8 +257,7 @@ static void test_conditions(void **state) {
         {"If-Modified-Since", "yesterday", ERR_INVALID_HEADER_VALUE},
         {"If-Unmodified-Since", "1994-11-06", ERR_INVALID_HEADER_VALUE},
         {"If-Match", "\"a\", \"b\"", ERR_MULTIPLE_CONDITION_HEADERS_NOT_SUPPORTED},
-        {"x-ms-lease-id", "01234567890123456789012345678901234567890123456789012345678901234",
-         ERR_INVALID_HEADER_VALUE},
+        {"x-ms-lease-id", "abc", ERR_INVALID_HEADER_VALUE},
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         r = request(OPS_GET, "/");

@@ -77,7 +77,7 @@ static void test_ids(void **state) {
     put(f, S("x"), S("whole"));
     assert_ok(try_block(f, S("x"), S("short"), S("1")));
     store_upload *u = upload(f, S("1"), 1);
-    assert_err(store_block_put(f->s, f->c, f->k, S("x"), S("short"), u, S("lease")),
+    assert_err(store_block_put(f->s, f->c, f->k, S("x"), S("short"), u, S("0123456789abcdef")),
                ERR_LEASE_NOT_PRESENT_WITH_BLOB_OPERATION);
     store_upload_free(u);
 }

@@ -131,7 +131,7 @@ static void test_lease(void **state) {
     fixture *f = *state;
     store_blob b;
     store_conditions lease = STORE_NO_CONDITIONS;
-    lease.lease_id = S("00000000-0000-0000-0000-000000000000");
+    lease.lease_id = S("0123456789abcdef");
     assert_err(try_put(f, S("x"), S("1"), &lease, &b), ERR_LEASE_NOT_PRESENT_WITH_BLOB_OPERATION);
     put(f, S("x"), S("1"));
     assert_err(store_blob_get(f->s, f->c, f->k, S("x"), &lease, &b),

@@ -190,7 +190,7 @@ static void test_container_conditions(void **state) {
     fixture *f = *state;
     store_conditions past = STORE_NO_CONDITIONS, lease = STORE_NO_CONDITIONS;
     past.if_unmodified_since_us = f->k->modified_us - 5000000;
-    lease.lease_id = S("x");
+    lease.lease_id = S("0123456789abcdef");
     assert_err(store_container_delete(f->s, f->c, f->a, S("box"), &past), ERR_CONDITION_NOT_MET);
     assert_err(store_container_delete(f->s, f->c, f->a, S("box"), &lease),
                ERR_LEASE_NOT_PRESENT_WITH_CONTAINER_OPERATION);
