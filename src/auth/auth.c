@@ -146,15 +146,23 @@ err auth_unknown_account(store_call c, const auth_request *r, const auth_need *n
     return not_public();
 }
 
-bool auth_may_overwrite(const auth_caller *who) {
+static bool may(const auth_caller *who, char letter) {
     switch (who->kind) {
     case AUTH_SHARED_KEY:
         return true;
     case AUTH_ACCOUNT_SAS:
     case AUTH_SERVICE_SAS:
-        return auth_has_letter(who->permissions, 'w');
+        return auth_has_letter(who->permissions, letter);
     case AUTH_ANONYMOUS:
         break;
     }
     return false;
+}
+
+bool auth_may_overwrite(const auth_caller *who) {
+    return may(who, 'w');
+}
+
+bool auth_may_tag(const auth_caller *who) {
+    return may(who, 't');
 }

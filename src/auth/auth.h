@@ -91,3 +91,8 @@ err auth_unknown_account(store_call c, const auth_request *r, const auth_need *n
  * conditions, so that the store decides in the transaction, and answers
  * ERR_UNAUTHORIZED_BLOB_OVERWRITE for the ERR_BLOB_ALREADY_EXISTS it gets. */
 bool auth_may_overwrite(const auth_caller *who);
+
+/* Whether the caller may read and write the tags of what it may reach: "A user with permissions or a
+ * SAS token to read or write blobs may not have access to the blob index tags" ("Manage and find
+ * Azure Blob data with blob index tags"). */
+bool auth_may_tag(const auth_caller *who);

@@ -278,8 +278,6 @@ typedef struct refusal {
 
 /* Azure would act on these; dropping them would lose what the client meant. */
 static const refusal headers[] = {
-    REFUSED("x-ms-tags", NULL),
-    REFUSED("x-ms-if-tags", NULL),
     REFUSED("x-ms-copy-source", NULL),
     REFUSED("x-ms-encryption-key", NULL),
     REFUSED("x-ms-encryption-key-sha256", NULL),
@@ -335,7 +333,21 @@ static err refuse_param(const ops_request *r, const pair *p) {
     return OK;
 }
 
+/* Tags are taken by what makes or replaces a blob, as a condition by the rows that say so. Elsewhere
+ * dropping them would lose what the client meant. */
+static err refuse_tags(const ops_request *r) {
+    slice comp = ops_param(r, "comp");
+    bool makes = r->method == OPS_PUT && r->row->level == OPS_BLOB &&
+                 (comp.len == 0 || slice_eq(comp, S("blocklist")));
+    ENSURE(makes || ops_header(r, "x-ms-tags").p == NULL, ERR_UNSUPPORTED_HEADER,
+           "x-ms-tags does not go with %s", r->row->name);
+    ENSURE((r->row->conditions & OPS_IF_TAGS) || ops_header(r, "x-ms-if-tags").p == NULL,
+           ERR_UNSUPPORTED_HEADER, "x-ms-if-tags does not go with %s", r->row->name);
+    return OK;
+}
+
 static err refuse_unsupported(const ops_request *r) {
+    TRY(refuse_tags(r));
     for (size_t i = 0; i < r->header_count; i++)
         if (r->headers[i].name.len > 8 && slice_starts_nocase(r->headers[i].name, S("x-ms-")))
             TRY(refuse_header(&r->headers[i]));

@@ -99,6 +99,7 @@ static inline void blob_container_unref(const store_container **k) {
 typedef struct xml_visitor {
     err (*open)(void *ctx, unsigned depth, slice name);
     err (*close)(void *ctx, unsigned depth, slice name, slice text);
+    bool verbatim; /* white space around text is kept */
 } xml_visitor;
 typedef struct xml_reader xml_reader;
 xml_reader *xml_reader_new(const xml_visitor *v, void *ctx);
@@ -191,6 +192,8 @@ err blob_set_properties(ops_request *r, ops_response *w) CHECKED;
 err blob_get_metadata(ops_request *r, ops_response *w) CHECKED;
 err blob_set_metadata(ops_request *r, ops_response *w) CHECKED;
 err blob_delete(ops_request *r, ops_response *w) CHECKED;
+err blob_set_tags(ops_request *r, ops_response *w) CHECKED;
+err blob_get_tags(ops_request *r, ops_response *w) CHECKED;
 err blob_put(ops_request *r, ops_response *w) CHECKED;
 err blob_put_block(ops_request *r, ops_response *w) CHECKED;
 err blob_put_block_list(ops_request *r, ops_response *w) CHECKED;
@@ -199,11 +202,11 @@ err blob_get_block_list(ops_request *r, ops_response *w) CHECKED;
 /* list.c: what List Blobs writes for one entry; the speed of a listing is here. */
 typedef struct blob_list_writer {
     buf *b;
-    bool metadata;
+    bool metadata, tags;
     int64_t second[2]; /* the times that `time` holds, in seconds */
     uint8_t time[2][32];
 } blob_list_writer;
-void blob_list_writer_init(blob_list_writer *lw, buf *b, bool metadata);
+void blob_list_writer_init(blob_list_writer *lw, buf *b, const store_blob_list *q);
 void blob_list_entry(blob_list_writer *lw, const store_blob *blob);
 void blob_list_prefix(blob_list_writer *lw, slice prefix);
 /* list.c: LeaseStatus, LeaseState and LeaseDuration of an entry. */
@@ -224,6 +227,20 @@ err blob_upload_body(ops_request *r, store_upload *u, const blob_sums *said) CHE
 static inline void blob_upload_free(store_upload **u) {
     store_upload_free(*u);
 }
+/* tags.c */
+typedef struct blob_tags {
+    arena *arena;
+    pair tag[STORE_TAGS_MAX];
+    size_t count;
+    bool has_set, has_key, has_value;
+} blob_tags;
+extern const xml_visitor blob_tags_visitor; /* ctx: blob_tags */
+/* x-ms-tags. The errors of store_tags_check, ERR_INVALID_HEADER_VALUE,
+ * ERR_AUTHORIZATION_PERMISSION_MISMATCH when the caller may not tag. */
+err blob_tags_read(ops_request *r, const pair **ret, size_t *ret_count) CHECKED;
+/* The document of Set Blob Tags. The errors of store_tags_check and of XML. */
+err blob_tags_parse(slice document, arena *a, blob_tags *ret) CHECKED;
+void blob_tags_put(buf *b, const pair *tags, size_t count); /* <TagSet>…</TagSet> */
 /* service.c */
 err blob_service_parse(slice document, arena *a, store_service *merge_into) CHECKED;
 void blob_service_render(buf *b, const store_service *v);

@@ -8,8 +8,9 @@
 
 /* ---- one entry ----------------------------------------------------------------------------------- */
 
-void blob_list_writer_init(blob_list_writer *lw, buf *b, bool metadata) {
-    *lw = (blob_list_writer){.b = b, .metadata = metadata, .second = {INT64_MIN, INT64_MIN}};
+void blob_list_writer_init(blob_list_writer *lw, buf *b, const store_blob_list *q) {
+    *lw = (blob_list_writer){
+        .b = b, .metadata = q->metadata, .tags = q->tags, .second = {INT64_MIN, INT64_MIN}};
 }
 
 /* Times of blobs beside each other are mostly of one second; two places, for creation and change.
@@ -105,6 +106,11 @@ static void put_committed(blob_list_writer *lw, const store_blob *blob) {
     PUT_TEXT(b, "Content-Disposition", h->content_disposition);
     LIT(b, "<BlobType>BlockBlob</BlobType>");
     put_tier(lw, blob);
+    if (blob->tag_count > 0) {
+        LIT(b, "<TagCount>");
+        buf_u64(b, blob->tag_count);
+        LIT(b, "</TagCount>");
+    }
 }
 
 static void put_name(buf *b, slice name) {
@@ -145,6 +151,11 @@ void blob_list_entry(blob_list_writer *lw, const store_blob *blob) {
     blob_list_lease(b, &blob->lease);
     LIT(b, "<ServerEncrypted>true</ServerEncrypted></Properties>");
     if (lw->metadata) xml_metadata(b, blob->metadata, blob->metadata_count);
+    if (lw->tags && blob->tag_count > 0) {
+        LIT(b, "<Tags>");
+        blob_tags_put(b, blob->tags, blob->tag_count);
+        LIT(b, "</Tags>");
+    }
     LIT(b, "<OrMetadata /></Blob>");
 }
 
@@ -190,6 +201,7 @@ static err read_include(const ops_request *r, store_blob_list *q) {
         ENSURE(found, ERR_INVALID_QUERY_PARAMETER_VALUE, "include: '%.*s' is not known",
                SLICE_ARG(slice_take(part, 32)));
         q->metadata |= slice_eq_nocase(part, S("metadata"));
+        q->tags |= slice_eq_nocase(part, S("tags"));
         q->uncommitted |= slice_eq_nocase(part, S("uncommittedblobs"));
     }
     return OK;
@@ -202,7 +214,10 @@ static err read_query(const ops_request *r, store_blob_list *q, size_t *ret_aske
                            .start_from = ops_param(r, "startFrom")};
     TRY(blob_maxresults(r, ret_asked));
     q->max = *ret_asked > 0 ? *ret_asked : STORE_LIST_MAX;
-    return read_include(r, q);
+    TRY(read_include(r, q));
+    ENSURE(!q->tags || ops_may_tag(r), ERR_AUTHORIZATION_PERMISSION_MISMATCH,
+           "include=tags needs the permission to read tags (t)");
+    return OK;
 }
 
 static void begin_page(const ops_request *r, buf *b, const store_blob_list *q, size_t asked) {
@@ -244,7 +259,7 @@ err blob_list_blobs(ops_request *r, ops_response *w) {
     buf_init(&b, BLOB_BODY_MAX);
     begin_page(r, &b, &q, asked);
     blob_list_writer lw;
-    blob_list_writer_init(&lw, &b, q.metadata);
+    blob_list_writer_init(&lw, &b, &q);
     slice marker = SLICE_NONE;
     err e = store_blob_scan(r->server->store, ops_call(r), k, &q, each, &lw, &marker);
     if (e != OK) {

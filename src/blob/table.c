@@ -16,6 +16,10 @@
 /* Those of lease operations: the lease id means something else there. */
 #define LEASING (OPS_IF_ALL & ~OPS_IF_LEASE)
 #define TIMES   (OPS_IF_MODIFIED | OPS_IF_UNMODIFIED)
+/* Containers have no tags. */
+#define UNTAGGED (OPS_IF_ALL & ~OPS_IF_TAGS)
+/* The tags operations: their own conditions are named x-ms-blob-if-…. */
+#define TAGGING (OPS_IF_ALL | OPS_IF_BLOB_NAMES)
 #define BODY    (OPS_BODY_IN)
 #define LARGE   (OPS_BODY_IN | OPS_BODY_STREAMS)
 
@@ -57,8 +61,8 @@ static const ops_row rows[] = {
     {"Delete Blob", OPS_DELETE, OPS_BLOB, NULL, NULL, NULL, NULL, WRITES('o', "d", "d"),
      BLOBS "delete", OPS_ERASURE, ALL, OPS_NO_SECONDARY, 0, blob_delete},
     {"Get Block List", OPS_GET, OPS_BLOB, NULL, "blocklist", NULL, NULL,
-     READS('o', "r", "r", AUTH_PUBLIC_BLOB), BLOBS "read", OPS_CONSULTATION, LEASE, 0, 0,
-     blob_get_block_list},
+     READS('o', "r", "r", AUTH_PUBLIC_BLOB), BLOBS "read", OPS_CONSULTATION, LEASE | OPS_IF_TAGS, 0,
+     0, blob_get_block_list},
     {"Get Blob Metadata", OPS_GET, OPS_BLOB, NULL, "metadata", NULL, NULL,
      READS('o', "r", "r", AUTH_PUBLIC_BLOB), BLOBS "read", OPS_CONSULTATION, ALL, OPS_FAST, 0,
      blob_get_metadata},
@@ -75,6 +79,12 @@ static const ops_row rows[] = {
     LEASE_BLOB("change", "w"),
     LEASE_BLOB("release", "w"),
     LEASE_BLOB("break", "wd"),
+    {"Get Blob Tags", OPS_GET, OPS_BLOB, NULL, "tags", NULL, NULL,
+     READS('o', "t", "t", AUTH_PUBLIC_NEVER), BLOBS "tags/read", OPS_CONSULTATION, TAGGING,
+     OPS_FAST, 0, blob_get_tags},
+    {"Set Blob Tags", OPS_PUT, OPS_BLOB, NULL, "tags", NULL, NULL, WRITES('o', "t", "t"),
+     BLOBS "tags/write", OPS_ALTERATION, TAGGING, BODY | OPS_NO_SECONDARY, BLOB_DOCUMENT_MAX,
+     blob_set_tags},
     {"Get Account Information", OPS_GET, OPS_BLOB, "account", "properties", NULL, NULL,
      READS('o', ANY_LETTER, ANY_LETTER, AUTH_PUBLIC_NEVER), ACTION "getInfo/action", OPS_ADMIN, 0,
      OPS_FAST, 0, blob_get_account_info},
@@ -101,7 +111,7 @@ static const ops_row rows[] = {
      READS('c', "r", NULL, AUTH_PUBLIC_CONTAINER), CONTAINERS "read", OPS_CONSULTATION, LEASE,
      OPS_FAST, 0, blob_get_container_metadata},
     {"Set Container Metadata", OPS_PUT, OPS_CONTAINER, "container", "metadata", NULL, NULL,
-     WRITES('c', "w", NULL), CONTAINERS "write", OPS_ALTERATION, ALL, OPS_NO_SECONDARY, 0,
+     WRITES('c', "w", NULL), CONTAINERS "write", OPS_ALTERATION, UNTAGGED, OPS_NO_SECONDARY, 0,
      blob_set_container_metadata},
     {"Get Container ACL", OPS_GET, OPS_CONTAINER, "container", "acl", NULL, NULL,
      READS('c', NULL, NULL, AUTH_PUBLIC_NEVER), CONTAINERS "getAcl/action", OPS_POLICY, LEASE,
@@ -110,10 +120,10 @@ static const ops_row rows[] = {
      READS('c', NULL, NULL, AUTH_PUBLIC_NEVER), CONTAINERS "getAcl/action", OPS_POLICY, LEASE,
      OPS_FAST, 0, blob_get_acl},
     {"Set Container ACL", OPS_PUT, OPS_CONTAINER, "container", "acl", NULL, NULL,
-     WRITES('c', NULL, NULL), CONTAINERS "setAcl/action", OPS_POLICY, ALL, BODY | OPS_NO_SECONDARY,
-     BLOB_DOCUMENT_MAX, blob_set_acl},
+     WRITES('c', NULL, NULL), CONTAINERS "setAcl/action", OPS_POLICY, UNTAGGED,
+     BODY | OPS_NO_SECONDARY, BLOB_DOCUMENT_MAX, blob_set_acl},
     {"Delete Container", OPS_DELETE, OPS_CONTAINER, "container", NULL, NULL, NULL,
-     WRITES('c', "d", NULL), CONTAINERS "delete", OPS_ERASURE, ALL, OPS_NO_SECONDARY, 0,
+     WRITES('c', "d", NULL), CONTAINERS "delete", OPS_ERASURE, UNTAGGED, OPS_NO_SECONDARY, 0,
      blob_delete_container},
     LEASE_CONTAINER("acquire", "w"),
     LEASE_CONTAINER("renew", "w"),
@@ -175,25 +185,28 @@ static ops_level level_of(const ops_request *r) {
 
 /* Operations of the reference that this server does not have yet, by comp. */
 static bool is_later(slice comp) {
-    static const char *const later[] = {"appendblock",
-                                        "blobs",
-                                        "copy",
-                                        "expiry",
-                                        "immutabilityPolicies",
-                                        "incrementalcopy",
-                                        "legalhold",
-                                        "page",
-                                        "pagelist",
-                                        "query",
-                                        "rename",
-                                        "seal",
-                                        "snapshot",
-                                        "tags",
-                                        "tier",
-                                        "undelete",
-                                        "userdelegationkey",
-                                        "layout",
-                                        "session"};
+    /* clang-format off */
+    static const char *const later[] = {
+        "appendblock",
+        "blobs",
+        "copy",
+        "expiry",
+        "immutabilityPolicies",
+        "incrementalcopy",
+        "legalhold",
+        "page",
+        "pagelist",
+        "query",
+        "rename",
+        "seal",
+        "snapshot",
+        "tier",
+        "undelete",
+        "userdelegationkey",
+        "layout",
+        "session",
+    };
+    /* clang-format on */
     for (size_t i = 0; i < ARRAY_LEN(later); i++)
         if (slice_eq(comp, slice_str(later[i]))) return true;
     return false;

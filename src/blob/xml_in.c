@@ -61,7 +61,8 @@ static err close_element(xml_reader *x, slice name) {
     if (!x->leaf && text.len > 0) return mixed(name);
     x->leaf = false;
     unsigned depth = x->depth--;
-    err e = x->visitor->close(x->ctx, depth, name, text);
+    err e =
+        x->visitor->close(x->ctx, depth, name, x->visitor->verbatim ? buf_slice(&x->text) : text);
     buf_reset(&x->text);
     return e;
 }

@@ -95,10 +95,10 @@ static void print_letters(const char *any) {
 }
 
 static void print_conditions(unsigned conditions) {
-    static const char *const names[] = {"If-Match", "If-None-Match", "If-Modified-Since",
-                                        "If-Unmodified-Since", "lease"};
-    if (conditions == OPS_IF_ALL) {
-        printf("all");
+    static const char *const names[] = {
+        "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "lease", "tags"};
+    if ((conditions & OPS_IF_ALL) == OPS_IF_ALL) {
+        printf("all%s", conditions & OPS_IF_BLOB_NAMES ? " (x-ms-blob-if-…)" : "");
         return;
     }
     bool any = false;

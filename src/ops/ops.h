@@ -75,7 +75,9 @@ enum { /* conditional headers a row honours; others it is sent are refused or ig
        OPS_IF_MODIFIED = 1u << 2,
        OPS_IF_UNMODIFIED = 1u << 3,
        OPS_IF_LEASE = 1u << 4,
-       OPS_IF_ALL = 31
+       OPS_IF_TAGS = 1u << 5, /* x-ms-if-tags */
+       OPS_IF_ALL = 63,
+       OPS_IF_BLOB_NAMES = 1u << 6, /* the first four are named x-ms-blob-if-… */
 };
 
 struct ops_row {
@@ -213,8 +215,12 @@ void ops_body(ops_response *w, slice body);
 err ops_body_all(ops_request *r, size_t max, slice *ret) CHECKED;
 /* A header that holds a GUID, as UUID_LEN bytes; empty when absent. ERR_INVALID_HEADER_VALUE. */
 err ops_guid(const ops_request *r, const char *name, slice *ret) CHECKED;
-/* Reads the conditional headers that the row honours. ERR_INVALID_HEADER_VALUE. */
+/* Reads the conditional headers that the row honours. ERR_INVALID_HEADER_VALUE;
+ * ERR_AUTHORIZATION_PERMISSION_MISMATCH for x-ms-if-tags of who may not read tags. */
 err ops_conditions(const ops_request *r, store_conditions *ret) CHECKED;
+
+/* auth_may_tag of the caller; true where nobody is asked who they are. */
+bool ops_may_tag(const ops_request *r);
 
 /* ---- metrics ---- */
 typedef struct ops_metrics ops_metrics;

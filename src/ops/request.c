@@ -171,14 +171,33 @@ err ops_guid(const ops_request *r, const char *name, slice *ret) {
     return OK;
 }
 
+bool ops_may_tag(const ops_request *r) {
+    return !r->server->authenticate || auth_may_tag(&r->caller);
+}
+
+static err take_if_tags(const ops_request *r, const store_tag_query **ret) {
+    slice v = ops_header(r, "x-ms-if-tags");
+    if (v.p == NULL) return OK;
+    ENSURE(ops_may_tag(r), ERR_AUTHORIZATION_PERMISSION_MISMATCH,
+           "x-ms-if-tags needs the permission to read tags (t)");
+    return store_tag_condition(r->arena, v, ret);
+}
+
+static const char *const http_names[] = {"If-Match", "If-None-Match", "If-Modified-Since",
+                                         "If-Unmodified-Since"};
+static const char *const blob_names[] = {"x-ms-blob-if-match", "x-ms-blob-if-none-match",
+                                         "x-ms-blob-if-modified-since",
+                                         "x-ms-blob-if-unmodified-since"};
+
 err ops_conditions(const ops_request *r, store_conditions *ret) {
     store_conditions c = STORE_NO_CONDITIONS;
     unsigned honours = r->row->conditions;
-    if (honours & OPS_IF_MATCH) TRY(take_tag(r, "If-Match", &c.if_match));
-    if (honours & OPS_IF_NONE_MATCH) TRY(take_tag(r, "If-None-Match", &c.if_none_match));
-    if (honours & OPS_IF_MODIFIED) TRY(take_time(r, "If-Modified-Since", &c.if_modified_since_us));
-    if (honours & OPS_IF_UNMODIFIED)
-        TRY(take_time(r, "If-Unmodified-Since", &c.if_unmodified_since_us));
+    const char *const *name = honours & OPS_IF_BLOB_NAMES ? blob_names : http_names;
+    if (honours & OPS_IF_MATCH) TRY(take_tag(r, name[0], &c.if_match));
+    if (honours & OPS_IF_NONE_MATCH) TRY(take_tag(r, name[1], &c.if_none_match));
+    if (honours & OPS_IF_MODIFIED) TRY(take_time(r, name[2], &c.if_modified_since_us));
+    if (honours & OPS_IF_UNMODIFIED) TRY(take_time(r, name[3], &c.if_unmodified_since_us));
+    if (honours & OPS_IF_TAGS) TRY(take_if_tags(r, &c.if_tags));
     if (honours & OPS_IF_LEASE) TRY(ops_guid(r, "x-ms-lease-id", &c.lease_id));
     *ret = c;
     return OK;

@@ -11,6 +11,11 @@ err blob_from_row(arena *a, slice name, const row_blob *r, store_blob *ret) {
     pair *pairs;
     TRY(row_pairs_get(a, r->metadata, &pairs, &b.metadata_count));
     b.metadata = pairs;
+    if (b.tag_count) {
+        pairs = arena_alloc(a, STORE_TAGS_MAX * sizeof *pairs);
+        TRY(row_tags_get(r->tags, b.tag_count, pairs));
+        b.tags = pairs;
+    }
     b.name = name;
     *ret = b;
     return OK;
@@ -20,7 +25,9 @@ condition_target target_of(const row_blob *r, bool exists) {
     return (condition_target){.exists = exists,
                               .etag = r->pub.etag,
                               .modified_us = r->pub.modified_us,
-                              .lease = &r->pub.lease};
+                              .lease = &r->pub.lease,
+                              .tags = r->tags,
+                              .tag_count = r->pub.tag_count};
 }
 
 err blob_read_row(store *s, store_call c, const store_container *k, slice name,
@@ -95,6 +102,8 @@ err blob_new_row(change *ch, const store_put *p, const row_blob *old, row_blob *
                 .lease = old->pub.lease}};
     if (p->http.has_md5) r.md5 = arena_dup(ch->arena, slice_of(p->http.md5, 16));
     TRY(metadata_pack(p->metadata, p->metadata_count, ch->arena, &r.metadata));
+    TRY(tags_pack(p->tags, p->tag_count, ch->arena, &r.tags));
+    r.pub.tag_count = (uint32_t)p->tag_count;
     *ret = r;
     return OK;
 }
@@ -195,6 +204,34 @@ err store_blob_set_metadata(store *s, store_call c, const store_container *k, sl
     slice packed;
     TRY(metadata_pack(metadata, count, c.arena, &packed));
     return change_properties(s, c, k, name, cond, &(property_change){.metadata = &packed}, ret);
+}
+
+/* ---- tags ---- */
+
+static err set_tags_once(store *s, store_call c, const store_container *k, slice name,
+                         const store_conditions *cond, slice packed, size_t count) {
+    if (!store_blob_name_valid(name)) return blob_missing(name);
+    change ch CLEANUP(change_done);
+    row_blob row;
+    bool exists;
+    TRY(change_begin(&ch, s, c, k, name));
+    TRY(change_blob(&ch, &row, &exists));
+    if (!exists) return blob_missing(name);
+    TRY(conditions_check(cond, CONDITION_WRITE, target_of(&row, true)));
+    row.tags = packed;
+    row.pub.tag_count = (uint32_t)count;
+    change_put_blob(&ch, &row);
+    return change_commit(&ch);
+}
+
+err store_blob_set_tags(store *s, store_call c, const store_container *k, slice name,
+                        const store_conditions *cond, const pair *tags, size_t count) {
+    slice packed;
+    TRY(tags_pack(tags, count, c.arena, &packed));
+    for (int try = 1;; try++) {
+        err e = set_tags_once(s, c, k, name, cond, packed, count);
+        if (e != ERR_CONFLICT || try == STORE_CONFLICT_TRIES) return e;
+    }
 }
 
 /* ---- Delete Blob ---- */

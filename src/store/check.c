@@ -383,6 +383,10 @@ static err group_blob(group *g, lane *l) {
     size_t n;
     if (row_pairs_get(g->mem, g->blob.metadata, &pairs, &n) != OK)
         check_defect(ck, "the blob's metadata is damaged: %s", err_detail());
+    pair tags[STORE_TAGS_MAX];
+    if (row_tags_get(g->blob.tags, g->blob.pub.tag_count, tags) != OK ||
+        store_tags_check(tags, g->blob.pub.tag_count) != OK)
+        check_defect(ck, "the blob's tags are damaged: %s", err_detail());
     g->has_blob = true;
     ck->done.blobs++;
     row_piece p = row_blob_piece(&g->blob);

@@ -2,7 +2,8 @@
  *
  * Reads: If-Match && If-Unmodified-Since && (If-None-Match || If-Modified-Since), with lists of
  * ETags. Writes: one ETag, and of If-None-Match and If-Modified-Since the first alone counts, as of
- * If-Match and If-Unmodified-Since; other combinations are refused. */
+ * If-Match and If-Unmodified-Since; other combinations are refused. x-ms-if-tags goes with all of
+ * them: "All conditional headers are effectively combined with logical AND". */
 #include "store/internal.h"
 
 /* 16 hexadecimal digits behind 0x, in either case; quotes and W/ may be there or not. */
@@ -103,6 +104,18 @@ static err check_write(const store_conditions *c, condition_kind kind, condition
     return OK;
 }
 
+/* ---- tags ---- */
+
+/* A blob that is not there has no tags, and satisfies nothing that is asked of them. It is an
+ * If-Match, for reads as well: 412, not 304. */
+static err check_tags(const store_conditions *c, const condition_target *t) {
+    pair tags[STORE_TAGS_MAX];
+    TRY(row_tags_get(t->tags, t->tag_count, tags));
+    ENSURE(store_tag_query_true(c->if_tags, tags, t->tag_count), ERR_CONDITION_NOT_MET,
+           "x-ms-if-tags is not met");
+    return OK;
+}
+
 /* ---- leases ---- */
 
 static err lease_mismatch(const condition_target *t) {
@@ -134,6 +147,7 @@ static err check_lease(slice given, bool needed, const condition_target *t) {
 
 err conditions_check(const store_conditions *cond, condition_kind kind, condition_target t) {
     if (cond) {
+        if (cond->if_tags) TRY(check_tags(cond, &t));
         conditions_met m = evaluate(cond, &t);
         TRY(kind == CONDITION_READ ? check_read(cond, m) : check_write(cond, kind, m));
     }

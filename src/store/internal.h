@@ -249,6 +249,8 @@ typedef struct condition_target {
     uint64_t etag;
     int64_t modified_us;
     const store_lease *lease; /* NULL: of what cannot have one (snapshots, versions) */
+    slice tags;               /* as in the blob's row */
+    uint32_t tag_count;
 } condition_target;
 /* cond may be NULL: no conditional headers, no lease id. The one place where reads and writes
  * meet leases ("Lease Blob", outcomes of use attempts). ERR_LEASE_ID_MISSING, ERR_LEASE_LOST,
@@ -262,6 +264,31 @@ err lease_apply(store_lease *l, const store_lease_ask *ask, int64_t now_us, aren
                 store_lease_answer *ret) CHECKED;
 /* What a change of a blob leaves of its lease: one that has expired or is broken goes. */
 void lease_after_write(store_lease *l, int64_t now_us);
+/* ---- expressions over tags (tagquery.c) ---- */
+
+/* Comparisons come first. */
+typedef enum tag_op {
+    TAG_EQ,
+    TAG_NE,
+    TAG_LT,
+    TAG_LE,
+    TAG_GT,
+    TAG_GE,
+    TAG_TRUE, /* @container, which is looked at elsewhere */
+    TAG_AND,
+    TAG_OR
+} tag_op;
+typedef struct tag_token {
+    tag_op op;
+    slice key, value; /* of comparisons */
+} tag_token;
+/* Operands before operators. */
+struct store_tag_query {
+    tag_token *tokens;
+    size_t count, room;
+    bool has_container;
+    slice container;
+};
 
 /* ---- changes to a blob (change.c) ---- */
 
@@ -336,6 +363,8 @@ condition_target target_of(const row_blob *r, bool exists);
  * still to be filled in. */
 err blob_new_row(change *ch, const store_put *p, const row_blob *old, row_blob *ret) CHECKED;
 err blob_result(change *ch, const row_blob *r, store_blob *ret) CHECKED;
+/* Sorts by key. The errors of store_tags_check. */
+err tags_pack(const pair *tags, size_t count, arena *a, slice *ret) CHECKED;
 /* ERR_METADATA_TOO_LARGE. */
 err metadata_pack(const pair *metadata, size_t count, arena *a, slice *ret) CHECKED;
 

@@ -84,6 +84,11 @@ static err list_state(page *p, slice name, slice value) {
         TRY(row_pairs_get(p->pairs, row.metadata, &pairs, &row.pub.metadata_count));
         row.pub.metadata = pairs;
     }
+    pair tags[STORE_TAGS_MAX];
+    if (p->q->tags && row.pub.tag_count) {
+        TRY(row_tags_get(row.tags, row.pub.tag_count, tags));
+        row.pub.tags = tags;
+    }
     TRY(list_entry(p, name, &row.pub, SLICE_NONE));
     memcpy(p->last, name.p, name.len);
     p->last_len = name.len;

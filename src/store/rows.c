@@ -145,6 +145,8 @@ static err blob_valid(row_blob *r) {
     ENSURE(r->pub.tier <= STORE_TIER_PREMIUM, ERR_CORRUPT, "a blob's tier is damaged");
     ENSURE(r->md5.len == 0 || r->md5.len == 16, ERR_CORRUPT, "a blob's MD5 is damaged");
     TRY(lease_valid(&r->pub.lease));
+    ENSURE(r->pub.tag_count <= STORE_TAGS_MAX && (r->tags.len > 0) == (r->pub.tag_count > 0),
+           ERR_CORRUPT, "a blob's tags are damaged");
     if (r->md5.len) {
         r->pub.http.has_md5 = true;
         memcpy(r->pub.http.md5, r->md5.p, 16);
@@ -284,6 +286,16 @@ err row_pairs_get(arena *a, slice v, pair **ret, size_t *ret_count) {
     }
     *ret = p;
     *ret_count = n;
+    return OK;
+}
+
+err row_tags_get(slice v, size_t count, pair ret[STORE_TAGS_MAX]) {
+    ENSURE(count <= STORE_TAGS_MAX, ERR_CORRUPT, "a blob has %zu tags", count);
+    for (size_t i = 0; i < count; i++) {
+        TRY(take_sized(&v, &ret[i].name));
+        TRY(take_sized(&v, &ret[i].value));
+    }
+    ENSURE(v.len == 0, ERR_CORRUPT, "a blob has more tags than it says");
     return OK;
 }
 

@@ -103,6 +103,7 @@ typedef struct row_blob {
     row_where where;
     uint32_t id_len; /* length of the ids of its committed blocks */
     slice md5, metadata, wrapped, ref;
+    slice tags; /* pairs, as metadata; in order of keys */
 } row_blob;
 #define ROW_BLOB(N, T, B)                                                                          \
     N(1, pub.type)                                                                                 \
@@ -128,7 +129,8 @@ typedef struct row_blob {
     N(21, pub.block_count)                                                                         \
     N(22, id_len)                                                                                  \
     B(23, pub.lease.id)                                                                            \
-    N(24, pub.lease.duration_s) N(25, pub.lease.broken) T(26, pub.lease.until_us)
+    N(24, pub.lease.duration_s)                                                                    \
+    N(25, pub.lease.broken) T(26, pub.lease.until_us) B(60, tags) N(61, pub.tag_count)
 
 /* ---- BLOCK ---- */
 
@@ -210,6 +212,8 @@ row_piece row_blob_piece(const row_blob *r);
 /* Pairs and lists inside a field. Results come from the arena, their bytes from v. */
 void row_pairs_put(buf *b, const pair *pairs, size_t count);
 err row_pairs_get(arena *a, slice v, pair **ret, size_t *ret_count) CHECKED;
+/* ERR_CORRUPT unless v holds `count` tags. */
+err row_tags_get(slice v, size_t count, pair ret[STORE_TAGS_MAX]) CHECKED;
 void row_policies_put(buf *b, const store_policy *policies, size_t count);
 err row_policies_get(slice v, store_policy ret[STORE_POLICIES_MAX], size_t *ret_count) CHECKED;
 void row_cors_put(buf *b, const store_cors_rule *rules, size_t count);

@@ -133,11 +133,31 @@ err store_service_get(store *s, store_call c, const store_account *a, store_serv
 err store_service_set(store *s, store_call c, const store_account *a,
                       const store_service *v) CHECKED;
 
+/* ---- blob index tags ---- */
+#define STORE_TAGS_MAX      10
+#define STORE_TAG_KEY_MAX   128 /* characters, which are bytes: the alphabet is of ASCII */
+#define STORE_TAG_VALUE_MAX 256
+/* "Set Blob Tags": how many, how long, of which characters, and no key twice. ERR_TAGS_TOO_LARGE,
+ * ERR_EMPTY_TAG_NAME, ERR_INVALID_TAG, ERR_DUPLICATE_TAG_NAMES. */
+err store_tags_check(const pair *tags, size_t count) CHECKED;
+
+/* An expression over the tags of a blob, read once (tagquery.c says which). */
+typedef struct store_tag_query store_tag_query;
+/* A condition (x-ms-if-tags): =, <>, <, <=, >, >=, AND, OR, parentheses. ERR_INVALID_HEADER_VALUE.
+ */
+err store_tag_condition(arena *a, slice text, const store_tag_query **ret) CHECKED;
+/* What Find Blobs by Tags looks for: =, <, <=, >, >=, AND, @container. ERR_TAG_QUERY,
+ * ERR_TAG_QUERY_TAGS. */
+err store_tag_where(arena *a, slice text, const store_tag_query **ret) CHECKED;
+/* Whether the tags satisfy it. A tag that is not there satisfies no comparison. */
+bool store_tag_query_true(const store_tag_query *q, const pair *tags, size_t count);
+
 /* ---- conditions ---- */
 typedef struct store_conditions {
     slice if_match, if_none_match;                        /* header values as sent; empty: absent */
     int64_t if_modified_since_us, if_unmodified_since_us; /* STORE_TIME_NONE: absent */
-    slice lease_id; /* x-ms-lease-id, the UUID_LEN bytes of it; empty: absent */
+    slice lease_id;                 /* x-ms-lease-id, the UUID_LEN bytes of it; empty: absent */
+    const store_tag_query *if_tags; /* x-ms-if-tags; NULL: absent */
 } store_conditions;
 #define STORE_NO_CONDITIONS                                                                        \
     ((store_conditions){.if_modified_since_us = STORE_TIME_NONE,                                   \
@@ -290,6 +310,8 @@ typedef struct store_blob {
     int64_t tier_changed_us; /* STORE_TIME_NONE: never set */
     const pair *metadata;
     size_t metadata_count;
+    const pair *tags; /* in order of keys; in listings only when they are asked for */
+    uint32_t tag_count;
     bool uncommitted;     /* only in listings with uncommitted: length 0, no etag */
     uint32_t block_count; /* committed blocks; 0 when put whole */
     store_lease lease;
@@ -333,6 +355,8 @@ typedef struct store_put {
     store_http http;
     const pair *metadata;
     size_t metadata_count;
+    const pair *tags;
+    size_t tag_count;
     store_tier tier;
     const store_conditions *cond;
 } store_put;
@@ -379,6 +403,10 @@ err store_blob_set_http(store *s, store_call c, const store_container *k, slice 
 err store_blob_set_metadata(store *s, store_call c, const store_container *k, slice name,
                             const store_conditions *cond, const pair *metadata, size_t count,
                             store_blob *ret) CHECKED;
+/* Replaces all tags. They are no part of the blob's state: ETag and time of change stay. The errors
+ * of store_tags_check. */
+err store_blob_set_tags(store *s, store_call c, const store_container *k, slice name,
+                        const store_conditions *cond, const pair *tags, size_t count) CHECKED;
 err store_blob_delete(store *s, store_call c, const store_container *k, slice name,
                       const store_conditions *cond) CHECKED;
 /* cond: without lease_id. ERR_LEASE_ALREADY_PRESENT, ERR_LEASE_ID_MISMATCH_WITH_LEASE_OPERATION,
@@ -396,6 +424,7 @@ typedef struct store_blob_list {
     size_t max;       /* 1..STORE_LIST_MAX: blobs and prefixes together */
     bool uncommitted; /* include blobs that have only uncommitted blocks */
     bool metadata;    /* decode metadata: without it, metadata_count is 0 */
+    bool tags;        /* decode tags: without it, `tags` is NULL; tag_count is right either way */
 } store_blob_list;
 /* Calls each entry in order of names (UTF-8 bytewise): a blob, or (blob NULL) a common prefix. The
  * blob lives only during the call. When each says ERR_TOO_LARGE the page ends before that entry.

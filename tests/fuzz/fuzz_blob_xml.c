@@ -1,4 +1,4 @@
-/* Documents that come in: block lists, access policies, service properties. The first byte chooses
+/* Documents that come in: block lists, access policies, service properties, tags. The first byte chooses
  * the kind and the size of the pieces. What was accepted keeps the limits, and service properties
  * render to a document that means the same. fuzz-folders: base crypto engine store auth ops blob */
 #include "blob/internal.h"
@@ -49,13 +49,37 @@ static void fuzz_service(slice document) {
     arena_free(a);
 }
 
+/* What was taken renders to a document that means the same. */
+static void fuzz_tags(slice document) {
+    arena *a = arena_new(4096, (size_t)64 << 20);
+    blob_tags t, again;
+    err e = blob_tags_parse(document, a, &t);
+    MUST(e == OK || (err_get(e)->status == 400 && *err_detail() != 0));
+    if (e == OK) {
+        buf b;
+        buf_init(&b, 1 << 20);
+        buf_put(&b, S("<Tags>"));
+        blob_tags_put(&b, t.tag, t.count);
+        buf_put(&b, S("</Tags>"));
+        MUST(blob_tags_parse(buf_slice(&b), a, &again) == OK && again.count == t.count);
+        for (size_t i = 0; i < t.count; i++)
+            MUST(slice_eq(t.tag[i].name, again.tag[i].name) &&
+                 slice_eq(t.tag[i].value, again.tag[i].value));
+        buf_done(&b);
+    }
+    arena_free(a);
+}
+
 FUZZ(data) {
     if (data.len == 0) return;
     uint8_t how = data.p[0];
     data = slice_skip(data, 1);
-    switch (how % 3) {
+    switch (how % 4) {
     case 0:
-        fuzz_picks(data, how / 3 + 1);
+        fuzz_picks(data, how / 4 + 1);
+        break;
+    case 3:
+        fuzz_tags(data);
         break;
     case 1:
         fuzz_acl(data);

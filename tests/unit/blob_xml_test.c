@@ -357,7 +357,7 @@ static void check_entry(const store_blob *blob, bool metadata, const char *expec
     buf b;
     blob_list_writer lw;
     buf_init(&b, 1 << 20);
-    blob_list_writer_init(&lw, &b, metadata);
+    blob_list_writer_init(&lw, &b, &(store_blob_list){.metadata = metadata, .tags = metadata});
     blob_list_entry(&lw, blob);
     assert_ok(buf_check(&b));
     assert_slice(buf_slice(&b), slice_str(expected));

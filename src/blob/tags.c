@@ -1,0 +1,143 @@
+/* Blob index tags: Set Blob Tags, Get Blob Tags, and the header x-ms-tags of operations that write a
+ * blob. */
+#include "blob/internal.h"
+
+/* ---- x-ms-tags: key=value&key=value, percent-encoded, a space perhaps as '+' ---------------------- */
+
+static err decode(arena *a, slice raw, slice *ret) {
+    ENSURE(percent_get(a, raw, true, ret) == OK, ERR_INVALID_HEADER_VALUE,
+           "x-ms-tags: '%.*s' is not correctly percent-encoded", SLICE_ARG(slice_take(raw, 64)));
+    return OK;
+}
+
+static err take_pair(arena *a, slice part, pair *ret) {
+    size_t at = slice_find(part, 0, '=');
+    ENSURE(at < part.len, ERR_INVALID_HEADER_VALUE,
+           "x-ms-tags: '%.*s' is not key=value; tags are joined by '&'",
+           SLICE_ARG(slice_take(part, 64)));
+    TRY(decode(a, slice_take(part, at), &ret->name));
+    return decode(a, slice_skip(part, at + 1), &ret->value);
+}
+
+err blob_tags_read(ops_request *r, const pair **ret, size_t *ret_count) {
+    slice rest = ops_header(r, "x-ms-tags"), part;
+    *ret = NULL;
+    *ret_count = 0;
+    if (rest.len == 0) return OK;
+    ENSURE(ops_may_tag(r), ERR_AUTHORIZATION_PERMISSION_MISMATCH,
+           "x-ms-tags needs the permission to write tags (t)");
+    pair *tags = arena_alloc(r->arena, STORE_TAGS_MAX * sizeof *tags);
+    size_t n = 0;
+    while (slice_split(&rest, '&', &part)) {
+        ENSURE(n < STORE_TAGS_MAX, ERR_TAGS_TOO_LARGE, "a blob has at most %d tags",
+               STORE_TAGS_MAX);
+        TRY(take_pair(r->arena, part, &tags[n++]));
+    }
+    TRY(store_tags_check(tags, n));
+    *ret = tags;
+    *ret_count = n;
+    return OK;
+}
+
+/* ---- the document: <Tags><TagSet><Tag><Key/><Value/></Tag></TagSet></Tags> ------------------------ */
+
+static const char *const path_to[] = {"Tags", "TagSet", "Tag"};
+
+static err tags_open(void *ctx, unsigned depth, slice name) {
+    blob_tags *t = ctx;
+    if (depth > 4) return xml_unsupported(name);
+    if (depth == 4)
+        return slice_eq(name, S("Key")) || slice_eq(name, S("Value")) ? OK : xml_unsupported(name);
+    if (!slice_eq(name, slice_str(path_to[depth - 1]))) return xml_unsupported(name);
+    if (depth == 2) t->has_set = true;
+    if (depth < 3) return OK;
+    ENSURE(t->count < STORE_TAGS_MAX, ERR_TAGS_TOO_LARGE, "a blob has at most %d tags",
+           STORE_TAGS_MAX);
+    t->has_key = t->has_value = false;
+    return OK;
+}
+
+static bool blank(slice s) {
+    for (size_t i = 0; i < s.len; i++)
+        if (!strchr(" \t\r\n", s.p[i]) || s.p[i] == 0) return false;
+    return true;
+}
+
+static err tags_close(void *ctx, unsigned depth, slice name, slice text) {
+    blob_tags *t = ctx;
+    if (depth < 4)
+        ENSURE(blank(text), ERR_INVALID_XML_DOCUMENT, "'%.*s' holds elements, not text",
+               SLICE_ARG(name));
+    if (depth == 3) {
+        ENSURE(t->has_key && t->has_value, ERR_MISSING_REQUIRED_XML_NODE,
+               "a Tag has one Key and one Value");
+        t->count++;
+    } else if (depth == 4) {
+        bool key = slice_eq(name, S("Key"));
+        bool *seen = key ? &t->has_key : &t->has_value;
+        ENSURE(!*seen, ERR_INVALID_XML_DOCUMENT, "a Tag has one Key and one Value");
+        *seen = true;
+        *(key ? &t->tag[t->count].name : &t->tag[t->count].value) = arena_dup(t->arena, text);
+    }
+    return OK;
+}
+
+/* Spaces at the ends of a value belong to it. */
+const xml_visitor blob_tags_visitor = {tags_open, tags_close, .verbatim = true};
+
+err blob_tags_parse(slice document, arena *a, blob_tags *ret) {
+    *ret = (blob_tags){.arena = a};
+    TRY(xml_read(document, &blob_tags_visitor, ret));
+    ENSURE(ret->has_set, ERR_MISSING_REQUIRED_XML_NODE, "Tags has no TagSet");
+    return store_tags_check(ret->tag, ret->count);
+}
+
+void blob_tags_put(buf *b, const pair *tags, size_t count) {
+    if (count == 0) {
+        buf_put(b, S("<TagSet />"));
+        return;
+    }
+    buf_put(b, S("<TagSet>"));
+    for (size_t i = 0; i < count; i++) {
+        buf_put(b, S("<Tag>"));
+        xml_element(b, "Key", tags[i].name);
+        xml_element(b, "Value", tags[i].value);
+        buf_put(b, S("</Tag>"));
+    }
+    buf_put(b, S("</TagSet>"));
+}
+
+/* ---- Set Blob Tags, Get Blob Tags ----------------------------------------------------------------- */
+
+err blob_set_tags(ops_request *r, ops_response *w) {
+    store_conditions cond;
+    slice document;
+    blob_tags t;
+    TRY(blob_enter(r));
+    TRY(ops_conditions(r, &cond));
+    TRY(blob_body_read(r, BLOB_DOCUMENT_MAX, &document));
+    TRY(blob_tags_parse(document, r->arena, &t));
+    const store_container *k CLEANUP(blob_container_unref) = NULL;
+    TRY(blob_container(r, &k));
+    TRY(store_blob_set_tags(r->server->store, ops_call(r), k, r->blob, &cond, t.tag, t.count));
+    w->status = 204;
+    return OK;
+}
+
+err blob_get_tags(ops_request *r, ops_response *w) {
+    store_conditions cond;
+    store_blob blob;
+    TRY(blob_enter(r));
+    TRY(ops_conditions(r, &cond));
+    const store_container *k CLEANUP(blob_container_unref) = NULL;
+    TRY(blob_container(r, &k));
+    TRY(store_blob_get(r->server->store, ops_call(r), k, r->blob, &cond, &blob));
+    buf b;
+    buf_init(&b, BLOB_BODY_MAX);
+    buf_put(&b, XML_HEAD);
+    buf_put(&b, S("<Tags>"));
+    blob_tags_put(&b, blob.tags, blob.tag_count);
+    buf_put(&b, S("</Tags>"));
+    w->status = 200;
+    return xml_answer(w, &b);
+}
