@@ -3,6 +3,8 @@
  *
  * Polynomials are bit-reflected throughout: the lowest bit of the first byte is the highest power.
  * Inside, `state` is the register before the final inversion. */
+#include <limits.h>
+
 #include "base/base.h"
 
 #if defined(__x86_64__)
@@ -14,7 +16,7 @@
 
 static uint64_t table64[8][256];
 static uint32_t table32[8][256];
-/* x to the power 2^k modulo the polynomial, k = 0..63. */
+/* x to the power 2^k modulo the 64-bit polynomial, k = 0..63. */
 static uint64_t power64[64];
 
 static uint64_t state64_table(uint64_t state, const uint8_t *p, size_t n);
@@ -66,42 +68,122 @@ static uint64_t multiply64_bits(uint64_t a, uint64_t b) {
 }
 
 #if defined(__x86_64__)
+#define NARROW __attribute__((target("pclmul,sse4.2")))
+#define WIDE   __attribute__((target("pclmul,sse4.2,avx512f,avx512dq,vpclmulqdq")))
+
 /* Folding: a 128-bit block B that stands d bits before another can be moved onto it as
  * low(B) * x^(d+64) + high(B) * x^d. The product of two reflected words comes out multiplied by x,
- * so the constants are one power less. */
-#define FOLD_512 _mm_set_epi64x((long long)0x62242240ACE5045Au, (long long)0x0C32CDB31E18A84Au)
-#define FOLD_128 _mm_set_epi64x((long long)0x21E9761E252621ACu, (long long)0xEADC41FD2BA3D420u)
+ * so the constants are one power less. A pair: that of the low word, that of the high one. */
+typedef struct folds {
+    uint64_t by_2048[2], by_512[2], by_128[2];
+} folds;
+static folds folds64, folds32;
 
-__attribute__((target("pclmul,sse4.1"))) static inline __m128i fold(__m128i b, __m128i by,
-                                                                    __m128i onto) {
+/* What a long input comes to: sixteen bytes congruent to all of it. */
+typedef struct residue {
+    uint64_t low, high;
+} residue;
+
+/* x^exponent modulo the polynomial, in the place of a reflected word of 64 bits. */
+static uint64_t power_of_x(uint64_t poly, unsigned width, unsigned exponent) {
+    uint64_t v = (uint64_t)1 << (width - 1);
+    for (; exponent > 0; exponent--) v = v >> 1 ^ (v & 1 ? poly : 0);
+    return v << (64 - width);
+}
+
+static void folds_prepare(folds *f, uint64_t poly, unsigned width) {
+    uint64_t *const pairs[] = {f->by_2048, f->by_512, f->by_128};
+    static const unsigned distances[] = {2048, 512, 128};
+    for (unsigned i = 0; i < 3; i++) {
+        pairs[i][0] = power_of_x(poly, width, distances[i] + 63);
+        pairs[i][1] = power_of_x(poly, width, distances[i] - 1);
+    }
+}
+
+NARROW static inline __m128i fold(__m128i b, __m128i by, __m128i onto) {
     __m128i low = _mm_clmulepi64_si128(b, by, 0x00);
     __m128i high = _mm_clmulepi64_si128(b, by, 0x11);
     return _mm_xor_si128(_mm_xor_si128(low, high), onto);
 }
 
-__attribute__((target("pclmul,sse4.1"))) static inline __m128i load128(const uint8_t *p) {
-    return _mm_loadu_si128((const __m128i_u *)(const void *)p);
+NARROW static inline __m128i load128(const void *p) {
+    return _mm_loadu_si128((const __m128i_u *)p);
 }
 
-__attribute__((target("pclmul,sse4.1"))) static uint64_t state64_clmul(uint64_t state,
-                                                                       const uint8_t *p, size_t n) {
-    if (n < 128) return state64_table(state, p, n);
-    __m128i a = _mm_xor_si128(load128(p), _mm_set_epi64x(0, (long long)state));
-    __m128i b = load128(p + 16), c = load128(p + 32), d = load128(p + 48);
-    for (p += 64, n -= 64; n >= 64; p += 64, n -= 64) {
-        a = fold(a, FOLD_512, load128(p));
-        b = fold(b, FOLD_512, load128(p + 16));
-        c = fold(c, FOLD_512, load128(p + 32));
-        d = fold(d, FOLD_512, load128(p + 48));
+/* Folds the four blocks onto the last, then what whole blocks follow. */
+NARROW static inline residue fold_rest(const folds *f, __m128i a, __m128i b, __m128i c, __m128i d,
+                                       const uint8_t **p, size_t *n) {
+    const __m128i by = load128(f->by_128);
+    a = fold(fold(fold(a, by, b), by, c), by, d);
+    for (; *n >= 16; *p += 16, *n -= 16) a = fold(a, by, load128(*p));
+    return (residue){(uint64_t)_mm_cvtsi128_si64(a), (uint64_t)_mm_extract_epi64(a, 1)};
+}
+
+/* At least 64 bytes; state is the register before them. Fewer than 16 are left. */
+NARROW static residue fold_narrow(const folds *f, uint64_t state, const uint8_t **p, size_t *n) {
+    const __m128i by = load128(f->by_512);
+    const uint8_t *q = *p;
+    size_t left = *n - 64;
+    __m128i a = _mm_xor_si128(load128(q), _mm_set_epi64x(0, (long long)state));
+    __m128i b = load128(q + 16), c = load128(q + 32), d = load128(q + 48);
+    for (q += 64; left >= 64; q += 64, left -= 64) {
+        a = fold(a, by, load128(q));
+        b = fold(b, by, load128(q + 16));
+        c = fold(c, by, load128(q + 32));
+        d = fold(d, by, load128(q + 48));
     }
-    a = fold(fold(fold(a, FOLD_128, b), FOLD_128, c), FOLD_128, d);
-    for (; n >= 16; p += 16, n -= 16) a = fold(a, FOLD_128, load128(p));
-    /* What is left is congruent to all that was read: sixteen bytes, from an empty register. */
-    state = step64(step64((uint64_t)_mm_cvtsi128_si64(a)) ^ (uint64_t)_mm_extract_epi64(a, 1));
-    return state64_table(state, p, n);
+    *p = q;
+    *n = left;
+    return fold_rest(f, a, b, c, d, p, n);
 }
 
-__attribute__((target("pclmul,sse4.1"))) static uint64_t multiply64_clmul(uint64_t a, uint64_t b) {
+WIDE static inline __m512i fold_4(__m512i b, __m512i by, __m512i onto) {
+    __m512i low = _mm512_clmulepi64_epi128(b, by, 0x00);
+    __m512i high = _mm512_clmulepi64_epi128(b, by, 0x11);
+    return _mm512_ternarylogic_epi64(low, high, onto, 0x96); /* exclusive or of the three */
+}
+
+/* The same for at least 256 bytes, with sixteen blocks under way. */
+WIDE static residue fold_wide(const folds *f, uint64_t state, const uint8_t **p, size_t *n) {
+    __m512i by = _mm512_broadcast_i64x2(load128(f->by_2048));
+    const uint8_t *q = *p;
+    size_t left = *n - 256;
+    __m512i a = _mm512_xor_si512(_mm512_loadu_si512(q),
+                                 _mm512_zextsi128_si512(_mm_set_epi64x(0, (long long)state)));
+    __m512i b = _mm512_loadu_si512(q + 64), c = _mm512_loadu_si512(q + 128);
+    __m512i d = _mm512_loadu_si512(q + 192);
+    for (q += 256; left >= 256; q += 256, left -= 256) {
+        a = fold_4(a, by, _mm512_loadu_si512(q));
+        b = fold_4(b, by, _mm512_loadu_si512(q + 64));
+        c = fold_4(c, by, _mm512_loadu_si512(q + 128));
+        d = fold_4(d, by, _mm512_loadu_si512(q + 192));
+    }
+    by = _mm512_broadcast_i64x2(load128(f->by_512));
+    a = fold_4(fold_4(fold_4(a, by, b), by, c), by, d);
+    *p = q;
+    *n = left;
+    return fold_rest(f, _mm512_castsi512_si128(a), _mm512_extracti64x2_epi64(a, 1),
+                     _mm512_extracti64x2_epi64(a, 2), _mm512_extracti64x2_epi64(a, 3), p, n);
+}
+
+/* The residue, read from an empty register, and then the bytes that are left. */
+static uint64_t state64_end(residue r, const uint8_t *p, size_t n) {
+    return state64_table(step64(step64(r.low) ^ r.high), p, n);
+}
+
+static uint64_t state64_clmul(uint64_t state, const uint8_t *p, size_t n) {
+    if (n < 128) return state64_table(state, p, n);
+    residue r = fold_narrow(&folds64, state, &p, &n);
+    return state64_end(r, p, n);
+}
+
+static uint64_t state64_wide(uint64_t state, const uint8_t *p, size_t n) {
+    if (n < 512) return state64_clmul(state, p, n);
+    residue r = fold_wide(&folds64, state, &p, &n);
+    return state64_end(r, p, n);
+}
+
+NARROW static uint64_t multiply64_clmul(uint64_t a, uint64_t b) {
     __m128i product = _mm_clmulepi64_si128(_mm_set_epi64x(0, (long long)a),
                                            _mm_set_epi64x(0, (long long)b), 0x00);
     uint64_t low = (uint64_t)_mm_cvtsi128_si64(product);
@@ -110,13 +192,54 @@ __attribute__((target("pclmul,sse4.1"))) static uint64_t multiply64_clmul(uint64
     return step64(low << 1) ^ (high << 1 | low >> 63);
 }
 
-__attribute__((target("sse4.2"))) static uint32_t state32_sse42(uint32_t state, const uint8_t *p,
-                                                                size_t n) {
+NARROW static uint32_t state32_sse42(uint32_t state, const uint8_t *p, size_t n) {
     uint64_t wide = state;
     for (; n >= 8; p += 8, n -= 8) wide = _mm_crc32_u64(wide, load64(p));
     state = (uint32_t)wide;
     for (; n > 0; p++, n--) state = _mm_crc32_u8(state, *p);
     return state;
+}
+
+NARROW static uint32_t state32_end(residue r, const uint8_t *p, size_t n) {
+    return state32_sse42((uint32_t)_mm_crc32_u64(_mm_crc32_u64(0, r.low), r.high), p, n);
+}
+
+static uint32_t state32_clmul(uint32_t state, const uint8_t *p, size_t n) {
+    if (n < 512) return state32_sse42(state, p, n);
+    residue r = fold_narrow(&folds32, state, &p, &n);
+    return state32_end(r, p, n);
+}
+
+static uint32_t state32_wide(uint32_t state, const uint8_t *p, size_t n) {
+    if (n < 512) return state32_sse42(state, p, n);
+    residue r = fold_wide(&folds32, state, &p, &n);
+    return state32_end(r, p, n);
+}
+
+static unsigned kernels_there(void) {
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("pclmul") || !__builtin_cpu_supports("sse4.2")) return 0;
+    bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                __builtin_cpu_supports("vpclmulqdq");
+    return wide ? 2 : 1;
+}
+
+unsigned checksum_kernels(unsigned most) {
+    static uint64_t (*const of64[])(uint64_t, const uint8_t *,
+                                    size_t) = {state64_table, state64_clmul, state64_wide};
+    static uint32_t (*const of32[])(uint32_t, const uint8_t *,
+                                    size_t) = {state32_table, state32_clmul, state32_wide};
+    unsigned level = kernels_there();
+    if (level > most) level = most;
+    state64 = of64[level];
+    state32 = of32[level];
+    multiply64 = level > 0 ? multiply64_clmul : multiply64_bits;
+    return level;
+}
+#else
+unsigned checksum_kernels(unsigned most) {
+    (void)most;
+    return 0;
 }
 #endif
 
@@ -142,13 +265,10 @@ __attribute__((constructor)) static void prepare(void) {
     power64[0] = (uint64_t)1 << 62;
     for (unsigned k = 1; k < 64; k++) power64[k] = multiply64_bits(power64[k - 1], power64[k - 1]);
 #if defined(__x86_64__)
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1")) {
-        state64 = state64_clmul;
-        multiply64 = multiply64_clmul;
-    }
-    if (__builtin_cpu_supports("sse4.2")) state32 = state32_sse42;
+    folds_prepare(&folds64, POLY64, 64);
+    folds_prepare(&folds32, POLY32, 32);
 #endif
+    checksum_kernels(UINT_MAX);
 }
 
 uint64_t crc64(uint64_t crc, slice data) {

@@ -12,6 +12,9 @@ uint64_t crc64_combine(uint64_t crc_a, uint64_t crc_b, uint64_t len_b);
 /* CRC-32C (Castagnoli), for on-disk headers. crc: 0 to start. */
 uint32_t crc32c(uint32_t crc, slice data);
 
+/* For tests, before threads start: use at most these kernels (0 tables, 1 instructions of 128 bits, 2 of
+ * 512 bits). Returns what is in use. */
+unsigned checksum_kernels(unsigned most);
 /* The portable kernels, whatever the processor has: for tests that compare. */
 uint64_t crc64_table(uint64_t crc, slice data);
 uint32_t crc32c_table(uint32_t crc, slice data);
