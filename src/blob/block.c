@@ -1,7 +1,6 @@
 /* Block blobs in blocks: Put Block, Put Block List, Get Block List. */
 #include "blob/internal.h"
 
-#define PIECE 65536
 /* 50,000 blocks with ids of 64 bytes; 150,000 for Get Block List. */
 #define PICKS_ARENA_MAX ((size_t)64 << 20)
 /* Base64 of an id, and then some: the id itself is measured when it is decoded. */
@@ -132,18 +131,11 @@ static err take_body(ops_request *r, list_body *b) {
         if (r->body.len > 0) TRY(take_piece(b, r->body));
         return xml_reader_end(b->xml);
     }
-    uint8_t *p = malloc(PIECE);
-    MUST(p != NULL);
-    err e;
-    for (size_t n;;) {
-        TRY_TO(out, r->body_read(r, p, PIECE, &n));
-        if (n == 0) break;
-        TRY_TO(out, take_piece(b, slice_of(p, n)));
+    for (slice piece;;) {
+        TRY(r->body_take(r, &piece));
+        if (piece.len == 0) return xml_reader_end(b->xml);
+        TRY(take_piece(b, piece));
     }
-    e = xml_reader_end(b->xml);
-out:
-    free(p);
-    return e;
 }
 
 /* The document, and its checksums as sent with it. */

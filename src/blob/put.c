@@ -1,22 +1,14 @@
 /* Put Blob, and bodies on their way into the store. */
 #include "blob/internal.h"
 
-#define PIECE ((size_t)256 << 10)
-
 static err copy_body(ops_request *r, store_upload *u) {
     if (r->body.p != NULL) return store_upload_write(u, r->body);
     if (r->content_length == 0) return OK;
-    uint8_t *p = malloc(PIECE);
-    MUST(p != NULL);
-    err e;
-    for (size_t n;;) {
-        TRY_TO(out, r->body_read(r, p, PIECE, &n));
-        if (n == 0) break;
-        TRY_TO(out, store_upload_write(u, slice_of(p, n)));
+    for (slice piece;;) {
+        TRY(r->body_take(r, &piece));
+        if (piece.len == 0) return OK;
+        TRY(store_upload_write(u, piece));
     }
-out:
-    free(p);
-    return e;
 }
 
 err blob_upload_body(ops_request *r, store_upload *u, const blob_sums *said) {

@@ -137,6 +137,7 @@ typedef enum http_phase {
 typedef struct http_pipe {
     uint8_t *p;
     size_t cap, head, len;
+    size_t lent; /* of len, from head on: the handler reads it where it is, until its next call */
     size_t want; /* the reader sleeps until this much is there; 0: it does not sleep */
     bool eof, cancelled;
     bool started;      /* a worker has been asked for */
@@ -235,6 +236,7 @@ bool http_pipe_end(http_request *h);
 void http_pipe_cancel(http_request *h);
 void http_pipe_done(http_request *h);
 err http_pipe_read(ops_request *r, uint8_t *out, size_t cap, size_t *ret_n);
+err http_pipe_take(ops_request *r, slice *ret);
 
 /* feed.c */
 ssize_t http_feed_read(void *cls, uint64_t pos, char *out, size_t max);

@@ -53,13 +53,6 @@ static void copy_in(http_pipe *k, size_t at, const uint8_t *data, size_t n) {
     memcpy(k->p, data + first, n - first);
 }
 
-static void copy_out(const http_pipe *k, size_t at, uint8_t *out, size_t n) {
-    if (n == 0) return; /* there may be no ring at all */
-    size_t first = k->cap - at < n ? k->cap - at : n;
-    memcpy(out, k->p + at, first);
-    memcpy(out + first, k->p, n - first);
-}
-
 bool http_pipe_write(http_request *h, const uint8_t *data, size_t n, size_t *ret_taken) {
     http_pipe *k = &h->pipe;
     size_t taken = 0;
@@ -146,37 +139,60 @@ static err wait_for(http_request *h, size_t want) {
     return OK;
 }
 
-static err read_gathered(http_request *h, uint8_t *out, size_t cap, size_t *ret_n) {
-    slice rest = slice_skip(h->req.body, h->body_at);
-    size_t n = h->req.body.len == 0 ? 0 : rest.len < cap ? rest.len : cap;
-    if (n > 0) memcpy(out, rest.p, n);
-    h->body_at += n;
-    *ret_n = n;
-    return OK;
+/* What the handler was given of a body that was gathered. */
+static slice take_gathered(http_request *h, size_t cap) {
+    if (h->req.body.len == 0) return SLICE_NONE;
+    slice part = slice_take(slice_skip(h->req.body, h->body_at), cap);
+    h->body_at += part.len;
+    return part;
+}
+
+/* Under the lock: room again for what was lent. The loop is not woken for a few bytes, but for half a ring at
+ * least; at eof it waits for the handler's end, not for room. */
+static void give_back(http_request *h) {
+    http_pipe *k = &h->pipe;
+    if (k->lent == 0) return;
+    k->head = (k->head + k->lent) % k->cap;
+    k->len -= k->lent;
+    k->lent = 0;
+    if (!k->eof && k->cap - k->len >= k->cap / 2) resume(h);
+}
+
+/* Lends up to cap bytes in one piece, once that many are there, or half a ring. */
+static err lend(http_request *h, size_t cap, slice *ret) {
+    http_pipe *k = &h->pipe;
+    const size_t half = k->cap / 2;
+    pthread_mutex_lock(&h->lock);
+    give_back(h);
+    err e = wait_for(h, cap < half ? cap : half);
+    size_t n = e != OK ? 0 : k->len < cap ? k->len : cap;
+    if (n > k->cap - k->head) n = k->cap - k->head;
+    k->lent = n;
+    *ret = n == 0 ? SLICE_NONE : slice_of(k->p + k->head, n); /* there may be no ring at all */
+    pthread_mutex_unlock(&h->lock);
+    return e;
 }
 
 err http_pipe_read(ops_request *r, uint8_t *out, size_t cap, size_t *ret_n) {
     http_request *h = r->adapter;
-    http_pipe *k = &h->pipe;
-    if (!k->started) return read_gathered(h, out, cap, ret_n);
-    if (cap == 0) {
-        *ret_n = 0;
-        return OK;
-    }
-    size_t half = k->cap / 2;
+    slice part = SLICE_NONE;
+    const bool ring = h->pipe.started;
+    if (!ring)
+        part = take_gathered(h, cap);
+    else if (cap > 0)
+        TRY(lend(h, cap, &part));
+    if (part.len > 0) memcpy(out, part.p, part.len);
+    *ret_n = part.len;
+    if (!ring) return OK;
     pthread_mutex_lock(&h->lock);
-    err e = wait_for(h, cap < half ? cap : half);
-    size_t n = k->len < cap ? k->len : cap, at = k->head;
+    give_back(h);
     pthread_mutex_unlock(&h->lock);
-    if (e != OK) return e;
-    copy_out(k, at, out, n);
-    pthread_mutex_lock(&h->lock);
-    k->head = k->cap == 0 ? 0 : (k->head + n) % k->cap;
-    k->len -= n;
-    /* Half a ring of room at least: the loop is not woken for a few bytes. At eof it waits for the
-     * handler's end, not for room. */
-    if (!k->eof && k->cap - k->len >= half) resume(h);
-    pthread_mutex_unlock(&h->lock);
-    *ret_n = n;
+    return OK;
+}
+
+err http_pipe_take(ops_request *r, slice *ret) {
+    http_request *h = r->adapter;
+    if (h->pipe.started) return lend(h, h->pipe.cap / 2, ret);
+    *ret = take_gathered(h, SIZE_MAX);
     return OK;
 }

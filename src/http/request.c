@@ -53,6 +53,7 @@ http_request *http_request_get(http_on *on, struct MHD_Connection *conn, slice t
     h->req.server = on->ops;
     h->req.adapter = h;
     h->req.body_read = http_pipe_read;
+    h->req.body_take = http_pipe_take;
     h->req.tls = on->tls != NULL;
     h->req.target = arena_dup(a, target);
     h->on = on;

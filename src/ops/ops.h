@@ -114,6 +114,8 @@ struct ops_request {
     /* Blocking read of the body, up to cap bytes; ret_n 0 at its end. ERR_CANCELLED when the client is
      * gone. Only on a worker. */
     err (*body_read)(ops_request *r, uint8_t *out, size_t cap, size_t *ret_n);
+    /* The same without a copy: what comes next, valid until the next call; empty at the end. */
+    err (*body_take)(ops_request *r, slice *ret);
     /* The whole body when it was gathered (content_length <= OPS_BODY_SMALL_MAX), else SLICE_NONE; reading it
      * with body_read works as well. */
     slice body;
