@@ -165,6 +165,13 @@ static err out_of_range(ops_request *r, ops_response *w, uint64_t length) {
     return OK;
 }
 
+err blob_not_modified(ops_request *r, ops_response *w, const store_blob *b) {
+    blob_fail(r, w, ERR_NOT_MODIFIED, "");
+    w->error = ERR_NOT_MODIFIED;
+    blob_set_state(r, w, b->etag, b->modified_us);
+    return OK;
+}
+
 /* On OK the reader belongs to the answer. */
 static err answer_get(ops_request *r, ops_response *w, const get_asks *a, const store_blob *b,
                       store_reader *reader, uint64_t first, uint64_t count) {
@@ -187,9 +194,11 @@ err blob_get(ops_request *r, ops_response *w) {
     TRY(read_asks(r, &a));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     TRY(blob_container(r, &k));
-    TRY(store_blob_open(r->server->store, ops_call(r), k, r->blob, &a.cond, &b, &reader));
+    err e = store_blob_open(r->server->store, ops_call(r), k, r->blob, &a.cond, &b, &reader);
+    if (e == ERR_NOT_MODIFIED) return blob_not_modified(r, w, &b);
+    TRY(e);
     uint64_t first = 0, count = b.length;
-    err e = a.range.asked ? blob_range_apply(&a.range, b.length, &first, &count) : OK;
+    e = a.range.asked ? blob_range_apply(&a.range, b.length, &first, &count) : OK;
     if (e != OK) {
         store_reader_free(reader);
         return out_of_range(r, w, b.length);
@@ -212,7 +221,9 @@ static err find_blob(ops_request *r, store_blob *ret) {
 err blob_get_properties(ops_request *r, ops_response *w) {
     store_blob b;
     TRY(blob_enter(r));
-    TRY(find_blob(r, &b));
+    err e = find_blob(r, &b);
+    if (e == ERR_NOT_MODIFIED) return blob_not_modified(r, w, &b);
+    TRY(e);
     w->status = 200;
     set_blob(r, w, &b);
     if (b.http.has_md5) blob_set_md5(r, w, "Content-MD5", b.http.md5);
@@ -239,7 +250,9 @@ err blob_set_properties(ops_request *r, ops_response *w) {
 err blob_get_metadata(ops_request *r, ops_response *w) {
     store_blob b;
     TRY(blob_enter(r));
-    TRY(find_blob(r, &b));
+    err e = find_blob(r, &b);
+    if (e == ERR_NOT_MODIFIED) return blob_not_modified(r, w, &b);
+    TRY(e);
     w->status = 200;
     blob_set_state(r, w, b.etag, b.modified_us);
     blob_metadata_set(r, w, b.metadata, b.metadata_count);

@@ -70,6 +70,8 @@ err blob_flag_read(const ops_request *r, const char *name, bool *ret) CHECKED;
 /* x-ms-access-tier. ERR_INVALID_HEADER_VALUE, ERR_INVALID_BLOB_TIER, ERR_NOT_IMPLEMENTED. */
 err blob_tier_read(const ops_request *r, store_tier *ret) CHECKED;
 slice blob_tier_name(store_tier t);
+/* The answer to ERR_NOT_MODIFIED: a 304 tells which state the caller has (RFC 9110 15.4.5). */
+err blob_not_modified(ops_request *r, ops_response *w, const store_blob *b) CHECKED;
 /* x-ms-lease-status, -state and -duration. */
 void blob_set_lease(ops_response *w, const store_lease *l);
 slice blob_lease_name(store_lease_state state);

@@ -60,18 +60,28 @@ err hot_find(store *s, store_call c, const store_container *k, slice name,
     return OK;
 }
 
-err store_blob_get(store *s, store_call c, const store_container *k, slice name,
-                   const store_conditions *cond, store_blob *ret) {
+static err get_row(store *s, store_call c, const store_container *k, slice name,
+                   const store_conditions *cond, row_blob *ret) {
     blob_key key;
-    row_blob row;
     hot_blob *hot;
     uint64_t version;
-    TRY(hot_find(s, c, k, name, cond, &key, &row, &hot, &version));
-    if (hot)
-        snap_unref(&hot->snap);
-    else
-        TRY(blob_read_row(s, c, k, name, cond, &key, &row));
-    return blob_from_row(c.arena, name, &row, ret);
+    TRY(hot_find(s, c, k, name, cond, &key, ret, &hot, &version));
+    if (!hot) return blob_read_row(s, c, k, name, cond, &key, ret);
+    snap_unref(&hot->snap);
+    return OK;
+}
+
+err store_blob_get(store *s, store_call c, const store_container *k, slice name,
+                   const store_conditions *cond, store_blob *ret) {
+    row_blob row;
+    err e = get_row(s, c, k, name, cond, &row);
+    if (e == OK) return blob_from_row(c.arena, name, &row, ret);
+    if (e == ERR_NOT_MODIFIED) *ret = blob_unmodified(name, &row);
+    return e;
+}
+
+store_blob blob_unmodified(slice name, const row_blob *row) {
+    return (store_blob){.name = name, .etag = row->pub.etag, .modified_us = row->pub.modified_us};
 }
 
 /* ---- Put Blob ---- */

@@ -358,6 +358,8 @@ err blob_read_row(store *s, store_call c, const store_container *k, slice name,
 err hot_find(store *s, store_call c, const store_container *k, slice name,
              const store_conditions *cond, blob_key *key, row_blob *ret, hot_blob **ret_hot,
              uint64_t *ret_version) CHECKED;
+/* What ERR_NOT_MODIFIED tells of a blob. */
+store_blob blob_unmodified(slice name, const row_blob *row);
 condition_target target_of(const row_blob *r, bool exists);
 /* The row of a new state that replaces old (content_id 0: none) and keeps its lease; its content is
  * still to be filled in. */

@@ -150,6 +150,7 @@ err store_blob_open(store *s, store_call c, const store_container *k, slice name
             return OK;
         }
         store_reader_free(r);
+        if (e == ERR_NOT_MODIFIED) *ret = blob_unmodified(name, &row);
         if (e != ERR_NOT_FOUND) return e;
         /* Its content went between the two reads. A row whose content stays away is damaged. */
         ENSURE(try < OPEN_TRIES_MAX, ERR_CORRUPT, "the content of blob '%.*s' is missing",

@@ -317,7 +317,8 @@ typedef struct store_blob {
     store_lease lease;
 } store_blob;
 
-/* Properties. ERR_BLOB_NOT_FOUND, ERR_NOT_MODIFIED, ERR_CONDITION_NOT_MET. */
+/* Properties. ERR_BLOB_NOT_FOUND, ERR_CONDITION_NOT_MET; ERR_NOT_MODIFIED, and then ret has the
+ * blob's etag and modified_us, as from store_blob_open. */
 err store_blob_get(store *s, store_call c, const store_container *k, slice name,
                    const store_conditions *cond, store_blob *ret) CHECKED;
 

@@ -27,6 +27,19 @@ def test_reading(api, blob, method, header, which, status, code):
         assert r.code == code, r
     if status == 304:
         assert r.body == b""
+        now = api("HEAD", path)
+        assert [r.get(n) for n in ("etag", "last-modified")] == [now.get(n) for n in ("etag", "last-modified")]
+
+
+def test_not_modified_metadata(api, blob):
+    """304 tells which state the caller has, wherever it comes from (RFC 9110 15.4.5)."""
+    path, etag = blob
+    for _ in range(4):  # also when the blob stands in memory
+        assert api("GET", path).status == 200
+    for method, query in (("GET", "?comp=metadata"), ("HEAD", "?comp=metadata"), ("GET", ""), ("HEAD", "")):
+        r = api(method, path + query, {"If-None-Match": etag})
+        assert (r.status, r.code, r.get("etag")) == (304, "ConditionNotMet", etag), r
+        assert r.get("last-modified"), r.headers
 
 
 @pytest.mark.parametrize("header, which, fine", [
