@@ -399,14 +399,21 @@ err blob_service_parse(slice document, arena *a, store_service *merge_into) {
     return xml_read(document, &visitor, &p);
 }
 
+typedef struct service_document {
+    arena *arena;
+    slice text;
+} service_document;
+
+static err merge_service(void *ctx, store_service *v) {
+    service_document *d = ctx;
+    return blob_service_parse(d->text, d->arena, v);
+}
+
 err blob_set_service_properties(ops_request *r, ops_response *w) {
-    slice body;
-    store_service v;
+    service_document d = {.arena = r->arena};
     TRY(blob_enter(r));
-    TRY(blob_body_read(r, BLOB_DOCUMENT_MAX, &body));
-    TRY(store_service_get(r->server->store, ops_call(r), r->account, &v));
-    TRY(blob_service_parse(body, r->arena, &v));
-    TRY(store_service_set(r->server->store, ops_call(r), r->account, &v));
+    TRY(blob_body_read(r, BLOB_DOCUMENT_MAX, &d.text));
+    TRY(store_service_change(r->server->store, ops_call(r), r->account, merge_service, &d));
     w->status = 202;
     return OK;
 }

@@ -324,25 +324,38 @@ err store_service_get(store *s, store_call c, const store_account *a, store_serv
     return OK;
 }
 
-err store_service_set(store *s, store_call c, const store_account *a, const store_service *v) {
-    if (c.nowait) return ERR_WOULD_BLOCK;
-    ENSURE(v->cors_count <= STORE_CORS_RULES_MAX, ERR_INVALID_INPUT, "more than %d CORS rules",
+static err service_change_in(store *s, store_call c, const store_account *a, engine_txn *txn,
+                             err (*merge)(void *ctx, store_service *v), void *ctx) {
+    row_service row = {0};
+    TRY(account_current(s, c.arena, false, a->name, a->id));
+    TRY(store_service_get(s, c, a, &row.pub));
+    TRY(merge(ctx, &row.pub));
+    ENSURE(row.pub.cors_count <= STORE_CORS_RULES_MAX, ERR_INVALID_INPUT, "more than %d CORS rules",
            STORE_CORS_RULES_MAX);
     buf cors;
     buf_init_arena(&cors, c.arena, 1 << 20);
-    row_cors_put(&cors, v->cors, v->cors_count);
+    row_cors_put(&cors, row.pub.cors, row.pub.cors_count);
     TRY(buf_check(&cors));
-    row_service row = {.pub = *v, .cors = buf_slice(&cors)};
+    row.cors = buf_slice(&cors);
     short_key k;
     key_service(&k, a->id);
-    engine_txn *txn;
+    engine_txn_put(txn, ENGINE_META, key_slice(&k), ROW_ENCODE(service, c.arena, &row));
+    return OK;
+}
+
+err store_service_change(store *s, store_call c, const store_account *a,
+                         err (*merge)(void *ctx, store_service *v), void *ctx) {
+    if (c.nowait) return ERR_WOULD_BLOCK;
+    short_key k;
+    key_service(&k, a->id);
+    engine_txn *txn = NULL;
     gate_token t = gate_enter(&s->gate);
-    err e = account_current(s, c.arena, false, a->name, a->id);
-    if (e == OK) e = engine_txn_begin(s->engine, key_slice(&k), &txn);
-    if (e == OK) {
-        engine_txn_put(txn, ENGINE_META, key_slice(&k), ROW_ENCODE(service, c.arena, &row));
+    err e = engine_txn_begin(s->engine, key_slice(&k), &txn);
+    if (e == OK) e = service_change_in(s, c, a, txn, merge, ctx);
+    if (e == OK)
         e = engine_txn_commit(txn);
-    }
+    else
+        engine_txn_abort(txn);
     gate_leave(&s->gate, t);
     return e;
 }

@@ -129,9 +129,11 @@ typedef struct store_service {
 } store_service;
 
 err store_service_get(store *s, store_call c, const store_account *a, store_service *ret) CHECKED;
-/* Replaces all (the protocol merges first). */
-err store_service_set(store *s, store_call c, const store_account *a,
-                      const store_service *v) CHECKED;
+/* Shows merge() what stands, and keeps what it makes of it: one after the other, so that nothing
+ * that two change at once is lost. merge's error, and then nothing has changed. Its slices live
+ * until this returns. */
+err store_service_change(store *s, store_call c, const store_account *a,
+                         err (*merge)(void *ctx, store_service *v), void *ctx) CHECKED;
 
 /* ---- blob index tags ---- */
 #define STORE_TAGS_MAX      10

@@ -45,7 +45,7 @@ static void assert_reports(fixture *f, slice part) {
 static void fill(fixture *f) {
     store_blob b;
     store_service sv = {.log_read = true};
-    assert_ok(store_service_set(f->s, f->c, f->a, &sv));
+    set_service(f, &sv);
     put(f, S("empty"), S(""));
     put(f, S("small"), S("abc"));
     put(f, S("large"), content(f->c.arena, 1, BIG));

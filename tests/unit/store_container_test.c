@@ -96,7 +96,7 @@ static void test_service(void **state) {
                         .cors_count = 2};
     v.cors[0] = (store_cors_rule){S("*"), S("GET,PUT"), S("x-ms-*"), S(""), 200};
     v.cors[1] = (store_cors_rule){S("https://a,https://b"), S("GET"), S(""), S("x"), 0};
-    assert_ok(store_service_set(f->s, f->c, f->a, &v));
+    set_service(f, &v);
     fixture_restart(f);
     assert_ok(store_service_get(f->s, f->c, f->a, &w));
     assert_true(w.log_read && !w.log_write && w.log_retention.days == 7 && w.hour.include_apis);
@@ -107,6 +107,23 @@ static void test_service(void **state) {
     assert_slice(w.cors[0].allowed_headers, S("x-ms-*"));
     assert_int_equal(w.cors[0].max_age_s, 200);
     assert_slice(w.cors[1].origins, S("https://a,https://b"));
+}
+
+static err service_refused(void *ctx, store_service *v) {
+    (void)ctx;
+    v->log_read = true;
+    return err_fail(ERR_INVALID_XML_DOCUMENT, "no");
+}
+
+static void test_service_refused(void **state) {
+    fixture *f = *state;
+    store_service v;
+    assert_err(store_service_change(f->s, f->c, f->a, service_refused, NULL),
+               ERR_INVALID_XML_DOCUMENT);
+    assert_ok(store_service_get(f->s, f->c, f->a, &v));
+    assert_false(v.log_read);
+    assert_ok(store_account_delete(f->s, f->c, S("acct")));
+    assert_err(store_service_change(f->s, f->c, f->a, service_refused, NULL), ERR_NOT_FOUND);
 }
 
 static void test_container(void **state) {
@@ -355,6 +372,7 @@ int main(void) {
         T(test_account),
         T(test_account_list_and_delete),
         T(test_service),
+        T(test_service_refused),
         T(test_container),
         T(test_failed_creation),
         cmocka_unit_test(test_nothing_is_freed_once),

@@ -180,6 +180,15 @@ static inline slice get(fixture *f, slice name) {
     return get_sized(f, name, 100000);
 }
 
+static inline err service_becomes(void *ctx, store_service *v) {
+    *v = *(const store_service *)ctx;
+    return OK;
+}
+
+static inline void set_service(fixture *f, store_service *v) {
+    assert_ok(store_service_change(f->s, f->c, f->a, service_becomes, v));
+}
+
 static inline err exists(fixture *f, slice name) {
     store_blob b;
     return store_blob_get(f->s, f->c, f->k, name, NULL, &b);

@@ -257,11 +257,48 @@ static void test_gate(void **state) {
     gate_done(&g);
 }
 
+/* Two that change different properties at once: neither is lost. */
+typedef struct setter {
+    fixture *f;
+    bool first;
+    uint32_t days;
+} setter;
+
+static err set_days(void *ctx, store_service *v) {
+    const setter *me = ctx;
+    store_retention *r = me->first ? &v->log_retention : &v->delete_retention;
+    *r = (store_retention){true, me->days};
+    return OK;
+}
+
+static void *setter_main(void *arg) {
+    setter *me = arg;
+    store_call c = {.arena = arena_new(4096, 0)};
+    for (me->days = 1; me->days < 200; me->days++) {
+        store_service v;
+        MUST(store_service_change(me->f->s, c, me->f->a, set_days, me) == OK);
+        MUST(store_service_get(me->f->s, c, me->f->a, &v) == OK);
+        MUST((me->first ? v.log_retention : v.delete_retention).days == me->days);
+        arena_reset(c.arena);
+    }
+    arena_free(c.arena);
+    return NULL;
+}
+
+static void test_service(void **state) {
+    setter a = {.f = *state, .first = true}, b = {.f = *state};
+    pthread_t thread;
+    pthread_create(&thread, NULL, setter_main, &a);
+    setter_main(&b);
+    pthread_join(thread, NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
         T(test_threads),
         T(test_write_during_delete),
+        T(test_service),
         cmocka_unit_test(test_gate),
 #undef T
     };
