@@ -196,6 +196,7 @@ err blob_set_metadata(ops_request *r, ops_response *w) CHECKED;
 err blob_delete(ops_request *r, ops_response *w) CHECKED;
 err blob_set_tags(ops_request *r, ops_response *w) CHECKED;
 err blob_get_tags(ops_request *r, ops_response *w) CHECKED;
+err blob_find(ops_request *r, ops_response *w) CHECKED;
 err blob_put(ops_request *r, ops_response *w) CHECKED;
 err blob_put_block(ops_request *r, ops_response *w) CHECKED;
 err blob_put_block_list(ops_request *r, ops_response *w) CHECKED;

@@ -95,6 +95,9 @@ static const ops_row rows[] = {
     {"List Blobs", OPS_GET, OPS_CONTAINER, "container", "list", NULL, NULL,
      READS('c', "l", "l", AUTH_PUBLIC_CONTAINER), BLOBS "read", OPS_CONSULTATION, LEASE, 0, 0,
      blob_list_blobs},
+    {"Find Blobs by Tags", OPS_GET, OPS_CONTAINER, "container", "blobs", NULL, NULL,
+     READS('c', "f", "f", AUTH_PUBLIC_NEVER), BLOBS "filter/action", OPS_CONSULTATION, 0, 0, 0,
+     blob_find},
     {"Create Container", OPS_PUT, OPS_CONTAINER, "container", NULL, NULL, NULL,
      WRITES('c', "cw", NULL), CONTAINERS "write", OPS_ADMIN, 0, OPS_NO_SECONDARY, 0,
      blob_create_container},
@@ -151,6 +154,9 @@ static const ops_row rows[] = {
     {"List Containers", OPS_GET, OPS_SERVICE, NULL, "list", NULL, NULL,
      READS('s', "l", NULL, AUTH_PUBLIC_NEVER), CONTAINERS "read", OPS_CONSULTATION, 0, 0, 0,
      blob_list_containers},
+    {"Find Blobs by Tags", OPS_GET, OPS_SERVICE, NULL, "blobs", NULL, NULL,
+     READS('o', "f", NULL, AUTH_PUBLIC_NEVER), BLOBS "filter/action", OPS_CONSULTATION, 0, 0, 0,
+     blob_find},
     {"Get Blob Service Properties", OPS_GET, OPS_SERVICE, "service", "properties", NULL, NULL,
      READS('s', "r", NULL, AUTH_PUBLIC_NEVER), ACTION "read", OPS_ADMIN, 0, 0, 0,
      blob_get_service_properties},
@@ -188,7 +194,6 @@ static bool is_later(slice comp) {
     /* clang-format off */
     static const char *const later[] = {
         "appendblock",
-        "blobs",
         "copy",
         "expiry",
         "immutabilityPolicies",

@@ -1,5 +1,5 @@
-/* Blob index tags: Set Blob Tags, Get Blob Tags, and the header x-ms-tags of operations that write a
- * blob. */
+/* Blob index tags: Set Blob Tags, Get Blob Tags, Find Blobs by Tags, and the header x-ms-tags of
+ * operations that write a blob. */
 #include "blob/internal.h"
 
 /* ---- x-ms-tags: key=value&key=value, percent-encoded, a space perhaps as '+' ---------------------- */
@@ -138,6 +138,71 @@ err blob_get_tags(ops_request *r, ops_response *w) {
     buf_put(&b, S("<Tags>"));
     blob_tags_put(&b, blob.tags, blob.tag_count);
     buf_put(&b, S("</Tags>"));
+    w->status = 200;
+    return xml_answer(w, &b);
+}
+
+/* ---- Find Blobs by Tags, in an account and in a container ----------------------------------------- */
+
+static err each_found(void *ctx, const store_found *found) {
+    buf *b = ctx;
+    if (b->len > BLOB_PAGE_BYTES) return ERR_TOO_LARGE;
+    buf_put(b, S("<Blob>"));
+    xml_element_encoded(b, "Name", found->name);
+    xml_element(b, "ContainerName", found->container);
+    buf_put(b, S("<Tags>"));
+    blob_tags_put(b, found->tags, found->tag_count);
+    buf_put(b, S("</Tags></Blob>"));
+    return OK;
+}
+
+/* Versions have tags, and are not searched for: "those tags aren't passed to the blob index engine,
+ * so you cannot use them to retrieve previous versions". */
+static err check_include(const ops_request *r) {
+    slice rest = ops_param(r, "include"), part;
+    while (slice_split(&rest, ',', &part))
+        ENSURE(part.len == 0 || slice_eq_nocase(part, S("none")) ||
+                   slice_eq_nocase(part, S("versions")),
+               ERR_INVALID_QUERY_PARAMETER_VALUE, "include: '%.*s' is neither none nor versions",
+               SLICE_ARG(slice_take(part, 32)));
+    return OK;
+}
+
+static err read_find(const ops_request *r, store_find *ret) {
+    slice where = ops_param(r, "where");
+    *ret = (store_find){.marker = ops_param(r, "marker")};
+    ENSURE(where.len > 0, ERR_MISSING_REQUIRED_QUERY_PARAMETER,
+           "where is missing: an expression like \"Status\" = 'Done'");
+    TRY(check_include(r));
+    TRY(blob_maxresults(r, &ret->max));
+    if (ret->max == 0) ret->max = STORE_LIST_MAX;
+    return store_tag_where(r->arena, where, &ret->query);
+}
+
+err blob_find(ops_request *r, ops_response *w) {
+    store_find q;
+    slice marker = SLICE_NONE;
+    TRY(blob_enter(r));
+    TRY(read_find(r, &q));
+    const store_container *k CLEANUP(blob_container_unref) = NULL;
+    if (r->container.len > 0) TRY(blob_container(r, &k));
+    buf b;
+    buf_init(&b, BLOB_BODY_MAX);
+    buf_put(&b, XML_HEAD);
+    buf_put(&b, S("<EnumerationResults ServiceEndpoint=\""));
+    xml_put(&b, blob_endpoint(r));
+    buf_put(&b, S("\">"));
+    xml_element(&b, "Where", ops_param(r, "where"));
+    buf_put(&b, S("<Blobs>"));
+    err e = store_blob_find(r->server->store, ops_call(r), r->account, k, &q, each_found, &b,
+                            &marker, NULL);
+    if (e != OK) {
+        buf_done(&b);
+        return e;
+    }
+    buf_put(&b, S("</Blobs>"));
+    xml_element(&b, "NextMarker", marker);
+    buf_put(&b, S("</EnumerationResults>"));
     w->status = 200;
     return xml_answer(w, &b);
 }

@@ -25,6 +25,8 @@ err change_begin(change *ch, store *s, store_call c, const store_container *k, s
     }
     ch->token = token;
     ch->inside = true;
+    ch->account = container_of(k)->account_id;
+    ch->container_name = k->name;
     return OK;
 }
 
@@ -42,23 +44,32 @@ void change_done(change *ch) {
 err change_blob(change *ch, row_blob *ret, bool *ret_exists) {
     slice value;
     err e = engine_get(ch->s->engine, ENGINE_BLOB, key_state(&ch->key), ch->arena, false, &value);
-    if (e == ERR_NOT_FOUND) {
-        *ret = (row_blob){0};
-        *ret_exists = false;
-        return OK;
+    if (e != ERR_NOT_FOUND) TRY(e);
+    *ret = (row_blob){0};
+    *ret_exists = e == OK;
+    if (*ret_exists) TRY(row_blob_get(value, ret));
+    if (!ch->index_known) {
+        ch->indexed_tags = ret->tags;
+        ch->indexed_count = ret->pub.tag_count;
+        ch->index_known = true;
     }
-    TRY(e);
-    *ret_exists = true;
-    return row_blob_get(value, ret);
+    return OK;
+}
+
+static void change_index(change *ch, slice tags, uint32_t count) {
+    err e = index_change(ch, tags, count);
+    if (e != OK && ch->failed == OK) ch->failed = e;
 }
 
 void change_delete_blob(change *ch) {
     ch->state_changed = true;
+    change_index(ch, SLICE_NONE, 0);
     engine_txn_delete(ch->txn, ENGINE_BLOB, key_state(&ch->key));
 }
 
 void change_put_row(change *ch, const row_blob *r) {
     ch->state_changed = true;
+    change_index(ch, r->tags, r->pub.tag_count);
     engine_txn_put(ch->txn, ENGINE_BLOB, key_state(&ch->key), ROW_ENCODE(blob, ch->arena, r));
 }
 
@@ -153,6 +164,11 @@ void change_drop_list_rows(change *ch, uint64_t content) {
 }
 
 err change_commit(change *ch) {
+    if (ch->failed != OK) {
+        err failed = ch->failed;
+        change_done(ch);
+        return failed;
+    }
     flush_waste(ch);
     engine_txn *t = ch->txn;
     ch->txn = NULL;

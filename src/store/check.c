@@ -63,6 +63,10 @@ static void report_row(check *ck, const char *table, slice key, const char *what
     buf_done(&b);
 }
 
+void check_report_row(check *ck, const char *table, slice key, const char *what) {
+    report_row(ck, table, key, what);
+}
+
 void check_defect(check *ck, const char *fmt, ...) {
     char what[600];
     va_list args;
@@ -125,7 +129,10 @@ static void check_container_row(check *ck, uint64_t account, slice name, slice k
             report_row(ck, "META", key, "the container's account is not there");
         add_container(ck, (checked_container){.id = row.id, .purging = true});
     } else {
-        checked_container k = {.id = row.id, .account = *owner, .name = arena_dup(ck->mem, name)};
+        checked_container k = {.id = row.id,
+                               .account_id = account,
+                               .account = *owner,
+                               .name = arena_dup(ck->mem, name)};
         const store_account *ac;
         const store_container *found;
         err e = store_account_get(ck->s, c, *owner, &ac);
@@ -228,6 +235,10 @@ static const checked_container *find_container(const check *ck, uint64_t id) {
     checked_container k = {.id = id};
     if (ck->container_count == 0) return NULL;
     return bsearch(&k, ck->containers, ck->container_count, sizeof k, by_id);
+}
+
+const checked_container *check_container(const check *ck, uint64_t id) {
+    return find_container(ck, id);
 }
 
 /* ---- garbage ---- */
@@ -383,10 +394,7 @@ static err group_blob(group *g, lane *l) {
     size_t n;
     if (row_pairs_get(g->mem, g->blob.metadata, &pairs, &n) != OK)
         check_defect(ck, "the blob's metadata is damaged: %s", err_detail());
-    pair tags[STORE_TAGS_MAX];
-    if (row_tags_get(g->blob.tags, g->blob.pub.tag_count, tags) != OK ||
-        store_tags_check(tags, g->blob.pub.tag_count) != OK)
-        check_defect(ck, "the blob's tags are damaged: %s", err_detail());
+    if (live(ck)) index_check_blob(ck, &g->key, &g->blob, g->mem);
     g->has_blob = true;
     ck->done.blobs++;
     row_piece p = row_blob_piece(&g->blob);
@@ -605,6 +613,7 @@ static err check_all(check *ck) {
         qsort(ck->containers, ck->container_count, sizeof *ck->containers, by_id);
     TRY(walk(ck, ENGINE_JOB, S("g"), S("h"), check_garbage_row));
     TRY(check_blobs(ck));
+    TRY(walk(ck, ENGINE_INDEX, SLICE_NONE, SLICE_NONE, index_check_row));
     if (ck->done.defects == 0) check_stream_bytes(ck);
     return engine_check(ck->s->engine, count_defect, ck);
 }

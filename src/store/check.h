@@ -4,7 +4,7 @@
 #include "store/internal.h"
 
 typedef struct checked_container {
-    uint64_t id;
+    uint64_t id, account_id;
     slice account, name;
     crypto_key key;
     bool has_key, purging; /* purging: a deleted one, whose rows are on their way out */
@@ -60,6 +60,11 @@ typedef struct check {
 
 /* Room for one more element of an array. */
 void *check_grow(void *array, size_t count, size_t *room, size_t size);
+const checked_container *check_container(const check *ck, uint64_t id); /* or NULL */
+void check_report_row(check *ck, const char *table, slice key, const char *what);
+/* A current blob's tags against the index; a row of the index against its blob (check_index.c). */
+void index_check_blob(check *ck, blob_key *key, const row_blob *blob, arena *a);
+void index_check_row(check *ck, slice key, slice value);
 /* Reports a defect at the blob where the walk stands. */
 void check_defect(check *ck, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Opens all of a piece and compares its length and checksum; reports what is wrong. Errors only

@@ -303,6 +303,14 @@ typedef struct change {
     blob_key key;
     uint64_t hash;
     bool state_changed; /* the blob's own row */
+    /* Of the container, for the index; 0 and empty in the reaper's changes. */
+    uint64_t account;
+    slice container_name;
+    /* What the index says of the blob so far; known after change_blob. */
+    slice indexed_tags;
+    uint32_t indexed_count;
+    bool index_known;
+    err failed; /* a change that could not be written down: change_commit says it */
     /* Garbage of this change, gathered. */
     row_garbage waste;
     buf pieces;
@@ -313,7 +321,8 @@ typedef struct change {
 err change_begin(change *ch, store *s, store_call c, const store_container *k, slice name) CHECKED;
 /* The reaper's: without gate and container, on the thread that would purge the container. */
 err change_begin_unchecked(change *ch, store *s, arena *a, uint64_t container, slice name) CHECKED;
-/* The blob's row; ret_exists false when there is none. */
+/* The blob's row; ret_exists false when there is none. To be asked before the row is put or deleted:
+ * the index is changed by what it was. */
 err change_blob(change *ch, row_blob *ret, bool *ret_exists) CHECKED;
 /* A new state of the blob, with what the change leaves of its lease. */
 void change_put_blob(change *ch, const row_blob *r);
@@ -334,6 +343,17 @@ void change_drop_piece(change *ch, const row_piece *p);
 void change_free_piece(change *ch, const row_piece *p);
 err change_commit(change *ch) CHECKED;
 void change_done(change *ch); /* aborts what was not committed; for CLEANUP */
+
+/* ---- the index over tags (index.c, find.c) ---- */
+
+/* Makes the index say what a blob with these tags (as in its row) is found by. */
+err index_change(change *ch, slice tags, uint32_t count) CHECKED;
+/* A row of a container is on its way out: takes the account's row with it. */
+err index_purge_row(engine_txn *t, slice key, slice value) CHECKED;
+/* The two rows of one tag of a blob. ERR_NOT_FOUND when one is missing. */
+err index_expect(store *s, arena *a, blob_key *key, const pair *tag, uint64_t account,
+                 uint64_t container, row_index *ret_of_container,
+                 row_index *ret_of_account) CHECKED;
 
 /* Encodes a row into the arena. */
 #define ROW_ENCODE(kind, arena_, record)                                                           \

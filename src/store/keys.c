@@ -81,6 +81,10 @@ slice key_base(const blob_key *k) {
     return slice_of(k->b + 1, k->base);
 }
 
+slice key_escaped(const blob_key *k) {
+    return slice_of(k->b + 1 + KEY_ID_LEN, k->base - KEY_ID_LEN - 2);
+}
+
 slice key_staging(blob_key *k) {
     return slice_of(k->b, 1 + k->base);
 }
@@ -134,6 +138,56 @@ slice key_staged(blob_key *k, uint64_t session, slice id) {
     uint8_t *p = tail(k) + 1 + KEY_ID_LEN;
     for (size_t i = 0; i < id.len; i++) p += put_hex(p, id.p[i], 2);
     return whole(k, 1 + KEY_ID_LEN + 2 * id.len);
+}
+
+/* ---- keys of the index over tags ---- */
+
+void key_index_byte(index_key *k, uint8_t c) {
+    MUST(k->len < sizeof k->b);
+    k->b[k->len++] = c;
+}
+
+void key_index_add(index_key *k, slice s) {
+    MUST(s.len <= sizeof k->b - k->len);
+    if (s.len) memcpy(k->b + k->len, s.p, s.len);
+    k->len += s.len;
+}
+
+void key_index_id(index_key *k, uint64_t id) {
+    MUST(KEY_ID_LEN <= sizeof k->b - k->len);
+    id_put(k->b + k->len, id);
+    k->len += KEY_ID_LEN;
+}
+
+void key_index(index_key *k, char kind, uint64_t owner) {
+    k->len = 0;
+    key_index_byte(k, (uint8_t)kind);
+    key_index_id(k, owner);
+}
+
+static err take_part(slice *s, slice *ret) {
+    size_t end = slice_find(*s, 0, KEY_TAG_END);
+    ENSURE(end < s->len, ERR_CORRUPT, "a key of the index has no end of its tag");
+    *ret = slice_take(*s, end);
+    *s = slice_skip(*s, end + 1);
+    return OK;
+}
+
+err key_index_take(slice key, index_parts *ret) {
+    ENSURE(key.len > 1 && (key.p[0] == KEY_INDEX_CONTAINER || key.p[0] == KEY_INDEX_ACCOUNT),
+           ERR_CORRUPT, "a key of the index is of unknown kind");
+    index_parts p = {.kind = key.p[0]};
+    slice rest = slice_skip(key, 1);
+    TRY(id_take(&rest, &p.owner));
+    TRY(take_part(&rest, &p.tag.name));
+    TRY(take_part(&rest, &p.tag.value));
+    p.container = p.owner;
+    if (p.kind == KEY_INDEX_ACCOUNT) TRY(id_take(&rest, &p.container));
+    ENSURE(rest.len >= 1 && rest.len <= KEY_NAME_MAX, ERR_CORRUPT,
+           "a key of the index has no name, or one too long");
+    p.escaped = rest;
+    *ret = p;
+    return OK;
 }
 
 /* ---- short keys ---- */

@@ -19,6 +19,11 @@
  *                                              first such key past offset+1 holds the block with `offset`
  *          BASE 'u' ID(session) hex(id)        a staged block
  * CONTENT  BASE ID(piece)                      sealed bytes of a small piece of content
+ * INDEX    'c' ID(container) TAG NAME          a current blob of the container that has the tag
+ *          'a' ID(account) TAG ID(container) NAME
+ *                                              the same, for searches through the account. TAG is the tag's key, 01,
+ *                                              its value, 01: tags hold no byte below a space, so these sort by key,
+ *                                              then value. NAME without its end
  * JOB      's' BASE                            staging session of a blob: which, how many, since when
  *          'g' ID(container) ID                garbage: content to be given back
  *          'p' ID(container)                   a deleted container, to be purged
@@ -53,7 +58,8 @@ typedef struct blob_key {
 
 /* name: valid (store_blob_name_valid). */
 void key_blob(blob_key *k, uint64_t container, slice name);
-slice key_base(const blob_key *k); /* also the shard */
+slice key_base(const blob_key *k);    /* also the shard */
+slice key_escaped(const blob_key *k); /* the name in BASE, without its end */
 slice key_state(blob_key *k);
 slice key_marker(blob_key *k);
 slice key_content(blob_key *k, uint64_t piece);
@@ -62,6 +68,32 @@ slice key_manifest_all(blob_key *k, uint64_t content);
 slice key_staged(blob_key *k, uint64_t session, slice id);
 slice key_staged_all(blob_key *k, uint64_t session);
 slice key_staging(blob_key *k);
+
+/* Keys of the index over tags. */
+typedef struct index_key {
+    size_t len;
+    uint8_t b[1 + 2 * KEY_ID_LEN + 512 + KEY_NAME_MAX];
+} index_key;
+#define KEY_INDEX_CONTAINER 'c'
+#define KEY_INDEX_ACCOUNT   'a'
+#define KEY_TAG_END         1 /* after a tag's key and after its value */
+/* kind, ID: what all rows of an owner begin with. */
+void key_index(index_key *k, char kind, uint64_t owner);
+void key_index_add(index_key *k, slice s); /* MUST fit */
+void key_index_byte(index_key *k, uint8_t c);
+void key_index_id(index_key *k, uint64_t id);
+static inline slice key_index_slice(const index_key *k) {
+    return (slice){k->b, k->len};
+}
+/* Splits a row's key: its owner, tag, container (of a container's row: the owner), and the name as
+ * escaped. ERR_CORRUPT. */
+typedef struct index_parts {
+    uint8_t kind;
+    uint64_t owner, container;
+    pair tag;
+    slice escaped;
+} index_parts;
+err key_index_take(slice key, index_parts *ret) CHECKED;
 
 /* Short keys. */
 typedef struct short_key {

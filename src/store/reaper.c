@@ -258,6 +258,26 @@ static err purge_table(store *s, uint64_t container, engine_table t, also *also_
     return delete_range(&r);
 }
 
+static err also_row_of_account(void *ctx, engine_txn *t, slice key, slice value) {
+    (void)ctx;
+    return index_purge_row(t, key, value);
+}
+
+static err purge_index(store *s, uint64_t container) {
+    short_key low, high, shard;
+    key_id(&shard, container);
+    key_job(&low, KEY_INDEX_CONTAINER, container);
+    high = low;
+    key_end(&high);
+    range r = {.s = s,
+               .shard = key_slice(&shard),
+               .table = ENGINE_INDEX,
+               .lower = key_slice(&low),
+               .upper = key_slice(&high),
+               .also = also_row_of_account};
+    return delete_range(&r);
+}
+
 static err purge_sessions(store *s, uint64_t container) {
     short_key low, high, shard;
     key_id(&shard, container);
@@ -303,6 +323,7 @@ static err purge(store *s, const job *j, arena *a) {
     TRY(purge_table(s, j->container, ENGINE_BLOCK, also_streams_of_blocks));
     TRY(purge_table(s, j->container, ENGINE_BLOB, also_stream_of_blob));
     TRY(purge_table(s, j->container, ENGINE_CONTENT, NULL));
+    TRY(purge_index(s, j->container));
     TRY(purge_sessions(s, j->container));
     TRY(delete_job_row(s, KEY_JOB_PURGE, j->container));
     LOG(LOG_INFO, "container_purged", LF_S("account", row.account),

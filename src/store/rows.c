@@ -171,6 +171,14 @@ static err chunk_valid(const row_chunk *r) {
     return OK;
 }
 
+static err index_valid(const row_index *r) {
+    ENSURE(r->tag_count >= 1 && r->tag_count <= STORE_TAGS_MAX && r->tags.len > 0, ERR_CORRUPT,
+           "a row of the index has no tags");
+    ENSURE((r->account != 0) != (r->container.len > 0), ERR_CORRUPT,
+           "a row of the index is of an account and of a container");
+    return OK;
+}
+
 static err staging_valid(const row_staging *r) {
     ENSURE(r->session != 0 && r->count >= 1 && r->id_len >= 1, ERR_CORRUPT,
            "a staging session is damaged");
@@ -196,6 +204,7 @@ ROW_DEFINE(static, cors_rule, store_cors_rule, ROW_CORS, cors_valid)
 ROW_DEFINE(, blob, row_blob, ROW_BLOB, blob_valid)
 ROW_DEFINE(, staged, row_staged, ROW_STAGED, staged_valid)
 ROW_DEFINE(, chunk, row_chunk, ROW_CHUNK, chunk_valid)
+ROW_DEFINE(, index, row_index, ROW_INDEX, index_valid)
 ROW_DEFINE(, staging, row_staging, ROW_STAGING, staging_valid)
 ROW_DEFINE(, garbage, row_garbage, ROW_GARBAGE, garbage_valid)
 ROW_DEFINE(, purge, row_purge, ROW_PURGE, purge_valid)

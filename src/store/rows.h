@@ -160,6 +160,17 @@ typedef struct row_block {
 void row_block_put(buf *b, const row_block *r);
 err row_block_take(slice *s, row_block *ret) CHECKED;
 
+/* ---- INDEX ---- */
+
+/* What a search needs of a blob, so that it reads no other row: all its tags, as in the blob's row. */
+typedef struct row_index {
+    slice tags;
+    uint32_t tag_count;
+    uint64_t account; /* in rows of a container: where the account's row is */
+    slice container;  /* in rows of an account: the container's name when the row was written */
+} row_index;
+#define ROW_INDEX(N, T, B) B(1, tags) N(2, tag_count) N(3, account) B(4, container)
+
 /* ---- JOB ---- */
 
 typedef struct row_staging {
@@ -202,6 +213,7 @@ ROW_DECLARE(service, row_service)
 ROW_DECLARE(blob, row_blob)
 ROW_DECLARE(staged, row_staged)
 ROW_DECLARE(chunk, row_chunk)
+ROW_DECLARE(index, row_index)
 ROW_DECLARE(staging, row_staging)
 ROW_DECLARE(garbage, row_garbage)
 ROW_DECLARE(purge, row_purge)

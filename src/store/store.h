@@ -438,6 +438,29 @@ err store_blob_scan(store *s, store_call c, const store_container *k, const stor
                     err (*each)(void *ctx, const store_blob *b, slice prefix), void *ctx,
                     slice *ret_next) CHECKED;
 
+/* ---- Find Blobs by Tags ---- */
+typedef struct store_find {
+    const store_tag_query *query; /* of store_tag_where */
+    slice marker;                 /* position from an earlier page, or empty */
+    size_t max;                   /* 1..STORE_LIST_MAX */
+} store_find;
+typedef struct store_found {
+    slice container, name;
+    const pair *tags; /* those that the query names */
+    size_t tag_count;
+} store_found;
+/* Calls each current blob whose tags satisfy the query, in all containers of the account or (k not
+ * NULL) in one. When each says ERR_TOO_LARGE the page ends before that blob. A page also ends after
+ * 100,000 rows of the index, so it may hold fewer than max, even none, and have a next.
+ *
+ * Cost: that of the smallest set of rows that one of the query's tags leaves (all of its
+ * comparisons together), once to find out which it is; never that of the container.
+ * ret_visited: rows of the index that were read; may be NULL. ERR_OUT_OF_RANGE_INPUT for a marker
+ * this store did not make. */
+err store_blob_find(store *s, store_call c, const store_account *a, const store_container *k,
+                    const store_find *q, err (*each)(void *ctx, const store_found *b), void *ctx,
+                    slice *ret_next, size_t *ret_visited) CHECKED;
+
 /* ---- check ---- */
 typedef struct store_check_progress {
     uint64_t blobs, blocks, bytes; /* verified so far */

@@ -90,3 +90,21 @@ def test_shared_access(service, container):
     with pytest.raises(HttpResponseError) as e:
         client(read=True, write=True).get_blob_tags()
     assert e.value.error_code == "AuthorizationPermissionMismatch"
+
+
+def test_find(service, container):
+    name = container.container_name
+    for i in range(12):
+        container.upload_blob(f"b{i:02}", b"", tags={"Run": name, "Day": f"{i:02}", "Odd": str(i % 2)})
+    container.upload_blob("untagged", b"")
+    found = list(container.find_blobs_by_tags("\"Day\" >= '04' AND \"Day\" < '07'"))
+    assert [(b.name, b.container_name, b.tags) for b in found] == \
+        [(f"b{i:02}", name, {"Day": f"{i:02}"}) for i in (4, 5, 6)]
+    pages = [[b.name for b in p] for p in
+             container.find_blobs_by_tags("\"Odd\" = '1'", results_per_page=4).by_page()]
+    assert pages == [["b01", "b03", "b05", "b07"], ["b09", "b11"]]
+    assert len(list(service.find_blobs_by_tags(f"\"Run\" = '{name}' AND \"Odd\" = '1'"))) == 6
+    assert len(list(service.find_blobs_by_tags(f"@container='{name}' AND \"Day\" > '10'"))) == 1
+    with pytest.raises(HttpResponseError) as e:
+        list(service.find_blobs_by_tags("\"Day\" <> '04'"))
+    assert (e.value.status_code, e.value.error_code) == (400, "InvalidQueryParameterValue")

@@ -1,0 +1,68 @@
+/* The check of the index over tags, from both sides: every tag of a current blob has its two rows, and
+ * every row stands for a tag that its blob has. */
+#include "store/check.h"
+
+static bool row_says(const row_index *row, const row_blob *blob) {
+    return row->tag_count == blob->pub.tag_count && slice_eq(row->tags, blob->tags);
+}
+
+void index_check_blob(check *ck, blob_key *key, const row_blob *blob, arena *a) {
+    pair tags[STORE_TAGS_MAX];
+    if (row_tags_get(blob->tags, blob->pub.tag_count, tags) != OK ||
+        store_tags_check(tags, blob->pub.tag_count) != OK) {
+        check_defect(ck, "the blob's tags are damaged: %s", err_detail());
+        return;
+    }
+    for (uint32_t i = 0; i < blob->pub.tag_count; i++) {
+        row_index one, two;
+        err e = index_expect(ck->s, a, key, &tags[i], ck->k->account_id, ck->k->id, &one, &two);
+        if (e == ERR_NOT_FOUND)
+            check_defect(ck, "its tag '%.*s' is not in the index", SLICE_ARG(tags[i].name));
+        else if (e != OK)
+            check_defect(ck, "its tag '%.*s' in the index: %s", SLICE_ARG(tags[i].name),
+                         err_detail());
+        else if (!row_says(&one, blob) || !row_says(&two, blob) || one.account != ck->k->account_id)
+            check_defect(ck, "its tag '%.*s' in the index says something else",
+                         SLICE_ARG(tags[i].name));
+    }
+}
+
+/* Whether the blob that a row names has the row's tag. */
+static const char *against_blob(check *ck, const index_parts *p, arena *a) {
+    blob_key key;
+    row_blob blob;
+    slice value;
+    pair tags[STORE_TAGS_MAX];
+    uint8_t *name = arena_alloc(a, p->escaped.len);
+    slice plain = name_unescape(name, p->escaped);
+    if (!store_blob_name_valid(plain)) return "it names no blob";
+    key_blob(&key, p->container, plain);
+    err e = engine_get(ck->s->engine, ENGINE_BLOB, key_state(&key), a, false, &value);
+    if (e == ERR_NOT_FOUND) return "its blob is not there";
+    if (e != OK || row_blob_get(value, &blob) != OK ||
+        row_tags_get(blob.tags, blob.pub.tag_count, tags) != OK)
+        return NULL; /* told where blobs are checked */
+    for (uint32_t i = 0; i < blob.pub.tag_count; i++)
+        if (slice_eq(tags[i].name, p->tag.name) && slice_eq(tags[i].value, p->tag.value))
+            return NULL;
+    return "its blob has no such tag";
+}
+
+static const char *check_row(check *ck, slice key, slice value, arena *a) {
+    index_parts p;
+    row_index row;
+    if (key_index_take(key, &p) != OK || row_index_get(value, &row) != OK) return err_detail();
+    if ((p.kind == KEY_INDEX_CONTAINER) != (row.account != 0)) return "it is of the other kind";
+    const checked_container *k = check_container(ck, p.container);
+    if (!k) return "its container is not there";
+    if (k->purging) return NULL;
+    if (p.kind == KEY_INDEX_ACCOUNT && p.owner != k->account_id) return "it is of another account";
+    return against_blob(ck, &p, a);
+}
+
+void index_check_row(check *ck, slice key, slice value) {
+    arena *a = arena_new(4096, 0);
+    const char *what = check_row(ck, key, value, a);
+    if (what) check_report_row(ck, "INDEX", key, what);
+    arena_free(a);
+}

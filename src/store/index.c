@@ -1,0 +1,122 @@
+/* The index over tags.
+ *
+ * What holds, in every committed state:
+ *  1. A current blob with n tags has 2n rows in INDEX, one of its container and one of its account for
+ *     each tag; a blob without tags, and what is no current blob (staged blocks, snapshots,
+ *     versions, deleted blobs), has none: "Index tags are preserved for soft-deleted blobs and
+ *     snapshots, but those tags aren't passed to the blob index engine".
+ *  2. Each of them holds all tags of the blob.
+ * Both follow from one rule: whatever puts or deletes a blob's row (change_put_blob,
+ * change_delete_blob) comes through index_change in the same transaction. A search can therefore
+ * trust what it reads, and reads nothing else. */
+#include "store/internal.h"
+
+static void tag_key(index_key *k, const pair *tag) {
+    key_index_add(k, tag->name);
+    key_index_byte(k, KEY_TAG_END);
+    key_index_add(k, tag->value);
+    key_index_byte(k, KEY_TAG_END);
+}
+
+static slice container_key(index_key *k, uint64_t container, const pair *tag, slice escaped) {
+    key_index(k, KEY_INDEX_CONTAINER, container);
+    tag_key(k, tag);
+    key_index_add(k, escaped);
+    return key_index_slice(k);
+}
+
+static slice account_key(index_key *k, uint64_t account, uint64_t container, const pair *tag,
+                         slice escaped) {
+    key_index(k, KEY_INDEX_ACCOUNT, account);
+    tag_key(k, tag);
+    key_index_id(k, container);
+    key_index_add(k, escaped);
+    return key_index_slice(k);
+}
+
+/* The reaper knows a blob's container by its id alone; the blob's rows in the index know the rest. */
+static err find_account(const change *ch, const pair *tag, uint64_t *ret) {
+    index_key k;
+    slice value;
+    row_index row;
+    err e = engine_get(ch->s->engine, ENGINE_INDEX,
+                       container_key(&k, ch->container, tag, key_escaped(&ch->key)), ch->arena,
+                       false, &value);
+    ENSURE(e != ERR_NOT_FOUND, ERR_CORRUPT, "a tagged blob is not in the index");
+    TRY(e);
+    TRY(row_index_get(value, &row));
+    *ret = row.account;
+    return OK;
+}
+
+static void delete_rows(const change *ch, uint64_t account, const pair *tag) {
+    index_key k;
+    slice name = key_escaped(&ch->key);
+    engine_txn_delete(ch->txn, ENGINE_INDEX, container_key(&k, ch->container, tag, name));
+    engine_txn_delete(ch->txn, ENGINE_INDEX, account_key(&k, account, ch->container, tag, name));
+}
+
+static void put_rows(const change *ch, const pair *tags, uint32_t count, slice packed) {
+    row_index of_container = {.tags = packed, .tag_count = count, .account = ch->account};
+    row_index of_account = {.tags = packed, .tag_count = count, .container = ch->container_name};
+    slice name = key_escaped(&ch->key);
+    slice one = ROW_ENCODE(index, ch->arena, &of_container);
+    slice two = ROW_ENCODE(index, ch->arena, &of_account);
+    index_key k;
+    for (uint32_t i = 0; i < count; i++) {
+        engine_txn_put(ch->txn, ENGINE_INDEX, container_key(&k, ch->container, &tags[i], name),
+                       one);
+        engine_txn_put(ch->txn, ENGINE_INDEX,
+                       account_key(&k, ch->account, ch->container, &tags[i], name), two);
+    }
+}
+
+static bool holds(const pair *tags, uint32_t count, const pair *tag) {
+    for (uint32_t i = 0; i < count; i++)
+        if (slice_eq(tags[i].name, tag->name)) return slice_eq(tags[i].value, tag->value);
+    return false;
+}
+
+err index_change(change *ch, slice tags, uint32_t count) {
+    row_blob row;
+    bool exists;
+    if (!ch->index_known) TRY(change_blob(ch, &row, &exists));
+    if (slice_eq(tags, ch->indexed_tags)) return OK; /* nearly always: none before, none now */
+    pair before[STORE_TAGS_MAX], now[STORE_TAGS_MAX];
+    TRY(row_tags_get(ch->indexed_tags, ch->indexed_count, before));
+    TRY(row_tags_get(tags, count, now));
+    uint64_t account = ch->account;
+    if (account == 0) { /* the reaper's, which gives no tags */
+        MUST(count == 0);
+        TRY(find_account(ch, &before[0], &account));
+    }
+    for (uint32_t i = 0; i < ch->indexed_count; i++)
+        if (!holds(now, count, &before[i])) delete_rows(ch, account, &before[i]);
+    if (count > 0) put_rows(ch, now, count, tags);
+    ch->indexed_tags = tags;
+    ch->indexed_count = count;
+    return OK;
+}
+
+err index_purge_row(engine_txn *t, slice key, slice value) {
+    index_parts p;
+    row_index row;
+    index_key k;
+    TRY(key_index_take(key, &p));
+    TRY(row_index_get(value, &row));
+    engine_txn_delete(t, ENGINE_INDEX,
+                      account_key(&k, row.account, p.container, &p.tag, p.escaped));
+    return OK;
+}
+
+err index_expect(store *s, arena *a, blob_key *key, const pair *tag, uint64_t account,
+                 uint64_t container, row_index *ret_of_container, row_index *ret_of_account) {
+    index_key k;
+    slice value;
+    TRY(engine_get(s->engine, ENGINE_INDEX, container_key(&k, container, tag, key_escaped(key)), a,
+                   false, &value));
+    TRY(row_index_get(value, ret_of_container));
+    TRY(engine_get(s->engine, ENGINE_INDEX,
+                   account_key(&k, account, container, tag, key_escaped(key)), a, false, &value));
+    return row_index_get(value, ret_of_account);
+}
