@@ -31,6 +31,7 @@ err blob_put_block(ops_request *r, ops_response *w) {
     blob_sums said;
     store_conditions cond;
     store *s = r->server->store;
+    if (r->nowait && !store_upload_in_memory(s, r->content_length)) return ERR_WOULD_BLOCK;
     TRY(blob_enter(r));
     TRY(read_block_id(r, &id));
     TRY(ops_conditions(r, &cond));

@@ -69,6 +69,7 @@ err blob_put(ops_request *r, ops_response *w) {
     blob_put_asks a;
     store_blob b;
     store *s = r->server->store;
+    if (r->nowait && !store_upload_in_memory(s, r->content_length)) return ERR_WOULD_BLOCK;
     TRY(check_type(r)); /* first: its message says more than that of a page blob's headers */
     TRY(blob_enter(r));
     TRY(read_asks(r, &a));

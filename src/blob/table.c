@@ -22,6 +22,8 @@
 #define TAGGING (OPS_IF_ALL | OPS_IF_BLOB_NAMES)
 #define BODY    (OPS_BODY_IN)
 #define LARGE   (OPS_BODY_IN | OPS_BODY_STREAMS)
+/* One change of one blob, tried on the loop when all it needs is in memory. */
+#define CHANGE  (OPS_NO_SECONDARY | OPS_FAST | OPS_LATER)
 
 #define READS(type, account, service, anonymous)                                                   \
     { (type), (account), (service), (anonymous), false }
@@ -51,15 +53,14 @@ static const ops_row rows[] = {
      READS('o', "r", "r", AUTH_PUBLIC_BLOB), BLOBS "read", OPS_CONSULTATION, ALL, OPS_FAST, 0,
      blob_get_properties},
     {"Put Blob", OPS_PUT, OPS_BLOB, NULL, NULL, NULL, NULL, WRITES('o', "wc", "wc"), BLOBS "write",
-     OPS_COLLECTION, ALL, LARGE | OPS_NO_SECONDARY, STORE_PUT_BLOB_LEN_MAX, blob_put},
+     OPS_COLLECTION, ALL, LARGE | CHANGE, STORE_PUT_BLOB_LEN_MAX, blob_put},
     {"Put Block", OPS_PUT, OPS_BLOB, NULL, "block", NULL, NULL, WRITES('o', "wc", "wc"),
-     BLOBS "write", OPS_COLLECTION, LEASE, LARGE | OPS_NO_SECONDARY, STORE_BLOCK_LEN_MAX,
-     blob_put_block},
+     BLOBS "write", OPS_COLLECTION, LEASE, LARGE | CHANGE, STORE_BLOCK_LEN_MAX, blob_put_block},
     {"Put Block List", OPS_PUT, OPS_BLOB, NULL, "blocklist", NULL, NULL, WRITES('o', "wc", "wc"),
      BLOBS "write", OPS_COLLECTION, ALL, LARGE | OPS_NO_SECONDARY, BLOB_BLOCK_LIST_MAX,
      blob_put_block_list},
     {"Delete Blob", OPS_DELETE, OPS_BLOB, NULL, NULL, NULL, NULL, WRITES('o', "d", "d"),
-     BLOBS "delete", OPS_ERASURE, ALL, OPS_NO_SECONDARY, 0, blob_delete},
+     BLOBS "delete", OPS_ERASURE, ALL, CHANGE, 0, blob_delete},
     {"Get Block List", OPS_GET, OPS_BLOB, NULL, "blocklist", NULL, NULL,
      READS('o', "r", "r", AUTH_PUBLIC_BLOB), BLOBS "read", OPS_CONSULTATION, LEASE | OPS_IF_TAGS, 0,
      0, blob_get_block_list},
@@ -70,10 +71,9 @@ static const ops_row rows[] = {
      READS('o', "r", "r", AUTH_PUBLIC_BLOB), BLOBS "read", OPS_CONSULTATION, ALL, OPS_FAST, 0,
      blob_get_metadata},
     {"Set Blob Metadata", OPS_PUT, OPS_BLOB, NULL, "metadata", NULL, NULL, WRITES('o', "w", "w"),
-     BLOBS "write", OPS_ALTERATION, ALL, OPS_NO_SECONDARY, 0, blob_set_metadata},
+     BLOBS "write", OPS_ALTERATION, ALL, CHANGE, 0, blob_set_metadata},
     {"Set Blob Properties", OPS_PUT, OPS_BLOB, NULL, "properties", NULL, NULL,
-     WRITES('o', "w", "w"), BLOBS "write", OPS_ALTERATION, ALL, OPS_NO_SECONDARY, 0,
-     blob_set_properties},
+     WRITES('o', "w", "w"), BLOBS "write", OPS_ALTERATION, ALL, CHANGE, 0, blob_set_properties},
     LEASE_BLOB("acquire", "w"),
     LEASE_BLOB("renew", "w"),
     LEASE_BLOB("change", "w"),

@@ -47,7 +47,11 @@ engine_cursor *engine_cursor_free(engine_cursor *c) {
 }
 
 err engine_txn_begin(engine *e, slice shard, engine_txn **ret) {
-    return e->v->txn_begin(e, shard, ret);
+    return e->v->txn_begin(e, shard, false, ret);
+}
+
+err engine_txn_try_begin(engine *e, slice shard, engine_txn **ret) {
+    return e->v->txn_begin(e, shard, true, ret);
 }
 
 void engine_txn_put(engine_txn *t, engine_table table, slice key, slice value) {
@@ -72,6 +76,11 @@ void engine_txn_release(engine_txn *t, slice ref) {
 
 err engine_txn_commit(engine_txn *t) {
     return t->e->v->txn_commit(t);
+}
+
+void engine_txn_commit_later(engine_txn *t, engine_done *done, void *ctx) {
+    MUST(done != NULL);
+    t->e->v->txn_commit_later(t, done, ctx);
 }
 
 engine_txn *engine_txn_abort(engine_txn *t) {

@@ -14,7 +14,7 @@
  * when it returns OK the change survives power loss; otherwise nothing happened (ERR_IO leaves the
  * engine read-only: the outcome is then unknown until it is opened again, and a failed sync is never
  * retried). ERR_CONFLICT means begin again (engines that compare-and-swap; local never says it).
- * At most one transaction a thread.
+ * At most one transaction a thread, not counting those handed over by engine_txn_commit_later.
  *
  * Streams. Content too large for a row is written once, front to back, and never changed. A stream is
  * named by its reference, an opaque byte string that rows keep. A stream is synced, then adopted
@@ -70,6 +70,10 @@ typedef struct engine_stats {
 /* One finding of a check. where: a file and offset, or a table and key, for a person. */
 typedef void engine_report(void *ctx, const char *what, const char *where);
 
+/* The outcome of a transaction, with this thread's err_detail. It runs on a thread that others wait
+ * for: it must not block. */
+typedef void engine_done(void *ctx, err e);
+
 /* What an engine implements; see the functions below for the contract of each. */
 typedef struct engine_vtable {
     void (*close)(engine *);
@@ -78,12 +82,13 @@ typedef struct engine_vtable {
     err (*cursor_next)(engine_cursor *, slice *ret_key, slice *ret_value, bool *ret_more);
     err (*cursor_seek)(engine_cursor *, slice key);
     void (*cursor_free)(engine_cursor *);
-    err (*txn_begin)(engine *, slice shard, engine_txn **ret);
+    err (*txn_begin)(engine *, slice shard, bool nowait, engine_txn **ret);
     void (*txn_put)(engine_txn *, engine_table, slice key, slice value);
     void (*txn_delete)(engine_txn *, engine_table, slice key);
     void (*txn_adopt)(engine_txn *, engine_stream *);
     void (*txn_release)(engine_txn *, slice ref);
     err (*txn_commit)(engine_txn *);
+    void (*txn_commit_later)(engine_txn *, engine_done *done, void *ctx);
     void (*txn_abort)(engine_txn *);
     err (*stream_create)(engine *, uint64_t len, engine_stream **ret);
     err (*stream_room)(engine_stream *, uint8_t **ret, size_t *ret_len);
@@ -119,6 +124,8 @@ err engine_cursor_seek(engine_cursor *c, slice key) CHECKED;
 engine_cursor *engine_cursor_free(engine_cursor *c);
 
 err engine_txn_begin(engine *e, slice shard, engine_txn **ret) CHECKED;
+/* Does not wait: ERR_WOULD_BLOCK while another transaction of the shard runs. */
+err engine_txn_try_begin(engine *e, slice shard, engine_txn **ret) CHECKED;
 void engine_txn_put(engine_txn *t, engine_table table, slice key, slice value); /* copies both */
 void engine_txn_delete(engine_txn *t, engine_table table, slice key);
 /* The stream becomes permanent with this transaction, which owns it from here on. Sync it first. */
@@ -127,6 +134,9 @@ void engine_txn_adopt(engine_txn *t, engine_stream *s);
 void engine_txn_release(engine_txn *t, slice ref);
 /* Frees t whatever it returns. ERR_NO_SPACE, ERR_IO, ERR_READ_ONLY, ERR_CONFLICT. */
 err engine_txn_commit(engine_txn *t) CHECKED;
+/* The same without waiting: the transaction is the engine's, and done is called once with its
+ * outcome, from any thread, perhaps before this returns. Until then the shard stays taken. */
+void engine_txn_commit_later(engine_txn *t, engine_done *done, void *ctx);
 engine_txn *engine_txn_abort(engine_txn *t); /* NULL is allowed */
 
 /* len: how many bytes will be written, or ENGINE_LEN_UNKNOWN. */

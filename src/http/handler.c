@@ -16,6 +16,7 @@
  *
  *   GATHER   body up to OPS_BODY_SMALL_MAX, or none    last: fast row tried here --ok--> SENDING
  *                                                       else suspend, RUNNING --worker--> READY
+ *            a change that is not waited for (OPS_LATER): RUNNING, resumed when it is durable --> READY
  *   STREAM   body through the ring (pipe.c) to an upload worker; suspended while the ring is full
  *            last: suspend until the handler is done --> SENDING
  *            handler done before the body's end: success or little left --> SKIP, else --> LINGER
@@ -27,7 +28,11 @@
  * Suspending and resuming: the loop suspends *before* it gives the request to a worker (or under
  * the lock that the worker takes before it resumes), so that no resume can come before its suspend.
  * In BEGINNING and RUNNING the worker owns the request until it calls MHD_resume_connection, the
- * last thing it does. */
+ * last thing it does.
+ *
+ * Changes not waited for: the handler comes to its end on the loop or on a worker, the change to its
+ * own on a thread of the engine, in any order. Each counts itself in `later_ends`; the second of the two
+ * owns the request from then on and resumes it. */
 #include "base/base.h"
 #include "http/internal.h"
 
@@ -56,6 +61,66 @@ static enum MHD_Result hand_over(http_request *h, http_phase phase, void (*run)(
     return MHD_YES;
 }
 
+/* ---- changes that are not waited for ---- */
+
+static void job_run_waiting(http_job *j);
+
+/* Both ends have come; the connection is suspended. */
+static void come_to_end(http_request *h) {
+    http_server *s = h->on->server;
+    h->phase = HTTP_READY;
+    if (h->later_error == ERR_CONFLICT) { /* the engine asks to do it again: with a thread, then */
+        h->phase = HTTP_RUNNING;
+        h->job.run = job_run_waiting;
+        if (http_pool_push(s->workers, &h->job, true)) {
+            atomic_fetch_sub(&s->laters, 1);
+            return;
+        }
+        h->phase = HTTP_READY;
+    }
+    if (h->later_error != OK)
+        fail(h, err_fail(h->later_error, "%s", h->later_detail ? h->later_detail : ""));
+    MHD_resume_connection(h->conn);
+    atomic_fetch_sub(&s->laters, 1);
+}
+
+static void change_done(void *ctx, err e) {
+    http_request *h = ctx;
+    h->later_error = e;
+    if (e != OK) h->later_detail = strdup(err_detail()); /* the arena may be in use */
+    if (atomic_fetch_add(&h->later_ends, 1) == 1) come_to_end(h);
+}
+
+static void handler_done(http_request *h) {
+    if (atomic_fetch_add(&h->later_ends, 1) == 1) come_to_end(h);
+}
+
+/* From here on the handler may leave its change under way, unless the server is about to stop. */
+static void allow_later(http_request *h) {
+    http_server *s = h->on->server;
+    h->req.later = NULL;
+    if ((h->req.row->flags & OPS_LATER) == 0) return;
+    atomic_fetch_add(&s->laters, 1);
+    if (atomic_load(&s->aborting)) {
+        atomic_fetch_sub(&s->laters, 1);
+        return;
+    }
+    free(h->later_detail);
+    h->later_detail = NULL;
+    atomic_store_explicit(&h->later_ends, 0, memory_order_relaxed);
+    h->later = (store_later){.done = change_done, .ctx = h};
+    h->req.later = &h->later;
+}
+
+/* The handler has returned: is its change under way? */
+static bool is_later(http_request *h) {
+    if (h->req.later == NULL) return false;
+    h->req.later = NULL;
+    if (h->later.taken) return true;
+    atomic_fetch_sub(&h->on->server->laters, 1);
+    return false;
+}
+
 /* ---- the handler ---- */
 
 static void run_blocking(http_request *h) {
@@ -63,13 +128,27 @@ static void run_blocking(http_request *h) {
     err e = ops_run(&h->req, &h->res);
     if (e == OK) e = http_hold(h);
     if (e != OK) fail(h, e);
+}
+
+static void resume(http_request *h) {
     h->phase = HTTP_READY;
+    MHD_resume_connection(h->conn);
 }
 
 static void job_run(http_job *j) {
     http_request *h = of_job(j);
+    allow_later(h);
     run_blocking(h);
-    MHD_resume_connection(h->conn);
+    if (is_later(h))
+        handler_done(h);
+    else
+        resume(h);
+}
+
+static void job_run_waiting(http_job *j) {
+    http_request *h = of_job(j);
+    run_blocking(h);
+    resume(h);
 }
 
 static void job_begin(http_job *j) {
@@ -81,10 +160,20 @@ static void job_begin(http_job *j) {
         h->phase = HTTP_REFUSED;
     } else if (h->req.content_length == 0) {
         run_blocking(h);
+        h->phase = HTTP_READY;
     } else {
         h->phase = HTTP_BEGUN;
     }
     MHD_resume_connection(h->conn);
+}
+
+static enum MHD_Result wait_for_change(http_request *h) {
+    h->phase = HTTP_RUNNING;
+    h->parked = true;
+    http_peer_busy(h->peer);
+    MHD_suspend_connection(h->conn);
+    handler_done(h);
+    return MHD_YES;
 }
 
 /* All of a small body is there, or there is none. */
@@ -93,8 +182,10 @@ static enum MHD_Result run(http_request *h) {
     h->body_at = 0; /* from here on: how far body_read has read */
     if (h->req.row->flags & OPS_FAST) {
         h->req.nowait = true;
+        allow_later(h);
         err e = ops_run(&h->req, &h->res);
         if (e == OK) e = http_hold(h);
+        if (is_later(h)) return wait_for_change(h);
         if (e != ERR_WOULD_BLOCK) {
             if (e != OK) fail(h, e);
             return http_answer(h);

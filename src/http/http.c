@@ -234,9 +234,10 @@ static void wait_idle(const http_server *s, unsigned grace_ms) {
     while (atomic_load(&s->active) > 0 && clock_mono_us() < until) usleep(2000);
 }
 
-/* Every suspended connection has a worker, or a job in a queue, that will resume it: once the pools
- * are closed and empty none is left, which libmicrohttpd demands before it stops. Requests that
- * come meanwhile find the pools closed and are answered 503. */
+/* Every suspended connection has a worker, a job in a queue, or a change under way (`laters`) that will
+ * resume it: once the pools are closed and empty and no change is under way none is left, which
+ * libmicrohttpd demands before it stops. Requests that come meanwhile find the pools closed and are
+ * answered 503; they leave no change under way, since `aborting` is set. */
 void http_stop(http_server *s, unsigned grace_ms) {
     if (s == NULL) return;
     atomic_store(&s->stopping, true);
@@ -245,6 +246,7 @@ void http_stop(http_server *s, unsigned grace_ms) {
     atomic_store(&s->aborting, true);
     http_pool_close(s->uploads);
     http_pool_close(s->workers);
+    while (atomic_load(&s->laters) > 0) usleep(500);
     free_server(s);
 }
 

@@ -97,6 +97,7 @@ struct http_server {
     _Atomic uint64_t connections, active;
     _Atomic uint64_t held; /* bytes of large answers in memory */
     uint64_t held_max;
+    _Atomic uint64_t laters; /* requests whose change may be under way without a thread */
     pthread_mutex_t free_lock;
     struct http_request *free; /* request objects to be used again */
     unsigned free_count;
@@ -184,6 +185,10 @@ typedef struct http_request {
     uint64_t skipped;
     int64_t linger_until_us;
     uint64_t held;        /* of the server's */
+    store_later later;
+    _Atomic int later_ends; /* of two: the handler's, and the change's */
+    err later_error;
+    char *later_detail;
     pthread_mutex_t lock; /* pipe and feed */
     pthread_cond_t readable;
     http_pipe pipe;

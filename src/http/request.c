@@ -69,6 +69,7 @@ http_request *http_request_get(http_on *on, struct MHD_Connection *conn, slice t
     h->gathered_cap = h->body_at = 0;
     h->skipped = 0;
     h->held = 0;
+    h->later_detail = NULL;
     h->pipe = (http_pipe){0};
     h->feed = (http_feed){0};
     return h;
@@ -98,6 +99,7 @@ void http_request_unref(http_request *h) {
         atomic_fetch_sub(&s->active, 1);
     }
     if (h->held > 0) atomic_fetch_sub(&s->held, h->held);
+    free(h->later_detail);
     recycle(h);
 }
 

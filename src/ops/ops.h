@@ -68,6 +68,9 @@ enum {                             /* flags of a row */
        OPS_BODY_STREAMS = 1u << 2, /* the body may be larger than OPS_BODY_SMALL_MAX */
        OPS_NO_SECONDARY = 1u << 3, /* refused on the read-only secondary */
        OPS_SECONDARY_ONLY = 1u << 4,
+       /* The handler makes one change, and nothing that can fail comes after it: the answer may be held
+        * back until the change is durable while the thread goes on with other requests. */
+       OPS_LATER = 1u << 5,
 };
 enum { /* conditional headers a row honours; others it is sent are refused or ignored as Azure does */
        OPS_IF_MATCH = 1u << 0,
@@ -119,6 +122,8 @@ struct ops_request {
     /* The whole body when it was gathered (content_length <= OPS_BODY_SMALL_MAX), else SLICE_NONE; reading it
      * with body_read works as well. */
     slice body;
+    /* Set by an adapter that can hold an answer back until a change is durable (OPS_LATER). */
+    store_later *later;
     void *adapter;
 
     /* From ops_begin. */

@@ -106,7 +106,8 @@ slice ops_param(const ops_request *r, const char *name) {
 }
 
 store_call ops_call(const ops_request *r) {
-    return (store_call){.arena = r->arena, .nowait = r->nowait};
+    const bool later = r->row != NULL && (r->row->flags & OPS_LATER) != 0;
+    return (store_call){.arena = r->arena, .nowait = r->nowait, .later = later ? r->later : NULL};
 }
 
 static err too_large(size_t max) {

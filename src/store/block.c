@@ -32,8 +32,7 @@ static err begin_session(change *ch, const row_blob *row, slice id, row_staging 
 static err replace_staged(change *ch, const row_staging *st, slice id, bool *ret_replaced) {
     slice value;
     row_staged old;
-    err e = engine_get(ch->s->engine, ENGINE_BLOCK, key_staged(&ch->key, st->session, id),
-                       ch->arena, false, &value);
+    err e = change_get(ch, ENGINE_BLOCK, key_staged(&ch->key, st->session, id), &value);
     *ret_replaced = e == OK;
     if (e == ERR_NOT_FOUND) return OK;
     TRY(e);

@@ -4,21 +4,33 @@
 #define WASTE_PIECES_MAX 512
 #define WASTE_BYTES_MAX  (256u << 10)
 
-err change_begin_unchecked(change *ch, store *s, arena *a, uint64_t container, slice name) {
+static void name_change(change *ch, store *s, arena *a, uint64_t container, slice name) {
     *ch = (change){.s = s, .arena = a, .container = container, .name = name};
     key_blob(&ch->key, container, name);
     ch->hash = slice_hash(key_base(&ch->key));
+}
+
+err change_begin_unchecked(change *ch, store *s, arena *a, uint64_t container, slice name) {
+    name_change(ch, s, a, container, name);
     return engine_txn_begin(s->engine, key_base(&ch->key), &ch->txn);
+}
+
+static err begin_in_gate(change *ch, store *s, store_call c, const store_container *k, slice name) {
+    TRY(container_current(s, c.arena, c.nowait, container_of(k)));
+    name_change(ch, s, c.arena, k->id, name);
+    ch->nowait = c.nowait;
+    ch->later = c.later;
+    return c.nowait ? engine_txn_try_begin(s->engine, key_base(&ch->key), &ch->txn)
+                    : engine_txn_begin(s->engine, key_base(&ch->key), &ch->txn);
 }
 
 err change_begin(change *ch, store *s, store_call c, const store_container *k, slice name) {
     *ch = (change){.s = s};
-    if (c.nowait) return ERR_WOULD_BLOCK;
+    if (c.nowait && (!c.later || c.later->taken)) return ERR_WOULD_BLOCK;
     ENSURE(store_blob_name_valid(name), ERR_INVALID_RESOURCE_NAME,
            "a blob's name is 1 to 1024 characters of UTF-8 without NUL, at most 254 segments");
     gate_token token = gate_enter(&s->gate);
-    err e = container_current(s, c.arena, false, container_of(k));
-    if (e == OK) e = change_begin_unchecked(ch, s, c.arena, k->id, name);
+    err e = begin_in_gate(ch, s, c, k, name);
     if (e != OK) {
         gate_leave(&s->gate, token);
         return e;
@@ -30,20 +42,32 @@ err change_begin(change *ch, store *s, store_call c, const store_container *k, s
     return OK;
 }
 
+static void free_jobs(job *jobs) {
+    for (job *j = jobs, *next; j; j = next) {
+        next = j->next;
+        job_free(j);
+    }
+}
+
 void change_done(change *ch) {
     ch->txn = engine_txn_abort(ch->txn);
     if (ch->inside) gate_leave(&ch->s->gate, ch->token);
     ch->inside = false;
-    for (job *j = ch->jobs, *next; j; j = next) {
-        next = j->next;
-        job_free(j);
-    }
+    free_jobs(ch->jobs);
     ch->jobs = NULL;
+}
+
+err change_blocks(const change *ch) {
+    return ch->nowait ? ERR_WOULD_BLOCK : OK;
+}
+
+err change_get(change *ch, engine_table t, slice key, slice *ret) {
+    return engine_get(ch->s->engine, t, key, ch->arena, ch->nowait, ret);
 }
 
 err change_blob(change *ch, row_blob *ret, bool *ret_exists) {
     slice value;
-    err e = engine_get(ch->s->engine, ENGINE_BLOB, key_state(&ch->key), ch->arena, false, &value);
+    err e = change_get(ch, ENGINE_BLOB, key_state(&ch->key), &value);
     if (e != ERR_NOT_FOUND) TRY(e);
     *ret = (row_blob){0};
     *ret_exists = e == OK;
@@ -85,7 +109,7 @@ void change_put_blob(change *ch, const row_blob *r) {
 
 err change_staging(change *ch, row_staging *ret, bool *ret_exists) {
     slice value;
-    err e = engine_get(ch->s->engine, ENGINE_JOB, key_staging(&ch->key), ch->arena, false, &value);
+    err e = change_get(ch, ENGINE_JOB, key_staging(&ch->key), &value);
     if (e == ERR_NOT_FOUND) {
         *ret = (row_staging){0};
         *ret_exists = false;
@@ -163,6 +187,52 @@ void change_drop_list_rows(change *ch, uint64_t content) {
     ch->waste.manifest_all = false;
 }
 
+/* What is left to do of a change when its outcome is known: the change itself is gone then. */
+typedef struct left_to_do {
+    store *s;
+    store_later later;
+    gate_token token;
+    bool state_changed;
+    job *jobs;
+    size_t base_len;
+    uint8_t base[];
+} left_to_do;
+
+static void finish_later(void *ctx, err e) {
+    left_to_do *l = ctx;
+    if (l->state_changed) cache_release(&l->s->hot.cache, slice_of(l->base, l->base_len));
+    if (e == OK)
+        reaper_submit(l->s, l->jobs);
+    else
+        free_jobs(l->jobs);
+    gate_leave(&l->s->gate, l->token);
+    store_later later = l->later;
+    atomic_fetch_sub(&l->s->changes_later, 1); /* from here on the store may be closed */
+    free(l);
+    later.done(later.ctx, e);
+}
+
+static void commit_later(change *ch) {
+    slice base = key_base(&ch->key);
+    left_to_do *l = malloc(sizeof *l + base.len);
+    MUST(l);
+    *l = (left_to_do){.s = ch->s,
+                      .later = *ch->later,
+                      .token = ch->token,
+                      .state_changed = ch->state_changed,
+                      .jobs = ch->jobs,
+                      .base_len = base.len};
+    memcpy(l->base, base.p, base.len);
+    if (ch->state_changed) cache_hold(&ch->s->hot.cache, base);
+    engine_txn *t = ch->txn;
+    ch->later->taken = true;
+    atomic_fetch_add(&ch->s->changes_later, 1);
+    ch->txn = NULL;
+    ch->jobs = NULL;
+    ch->inside = false;
+    engine_txn_commit_later(t, finish_later, l);
+}
+
 err change_commit(change *ch) {
     if (ch->failed != OK) {
         err failed = ch->failed;
@@ -170,6 +240,10 @@ err change_commit(change *ch) {
         return failed;
     }
     flush_waste(ch);
+    if (ch->later && !ch->later->taken) {
+        commit_later(ch);
+        return OK;
+    }
     engine_txn *t = ch->txn;
     ch->txn = NULL;
     cache *hot = &ch->s->hot.cache;

@@ -184,6 +184,7 @@ struct store {
     readers readers;
     _Atomic uint64_t last_tick;
     _Atomic uint64_t uploads_open, garbage_pending;
+    _Atomic uint64_t changes_later; /* whose outcome nobody waits for, under way */
     atomic_bool stopping;
     bool background;
     reaper reapers[REAPERS];
@@ -299,7 +300,8 @@ typedef struct change {
     slice name;
     engine_txn *txn;
     gate_token token;
-    bool inside;
+    bool inside, nowait;
+    store_later *later; /* of the call */
     blob_key key;
     uint64_t hash;
     bool state_changed; /* the blob's own row */
@@ -318,7 +320,13 @@ typedef struct change {
     job *jobs;
 } change;
 
+/* With c.nowait and c.later the change is made without blocking, or ERR_WOULD_BLOCK; with c.nowait
+ * alone it is always the latter. */
 err change_begin(change *ch, store *s, store_call c, const store_container *k, slice name) CHECKED;
+/* Before what may block (a scan, a stream, the vault): ERR_WOULD_BLOCK in a change that must not. */
+err change_blocks(const change *ch) CHECKED;
+/* A row of the blob. ERR_NOT_FOUND. */
+err change_get(change *ch, engine_table t, slice key, slice *ret) CHECKED;
 /* The reaper's: without gate and container, on the thread that would purge the container. */
 err change_begin_unchecked(change *ch, store *s, arena *a, uint64_t container, slice name) CHECKED;
 /* The blob's row; ret_exists false when there is none. To be asked before the row is put or deleted:

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include "store/internal.h"
 
 #define ACCOUNTS_CACHED   1000
@@ -30,6 +32,7 @@ err store_open(const store_options *o, store **ret) {
 
 store *store_close(store *s) {
     if (!s) return NULL;
+    while (atomic_load(&s->changes_later) > 0) usleep(500);
     reaper_stop(s);
     cache_done(&s->hot.cache);
     cache_done(&s->containers);

@@ -10,6 +10,12 @@
  * are shared, immutable snapshots with a reference count: get, use, unref. Times are wall
  * microseconds.
  *
+ * Later: a call that carries `later` need not wait for the disk. When the function has returned OK and
+ * later->taken is set, its change is decided and its results are what they will be, but it is not
+ * durable yet and nobody else sees it; later->done is called once with the outcome. Only the last
+ * change of a request may be left so. An error there means that nothing changed (ERR_CONFLICT: the
+ * request may be done again).
+ *
  * Threads: every function may be called from any thread; an upload or a reader is used by one
  * thread at a time. `nowait` calls answer from memory or say ERR_WOULD_BLOCK. */
 #pragma once
@@ -31,10 +37,19 @@
 
 typedef struct store store;
 
+/* Where the outcome of a change goes that is not waited for. done runs on a thread that others wait
+ * for, perhaps before the store's function has returned; it must not block. */
+typedef struct store_later {
+    engine_done *done;
+    void *ctx;
+    bool taken; /* set by the store, before done can run */
+} store_later;
+
 /* What every call carries. */
 typedef struct store_call {
     arena *arena;
     bool nowait;
+    store_later *later; /* NULL: changes are waited for */
 } store_call;
 
 typedef struct store_options {
@@ -348,6 +363,9 @@ err store_upload_new(store *s, const store_container *k, uint64_t len, uint64_t 
 err store_upload_write(store_upload *u, slice data) CHECKED;
 /* No more bytes: durable after this (streams). Then the checksums and the length can be asked. */
 err store_upload_finish(store_upload *u) CHECKED;
+/* True when an upload of that length is kept in memory until it is committed: nothing it does
+ * blocks. */
+bool store_upload_in_memory(const store *s, uint64_t len);
 uint64_t store_upload_len(const store_upload *u);
 uint64_t store_upload_crc64(const store_upload *u);
 /* Only with STORE_UPLOAD_MD5. */

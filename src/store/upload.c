@@ -9,6 +9,10 @@ static size_t plain_max(const store *s) {
     return s->inline_max > CRYPTO_CHUNK_LEN ? s->inline_max : CRYPTO_CHUNK_LEN;
 }
 
+bool store_upload_in_memory(const store *s, uint64_t len) {
+    return len <= s->inline_max;
+}
+
 err store_upload_new(store *s, const store_container *k, uint64_t len, uint64_t len_max,
                      unsigned flags, store_upload **ret) {
     ENSURE(len == ENGINE_LEN_UNKNOWN || len <= len_max, ERR_REQUEST_BODY_TOO_LARGE,

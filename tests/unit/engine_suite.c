@@ -365,6 +365,91 @@ static void commits_share_batches(void **state) {
 
 /* ---- streams ---- */
 
+/* ---- transactions that nobody waits for ---- */
+
+#define LATERS 200
+static atomic_int told_ok, told_failed;
+
+static void count_outcome(void *ctx, err e) {
+    (void)ctx;
+    atomic_fetch_add(e == OK ? &told_ok : &told_failed, 1);
+}
+
+static void *try_to_begin(void *arg) {
+    engine_txn *t;
+    err e = engine_txn_try_begin(arg, S("taken"), &t);
+    if (e == OK) engine_txn_abort(t);
+    return (void *)(uintptr_t)e;
+}
+
+static err begin_elsewhere(engine *e) {
+    pthread_t t;
+    void *got;
+    assert_int_equal(pthread_create(&t, NULL, try_to_begin, e), 0);
+    assert_int_equal(pthread_join(t, &got), 0);
+    return (err)(uintptr_t)got;
+}
+
+static void a_taken_shard_is_not_waited_for(void **state) {
+    (void)state;
+    engine *e = fresh();
+    engine_txn *t;
+    ok(engine_txn_begin(e, S("taken"), &t));
+    assert_int_equal(begin_elsewhere(e), ERR_WOULD_BLOCK);
+    engine_txn_put(t, ENGINE_META, S("taken"), S("v"));
+    ok(engine_txn_commit(t));
+    assert_int_equal(begin_elsewhere(e), OK);
+    engine_close(e);
+}
+
+/* One thread hands over more transactions than it could wait for, among them one it does wait for; the same
+ * shards twice, so that each second one waits for the first's outcome. */
+static void outcomes_are_told_later(void **state) {
+    (void)state;
+    engine *e = fresh();
+    engine_txn *t;
+    char key[32];
+    atomic_store(&told_ok, 0);
+    for (int i = 0; i < LATERS; i++) {
+        snprintf(key, sizeof key, "later %d", i / 2);
+        ok(engine_txn_begin(e, slice_str(key), &t));
+        engine_txn_put(t, ENGINE_BLOB, slice_str(key), i % 2 == 0 ? S("first") : S("second"));
+        engine_txn_commit_later(t, count_outcome, NULL);
+        if (i == LATERS / 2) put(e, ENGINE_META, "waited", S("for"));
+    }
+    ok(engine_txn_begin(e, S("nothing"), &t));
+    engine_txn_commit_later(t, count_outcome, NULL); /* changes nothing */
+    while (atomic_load(&told_ok) < LATERS + 1) usleep(200);
+    for (int i = 0; i < LATERS / 2; i++) {
+        snprintf(key, sizeof key, "later %d", i);
+        expect_row(e, ENGINE_BLOB, key, S("second"));
+    }
+    expect_row(e, ENGINE_META, "waited", S("for"));
+    assert_int_equal(atomic_load(&told_failed), 0);
+    e = reopen(e);
+    expect_row(e, ENGINE_BLOB, "later 0", S("second"));
+    engine_close(e);
+}
+
+/* Closing waits for what was handed over. */
+static void closing_tells_all_outcomes(void **state) {
+    (void)state;
+    engine *e = fresh();
+    char key[32];
+    atomic_store(&told_ok, 0);
+    for (int i = 0; i < LATERS; i++) {
+        engine_txn *t;
+        snprintf(key, sizeof key, "later %d", i);
+        ok(engine_txn_begin(e, slice_str(key), &t));
+        engine_txn_put(t, ENGINE_BLOB, slice_str(key), S("v"));
+        engine_txn_commit_later(t, count_outcome, NULL);
+    }
+    e = reopen(e);
+    assert_int_equal(atomic_load(&told_ok), LATERS);
+    expect_row(e, ENGINE_BLOB, key, S("v"));
+    engine_close(e);
+}
+
 static const uint64_t sizes[] = {0,      1,      63,      4095,    4096,   4097,
                                  65535,  65536,  65537,   131072,  262143, 262144,
                                  262145, 524288, 1 << 20, 1048577, 3000000};
@@ -709,6 +794,9 @@ int engine_suite_run(const char *name, err (*open)(bool fresh, engine **ret)) {
         cmocka_unit_test(nowait_answers_from_memory),
         cmocka_unit_test(a_shard_is_changed_by_one_at_a_time),
         cmocka_unit_test(commits_share_batches),
+        cmocka_unit_test(a_taken_shard_is_not_waited_for),
+        cmocka_unit_test(outcomes_are_told_later),
+        cmocka_unit_test(closing_tells_all_outcomes),
         cmocka_unit_test(streams_come_back),
         cmocka_unit_test(streams_are_read_in_parts),
         cmocka_unit_test(what_is_not_adopted_is_gone),

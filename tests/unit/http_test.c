@@ -414,6 +414,42 @@ static void test_dribbling_reader(void **state) {
     fixture_stop(&g);
 }
 
+/* ---- changes that are not waited for ---- */
+
+static void test_later(void **state) {
+    (void)state;
+    static const struct {
+        const char *path;
+        int status;
+        const char *body;
+    } cases[] = {
+        {"/later?us=0", 201, "later"},
+        {"/later?us=1", 201, "later"},
+        {"/later?us=3000", 201, "later"},
+        {"/later?us=2000&how=block", 201, "later"},
+        {"/begin/later?us=2000", 201, "later"},
+        {"/later?us=0&how=fail", 507, "made to fail later"},
+        {"/later?us=2000&how=fail", 507, "made to fail later"},
+        {"/later?us=0&how=conflict", 201, "waited"},
+        {"/later?us=2000&how=conflict", 201, "waited"},
+        {"/later?us=2000&how=block", 201, "later"},
+    };
+    client c;
+    client_open(&c, f.port);
+    for (int round = 0; round < 20; round++) {
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+            client_say(&c, "PUT %s HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab",
+                       cases[i].path);
+            reply r = client_reply(&c);
+            if (r.status != cases[i].status && !(cases[i].status == 507 && r.status >= 500))
+                fail_msg("%s: %d", cases[i].path, r.status);
+            assert_string_equal(r.text, cases[i].body);
+            assert_false(r.closes);
+        }
+    }
+    client_close(&c);
+}
+
 /* ---- stopping ---- */
 
 typedef struct stopper {
@@ -451,6 +487,23 @@ static void test_stop_finishes(void **state) {
     pthread_join(t, NULL);
     assert_closed(&idle);
     client_close(&idle);
+    ops_metrics_free(g.ops.metrics);
+}
+
+/* Changes under way have no thread; stopping waits for them as well. */
+static void test_stop_waits_for_changes(void **state) {
+    (void)state;
+    fixture g;
+    fixture_start(&g, (http_listener){0}, (http_options){0});
+    client c[8];
+    for (size_t i = 0; i < ARRAY_LEN(c); i++) {
+        client_open(&c[i], g.port);
+        client_say(&c[i], "PUT /later?us=300000%s HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+                   i % 2 == 0 ? "" : "&how=block");
+    }
+    usleep(100000);
+    http_stop(g.server, 1); /* no patience: the changes are waited for nevertheless */
+    for (size_t i = 0; i < ARRAY_LEN(c); i++) client_close(&c[i]);
     ops_metrics_free(g.ops.metrics);
 }
 
@@ -522,7 +575,9 @@ int main(void) {
         cmocka_unit_test(test_dribble),
         cmocka_unit_test(test_held_answers),
         cmocka_unit_test(test_dribbling_reader),
+        cmocka_unit_test(test_later),
         cmocka_unit_test(test_stop_finishes),
+        cmocka_unit_test(test_stop_waits_for_changes),
         cmocka_unit_test(test_stop_gives_up),
         cmocka_unit_test(test_many_waiting),
     };

@@ -7,6 +7,8 @@
  *   PUT /put           any body, streamed; answers its length and CRC
  *   PUT /small         a body of up to 64 KiB; likewise        PUT /none  a row that takes no body
  *   PUT /early         fails after 1,000 bytes of the body     PUT /lazy  succeeds without reading
+ *   PUT /later?us=&how=  leaves a change under way that ends after us; how=fail: with an error, conflict: the
+ *     first time with ERR_CONFLICT, block: only a worker leaves it
  *   GET /sleep?ms=     a worker that takes its time            PUT /refused  refused before its
  * body /begin…            as the path after it, where ops_begin would block on the loop GET /error
  * /empty /headers                                 what the names say */
@@ -158,6 +160,46 @@ static err put_lazy(ops_request *r, ops_response *w) {
     ops_body(w, arena_fmt(r->arena, "done"));
     return OK;
 }
+typedef struct test_change {
+    store_later later;
+    unsigned us;
+    err e;
+} test_change;
+
+static void *end_change(void *arg) {
+    test_change c = *(test_change *)arg;
+    free(arg);
+    if (c.us > 0) usleep(c.us);
+    err_clear();
+    c.later.done(c.later.ctx, c.e == OK ? OK : err_fail(c.e, "made to fail later"));
+    return NULL;
+}
+static err put_later(ops_request *r, ops_response *w) {
+    slice how = ops_param(r, "how");
+    if (r->nowait && slice_eq(how, S("block"))) return ERR_WOULD_BLOCK;
+    w->status = 201;
+    ops_body(w, arena_fmt(r->arena, r->later != NULL ? "later" : "waited"));
+    if (r->later == NULL) {
+        usleep((unsigned)number(r, "us", 0));
+        return OK;
+    }
+    test_change *c = malloc(sizeof(*c));
+    MUST(c != NULL);
+    *c = (test_change){*r->later, (unsigned)number(r, "us", 0), OK};
+    if (slice_eq(how, S("fail"))) c->e = ERR_NO_SPACE;
+    if (slice_eq(how, S("conflict"))) c->e = ERR_CONFLICT;
+    r->later->taken = true;
+    const bool first = c->us == 1; /* the change is to end before the handler does */
+    if (c->us == 0) {
+        (void)end_change(c);
+    } else {
+        pthread_t t;
+        MUST(pthread_create(&t, NULL, end_change, c) == 0);
+        pthread_detach(t);
+        if (first) usleep(1000);
+    }
+    return OK;
+}
 static err get_sleep(ops_request *r, ops_response *w) {
     atomic_fetch_add(&handlers_running, 1);
     usleep((unsigned)number(r, "ms", 10) * 1000);
@@ -210,6 +252,7 @@ static const ops_row test_rows[] = {
     ROW("/early", OPS_PUT, OPS_BODY_IN | OPS_BODY_STREAMS, put_early),
     ROW("/lazy", OPS_PUT, OPS_BODY_IN | OPS_BODY_STREAMS, put_lazy),
     ROW("/sleep", OPS_GET, 0, get_sleep),
+    ROW("/later", OPS_PUT, OPS_BODY_IN | OPS_FAST | OPS_LATER, put_later),
     ROW("/error", OPS_GET, OPS_FAST, get_error),
     ROW("/error", OPS_HEAD, OPS_FAST, get_error),
     ROW("/empty", OPS_GET, OPS_FAST, get_empty),

@@ -220,7 +220,7 @@ static bool shard_taken(const memory_disk *d, slice shard) {
     return false;
 }
 
-static err mem_txn_begin(engine *e, slice shard, engine_txn **ret) {
+static err mem_txn_begin(engine *e, slice shard, bool nowait, engine_txn **ret) {
     memory_disk *d = disk_of(e);
     MUST(!in_txn);
     memory_txn *t = calloc(1, sizeof *t);
@@ -230,6 +230,12 @@ static err mem_txn_begin(engine *e, slice shard, engine_txn **ret) {
     buf_init(&t->shard, ENGINE_KEY_MAX);
     buf_put(&t->shard, shard);
     pthread_mutex_lock(&d->lock);
+    if (nowait && shard_taken(d, shard)) {
+        pthread_mutex_unlock(&d->lock);
+        buf_done(&t->shard);
+        free(t);
+        return ERR_WOULD_BLOCK;
+    }
     while (shard_taken(d, shard)) pthread_cond_wait(&d->closed, &d->lock);
     t->next = d->open;
     d->open = t;
@@ -344,6 +350,10 @@ static err mem_txn_commit(engine_txn *base) {
     pthread_mutex_unlock(&d->lock);
     mem_txn_free(t);
     return e;
+}
+
+static void mem_txn_commit_later(engine_txn *base, engine_done *done, void *ctx) {
+    done(ctx, mem_txn_commit(base));
 }
 
 static void mem_txn_abort(engine_txn *base) {
@@ -534,6 +544,7 @@ static const engine_vtable memory_vtable = {
     .txn_adopt = mem_txn_adopt,
     .txn_release = mem_txn_release,
     .txn_commit = mem_txn_commit,
+    .txn_commit_later = mem_txn_commit_later,
     .txn_abort = mem_txn_abort,
     .stream_create = mem_stream_create,
     .stream_room = mem_stream_room,

@@ -252,6 +252,60 @@ static void test_nowait(void **state) {
     assert_err(store_container_get(f->s, c, f->a, S("other"), &k), ERR_WOULD_BLOCK);
 }
 
+typedef struct outcome {
+    int told;
+    err e;
+} outcome;
+
+static void tell(void *ctx, err e) {
+    outcome *o = ctx;
+    o->told++;
+    o->e = e;
+}
+
+/* A change that nobody waits for: without blocking, with its outcome told once. */
+static void test_later(void **state) {
+    fixture *f = *state;
+    outcome o = {0};
+    store_later later = {.done = tell, .ctx = &o};
+    store_call c = {.arena = f->c.arena, .nowait = true, .later = &later};
+    store_blob b, before = put(f, S("x"), S("old"));
+    store_upload *u;
+    store_put p = {.cond = NULL};
+    const pair m = {S("k"), S("v")};
+    assert_ok(store_blob_set_metadata(f->s, c, f->k, S("x"), NULL, &m, 1, &b));
+    assert_true(later.taken && o.told == 1 && o.e == OK);
+    assert_true(b.etag != before.etag);
+    /* One call leaves one change. */
+    assert_err(store_blob_delete(f->s, c, f->k, S("x"), NULL), ERR_WOULD_BLOCK);
+    assert_int_equal(o.told, 1);
+    later.taken = false;
+    assert_ok(store_upload_new(f->s, f->k, 3, 100, 0, &u));
+    assert_ok(store_upload_write(u, S("new")));
+    assert_ok(store_upload_finish(u));
+    assert_ok(store_blob_put(f->s, c, f->k, S("x"), u, &p, &b));
+    assert_true(later.taken && o.told == 2 && o.e == OK);
+    assert_slice(get(f, S("x")), S("new"));
+    /* Refused before it is left: told by the call alone. */
+    later.taken = false;
+    assert_err(store_blob_delete(f->s, c, f->k, S("absent"), NULL), ERR_BLOB_NOT_FOUND);
+    assert_true(!later.taken && o.told == 2);
+    memory_disk_set_cold(f->disk, true);
+    assert_err(store_blob_delete(f->s, c, f->k, S("x"), NULL), ERR_WOULD_BLOCK);
+    memory_disk_set_cold(f->disk, false);
+    assert_true(!later.taken && o.told == 2);
+    /* A commit that fails is told, and changed nothing, in memory neither. */
+    assert_slice(get(f, S("x")), S("new"));
+    memory_disk_fail_commits(f->disk, 1, ERR_NO_SPACE);
+    assert_ok(store_blob_delete(f->s, c, f->k, S("x"), NULL));
+    assert_true(later.taken && o.told == 3 && o.e == ERR_NO_SPACE);
+    assert_slice(get(f, S("x")), S("new"));
+    later.taken = false;
+    assert_ok(store_blob_delete(f->s, c, f->k, S("x"), NULL));
+    assert_true(later.taken && o.told == 4 && o.e == OK);
+    assert_err(store_blob_get(f->s, f->c, f->k, S("x"), NULL, &b), ERR_BLOB_NOT_FOUND);
+}
+
 static void test_failed_commit_changes_nothing(void **state) {
     fixture *f = *state;
     slice old = content(f->c.arena, 1, 1000), large = content(f->c.arena, 2, 100000);
@@ -375,6 +429,7 @@ int main(void) {
         T(test_reader_outlives_overwrite),
         T(test_later_reader_blocks_nothing),
         T(test_nowait),
+        T(test_later),
         T(test_failed_commit_changes_nothing),
         T(test_names),
         T(test_strange_names),

@@ -16,6 +16,10 @@
  *      |
  *      +--the leader before hands over (hand_over)--> LEAD --its own group--> DONE
  *
+ * A thread that waits for its transaction leads when its transaction is at the head. A transaction
+ * that was handed over (commit_later) has no thread; when it is at the head a committer leads, and
+ * whoever leads settles it, tells its outcome and frees it.
+ *
  * Each transaction encodes its own changes, on its own thread, as a RocksDB write batch; the leader
  * joins their encodings: 8 bytes sequence, 4 bytes count (little-endian), then the records, which
  * need no change when batches are joined. tests/unit/engine_local_test.c proves the round trip. */
@@ -47,6 +51,8 @@ struct local_txn {
     run *released;
     size_t released_count, released_cap;
     local_txn *next;
+    engine_done *done; /* handed over: nobody waits */
+    void *done_ctx;
     char detail[256];
 };
 
@@ -71,25 +77,50 @@ static void stripe_lock(atomic_uint *s) {
     }
 }
 
+static bool stripe_try(atomic_uint *s) {
+    unsigned c = 0;
+    return atomic_compare_exchange_strong(s, &c, 1);
+}
+
 static void stripe_unlock(atomic_uint *s) {
     if (atomic_exchange(s, 0) == 2) futex_wake_one(s);
 }
 
 /* ---- a transaction ---- */
 
+static void *committer(void *arg);
+
 void commit_init(local *l) {
     commit_queue *q = &l->commit;
     pthread_mutex_init(&q->mutex, NULL);
+    pthread_cond_init(&q->lead, NULL);
     q->tail = &q->head;
     q->stripes = calloc(SHARD_STRIPES, sizeof *q->stripes);
     MUST(q->stripes != NULL);
 }
 
+void commit_start(local *l) {
+    commit_queue *q = &l->commit;
+    for (; q->committer_count < COMMITTERS; q->committer_count++)
+        MUST(pthread_create(&q->committers[q->committer_count], NULL, committer, l) == 0);
+}
+
+void commit_stop(local *l) {
+    commit_queue *q = &l->commit;
+    pthread_mutex_lock(&q->mutex);
+    q->closed = true;
+    pthread_cond_broadcast(&q->lead);
+    pthread_mutex_unlock(&q->mutex);
+    for (; q->committer_count > 0; q->committer_count--)
+        pthread_join(q->committers[q->committer_count - 1], NULL);
+}
+
 void commit_done(local *l) {
     commit_queue *q = &l->commit;
-    MUST(q->head == NULL && !q->leading);
+    MUST(q->head == NULL && !q->leading && q->committer_count == 0);
     free(q->stripes);
     free(q->joined);
+    pthread_cond_destroy(&q->lead);
     pthread_mutex_destroy(&q->mutex);
 }
 
@@ -109,12 +140,16 @@ static void txn_free(local_txn *t) {
     free(t);
 }
 
-err local_txn_begin(engine *e, slice shard, engine_txn **ret) {
+err local_txn_begin(engine *e, slice shard, bool nowait, engine_txn **ret) {
     local *l = local_of(e);
     TRY(local_writable(l));
+    const uint32_t stripe = (uint32_t)(slice_hash(shard) % SHARD_STRIPES);
+    if (!nowait)
+        stripe_lock(&l->commit.stripes[stripe]);
+    else if (!stripe_try(&l->commit.stripes[stripe]))
+        return ERR_WOULD_BLOCK;
     local_txn *t = txn_new(l);
-    t->stripe = (uint32_t)(slice_hash(shard) % SHARD_STRIPES);
-    stripe_lock(&l->commit.stripes[t->stripe]);
+    t->stripe = stripe;
     *ret = &t->base;
     return OK;
 }
@@ -300,29 +335,74 @@ static void wake(local_txn *t, unsigned state) {
     futex_wake_one(&t->state);
 }
 
+/* Under the lock: a committer is to lead. */
+static void ask_committer(commit_queue *q) {
+    q->lead_wanted = true;
+    pthread_cond_signal(&q->lead);
+}
+
 /* The next group's leader begins before this group's members are woken. */
 static void hand_over(commit_queue *q) {
     pthread_mutex_lock(&q->mutex);
     local_txn *next = q->head;
     if (next == NULL) q->leading = false;
+    const bool waits = next != NULL && next->done == NULL;
+    if (next != NULL && !waits) ask_committer(q);
     pthread_mutex_unlock(&q->mutex);
-    if (next != NULL) wake(next, LEAD);
+    if (waits) wake(next, LEAD);
 }
 
-static void group_answer(local_txn *group, const local_txn *self, err e) {
+static err finish(local *l, local_txn *t);
+
+/* Those that wait first: the others' outcomes take longer to tell. */
+static void group_answer(local *l, local_txn *group, const local_txn *self, err e) {
+    local_txn *told = NULL, **last = &told;
     for (local_txn *t = group, *next; t != NULL; t = next) {
         next = t->next;
         if (t->written && e != OK) refuse(t, e);
-        if (t != self) wake(t, DONE);
+        if (t->done != NULL) {
+            *last = t;
+            last = &t->next;
+        } else if (t != self) {
+            wake(t, DONE);
+        }
+    }
+    *last = NULL;
+    for (local_txn *t = told, *next; t != NULL; t = next) {
+        next = t->next;
+        engine_done *done = t->done;
+        void *ctx = t->done_ctx;
+        err outcome = finish(l, t);
+        done(ctx, outcome);
     }
 }
 
-static void lead(local *l, local_txn *self) {
+/* self: the transaction of this thread, at the queue's head; NULL: a committer's. */
+static void lead(local *l, const local_txn *self) {
     local_txn *group = group_take(&l->commit);
-    MUST(group == self);
+    MUST(self == NULL || group == self);
     err e = group_write(l, group);
     hand_over(&l->commit);
-    group_answer(group, self, e);
+    group_answer(l, group, self, e);
+}
+
+static void *committer(void *arg) {
+    local *l = arg;
+    commit_queue *q = &l->commit;
+    pthread_setname_np(pthread_self(), "committer");
+    pthread_mutex_lock(&q->mutex);
+    while (q->lead_wanted || !q->closed) {
+        if (!q->lead_wanted) {
+            pthread_cond_wait(&q->lead, &q->mutex);
+            continue;
+        }
+        q->lead_wanted = false;
+        pthread_mutex_unlock(&q->mutex);
+        lead(l, NULL);
+        pthread_mutex_lock(&q->mutex);
+    }
+    pthread_mutex_unlock(&q->mutex);
+    return NULL;
 }
 
 /* ---- commit and abort ---- */
@@ -335,7 +415,10 @@ static void queue_up(local *l, local_txn *t) {
     q->tail = &t->next;
     const bool leader = !q->leading;
     q->leading = true;
+    if (leader && t->done != NULL) ask_committer(q);
+    const bool later = t->done != NULL; /* t may be gone once the lock is */
     pthread_mutex_unlock(&q->mutex);
+    if (later) return;
     if (!leader)
         while (atomic_load(&t->state) == WAITING) futex_wait(&t->state, WAITING);
     if (leader || atomic_load(&t->state) == LEAD) lead(l, t);
@@ -356,18 +439,37 @@ static void settle(local *l, local_txn *t) {
     for (size_t i = 0; i < t->released_count; i++) extent_released(l, &t->released[i]);
 }
 
-err local_txn_commit(engine_txn *base) {
-    local_txn *t = (local_txn *)base;
-    local *l = local_of(base->e);
-    if (t->refused != OK)
-        t->outcome = t->refused;
-    else if (rocksdb_writebatch_count(t->batch) > 0)
-        queue_up(l, t);
+static err finish(local *l, local_txn *t) {
     settle(l, t);
     err e = t->outcome;
     if (e != OK) e = err_fail(e, "%s", t->detail);
     txn_free(t);
     return e;
+}
+
+/* False when there is nothing to write: the outcome is known. */
+static bool has_changes(local_txn *t) {
+    t->outcome = t->refused;
+    return t->refused == OK && rocksdb_writebatch_count(t->batch) > 0;
+}
+
+err local_txn_commit(engine_txn *base) {
+    local_txn *t = (local_txn *)base;
+    local *l = local_of(base->e);
+    if (has_changes(t)) queue_up(l, t);
+    return finish(l, t);
+}
+
+void local_txn_commit_later(engine_txn *base, engine_done *done, void *ctx) {
+    local_txn *t = (local_txn *)base;
+    local *l = local_of(base->e);
+    if (!has_changes(t)) {
+        done(ctx, finish(l, t));
+        return;
+    }
+    t->done = done;
+    t->done_ctx = ctx;
+    queue_up(l, t);
 }
 
 void local_txn_abort(engine_txn *base) {

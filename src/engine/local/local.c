@@ -63,6 +63,7 @@ static void local_stats(engine *e, engine_stats *ret) {
 static void local_close(engine *e) {
     local *l = local_of(e);
     extents_close(l); /* the last to commit */
+    commit_stop(l);
     rows_close(l);
     vault_close(l);
     fds_done(l);
@@ -87,6 +88,7 @@ static const engine_vtable local_vtable = {
     .txn_adopt = local_txn_adopt,
     .txn_release = local_txn_release,
     .txn_commit = local_txn_commit,
+    .txn_commit_later = local_txn_commit_later,
     .txn_abort = local_txn_abort,
     .stream_create = local_stream_create,
     .stream_room = local_stream_room,
@@ -155,6 +157,7 @@ err engine_local_open_tuned(const engine_local_options *o, const local_tune *tun
     TRY_TO(failed, vault_open(l, o->create));
     TRY_TO(failed, extents_open(l));
     if (!o->read_only) TRY_TO(failed, extents_start(l));
+    if (!o->read_only) commit_start(l);
     if (o->create) TRY_TO(failed, folder_finish_create(l));
     *ret = &l->base;
     return OK;

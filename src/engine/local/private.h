@@ -361,24 +361,35 @@ local_stream **stream_txn_link(local_stream *s);
 
 /* ---- commit.c ---- */
 
+/* Threads that lead groups whose first transaction nobody waits for. Two: one writes while the other
+ * tells the outcome of the group before. */
+#define COMMITTERS 2
+
 typedef struct commit_queue {
     pthread_mutex_t mutex;
     local_txn *head, **tail; /* waiting, in arrival order */
-    bool leading;            /* a leader is at work */
-    atomic_uint *stripes;    /* SHARD_STRIPES locks */
-    uint8_t *joined;         /* the leader's room for joining a group's batches */
+    bool leading;            /* a leader is at work, or has been asked for */
+    pthread_cond_t lead;     /* a committer is asked to lead */
+    bool lead_wanted, closed;
+    pthread_t committers[COMMITTERS];
+    unsigned committer_count;
+    atomic_uint *stripes; /* SHARD_STRIPES locks */
+    uint8_t *joined;      /* the leader's room for joining a group's batches */
     size_t joined_cap;
     atomic_uint_fast64_t commits, batches;
 } commit_queue;
 
 void commit_init(local *l);
+void commit_start(local *l);
+void commit_stop(local *l); /* what is queued is written first */
 void commit_done(local *l);
-err local_txn_begin(engine *e, slice shard, engine_txn **ret) CHECKED;
+err local_txn_begin(engine *e, slice shard, bool nowait, engine_txn **ret) CHECKED;
 void local_txn_put(engine_txn *t, engine_table table, slice key, slice value);
 void local_txn_delete(engine_txn *t, engine_table table, slice key);
 void local_txn_adopt(engine_txn *t, engine_stream *s);
 void local_txn_release(engine_txn *t, slice ref);
 err local_txn_commit(engine_txn *t) CHECKED;
+void local_txn_commit_later(engine_txn *t, engine_done *done, void *ctx);
 void local_txn_abort(engine_txn *t);
 /* The engine's own transactions: no shard; allowed when space is short. */
 local_txn *txn_system(local *l);

@@ -21,6 +21,7 @@
 #define CACHE_BYTES_MIN (16ull << 20)
 #define BLOB_MIN        1024 /* CONTENT values from here on stand in blob files, not in the tree */
 #define OPEN_FILES_MAX  1024
+#define CHECKSUM_XXH3   4 /* rocksdb/table.h, kXXH3: Debian's RocksDB computes CRC-32C by table, which is slow */
 
 static const char *const cf_names[ROWS_CF_COUNT + 1] = {
     "meta", "blob", "block", "content", "history", "index", "job", "system", "default"};
@@ -72,6 +73,7 @@ static rocksdb_options_t *cf_options(int cf, uint64_t write_bytes, rocksdb_cache
     rocksdb_block_based_options_set_block_cache(b, cache);
     rocksdb_block_based_options_set_block_size(b, 8 << 10);
     rocksdb_block_based_options_set_format_version(b, 5);
+    rocksdb_block_based_options_set_checksum(b, CHECKSUM_XXH3);
     rocksdb_block_based_options_set_filter_policy(b, rocksdb_filterpolicy_create_bloom_full(10));
     rocksdb_block_based_options_set_whole_key_filtering(b, 1);
     rocksdb_block_based_options_set_data_block_index_type(
