@@ -29,6 +29,7 @@ ERR(ERR_IN_USE, 0, "", "The data folder or port is in use.", ERR_ERROR)
 ERR(ERR_KEY_UNREADABLE, 0, "", "The root key cannot be read.", ERR_ERROR)
 
 /* On the wire. */
+ERR(ERR_ACCESS_TIER_NOT_SUPPORTED_FOR_BLOB_TYPE, 400, "AccessTierNotSupportedForBlobType", "The access tier is not supported for this blob type.", ERR_QUIET)
 ERR(ERR_ACCOUNT_ALREADY_EXISTS, 409, "AccountAlreadyExists", "The specified account already exists.", ERR_QUIET)
 ERR(ERR_ACCOUNT_BEING_CREATED, 409, "AccountBeingCreated", "The specified account is in the process of being created.", ERR_QUIET)
 ERR(ERR_ACCOUNT_IS_DISABLED, 403, "AccountIsDisabled", "The specified account is disabled.", ERR_INFO)

@@ -28,11 +28,16 @@ static void set_blob(ops_request *r, ops_response *w, const store_blob *b) {
     blob_set_lease(w, &b->lease);
     ops_set(w, "x-ms-server-encrypted", S("true"));
     if (b->tag_count > 0) ops_set_u64(r, w, "x-ms-tag-count", b->tag_count);
+    if (b->expires_us > 0) ops_set_time(r, w, "x-ms-expiry-time", b->expires_us);
     blob_metadata_set(r, w, b->metadata, b->metadata_count);
 }
 
 static void set_tier(ops_request *r, ops_response *w, const store_blob *b) {
     ops_set(w, "x-ms-access-tier", blob_tier_name(b->tier));
+    if (b->rehydrate_to) {
+        ops_set(w, "x-ms-archive-status", blob_archive_status(b->rehydrate_to));
+        ops_set(w, "x-ms-rehydrate-priority", b->rehydrate_high ? S("High") : S("Standard"));
+    }
     if (b->tier == STORE_TIER_INFERRED) {
         ops_set(w, "x-ms-access-tier-inferred", S("true"));
     } else if (b->tier_changed_us != STORE_TIME_NONE) {

@@ -222,10 +222,16 @@ slice blob_tier_name(store_tier t) {
     return S("Hot");
 }
 
-/* An archived blob cannot be read until it is rehydrated, which Set Blob Tier does: refused as long
- * as that is not there, so that nobody relies on it. P… and Premium are of premium accounts. */
+slice blob_archive_status(store_tier to) {
+    return to == STORE_TIER_COOL   ? S("rehydrate-pending-to-cool")
+           : to == STORE_TIER_COLD ? S("rehydrate-pending-to-cold")
+                                   : S("rehydrate-pending-to-hot");
+}
+
+/* P… and Premium are of premium accounts. */
 err blob_tier_read(const ops_request *r, store_tier *ret) {
-    static const store_tier known[] = {STORE_TIER_HOT, STORE_TIER_COOL, STORE_TIER_COLD};
+    static const store_tier known[] = {STORE_TIER_HOT, STORE_TIER_COOL, STORE_TIER_COLD,
+                                       STORE_TIER_ARCHIVE};
     slice v = ops_header(r, "x-ms-access-tier");
     *ret = STORE_TIER_INFERRED;
     if (v.p == NULL) return OK;
@@ -234,12 +240,11 @@ err blob_tier_read(const ops_request *r, store_tier *ret) {
         *ret = known[i];
         return OK;
     }
-    ENSURE(!slice_eq_nocase(v, S("Archive")), ERR_NOT_IMPLEMENTED,
-           "x-ms-access-tier: Archive is not supported yet; send Hot, Cool or Cold");
     ENSURE(!slice_eq_nocase(v, S("Premium")) && !(v.len >= 2 && v.p[0] == 'P' && v.p[1] <= '9'),
            ERR_INVALID_BLOB_TIER, "x-ms-access-tier: '%.*s' is not a tier of block blobs here",
            SLICE_ARG(slice_take(v, 32)));
-    return err_fail(ERR_INVALID_HEADER_VALUE, "x-ms-access-tier: '%.*s' is not Hot, Cool or Cold",
+    return err_fail(ERR_INVALID_HEADER_VALUE,
+                    "x-ms-access-tier: '%.*s' is not Hot, Cool, Cold or Archive",
                     SLICE_ARG(slice_take(v, 32)));
 }
 
@@ -289,8 +294,6 @@ static const refusal headers[] = {
     REFUSED("x-ms-immutability-policy-until-date", NULL),
     REFUSED("x-ms-legal-hold", "false"),
     REFUSED("x-ms-structured-body", NULL),
-    REFUSED("x-ms-expiry-option", NULL),
-    REFUSED("x-ms-expiry-time", NULL),
     REFUSED("x-ms-seal-blob", "false"),
     REFUSED("x-ms-blob-condition-maxsize", NULL),
     REFUSED("x-ms-blob-condition-appendpos", NULL),
@@ -346,8 +349,20 @@ static err refuse_tags(const ops_request *r) {
     return OK;
 }
 
+/* Set Blob Expiry has them; with Put Blob they are not supported yet. */
+static err refuse_expiry(const ops_request *r) {
+    static const char *const names[] = {"x-ms-expiry-option", "x-ms-expiry-time"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        ENSURE(slice_eq(ops_param(r, "comp"), S("expiry")) || ops_header(r, names[i]).p == NULL,
+               ERR_NOT_IMPLEMENTED,
+               "%s is not supported yet with this operation; send Set Blob Expiry after it",
+               names[i]);
+    return OK;
+}
+
 static err refuse_unsupported(const ops_request *r) {
     TRY(refuse_tags(r));
+    TRY(refuse_expiry(r));
     for (size_t i = 0; i < r->header_count; i++)
         if (r->headers[i].name.len > 8 && slice_starts_nocase(r->headers[i].name, S("x-ms-")))
             TRY(refuse_header(&r->headers[i]));

@@ -67,9 +67,11 @@ void blob_set_md5(ops_request *r, ops_response *w, const char *name, const uint8
 void blob_set_crc64(ops_request *r, ops_response *w, uint64_t crc);
 /* "true" or "false" in any case; false when absent. ERR_INVALID_HEADER_VALUE. */
 err blob_flag_read(const ops_request *r, const char *name, bool *ret) CHECKED;
-/* x-ms-access-tier. ERR_INVALID_HEADER_VALUE, ERR_INVALID_BLOB_TIER, ERR_NOT_IMPLEMENTED. */
+/* x-ms-access-tier; STORE_TIER_INFERRED when absent. ERR_INVALID_HEADER_VALUE,
+ * ERR_INVALID_BLOB_TIER. */
 err blob_tier_read(const ops_request *r, store_tier *ret) CHECKED;
 slice blob_tier_name(store_tier t);
+slice blob_archive_status(store_tier to); /* "rehydrate-pending-to-hot" */
 /* The answer to ERR_NOT_MODIFIED: a 304 tells which state the caller has (RFC 9110 15.4.5). */
 err blob_not_modified(ops_request *r, ops_response *w, const store_blob *b) CHECKED;
 /* x-ms-lease-status, -state and -duration. */
@@ -197,6 +199,8 @@ err blob_delete(ops_request *r, ops_response *w) CHECKED;
 err blob_set_tags(ops_request *r, ops_response *w) CHECKED;
 err blob_get_tags(ops_request *r, ops_response *w) CHECKED;
 err blob_find(ops_request *r, ops_response *w) CHECKED;
+err blob_set_tier(ops_request *r, ops_response *w) CHECKED;
+err blob_set_expiry(ops_request *r, ops_response *w) CHECKED;
 err blob_put(ops_request *r, ops_response *w) CHECKED;
 err blob_put_block(ops_request *r, ops_response *w) CHECKED;
 err blob_put_block_list(ops_request *r, ops_response *w) CHECKED;

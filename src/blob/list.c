@@ -80,6 +80,13 @@ static void put_tier(blob_list_writer *lw, const store_blob *blob) {
     LIT(b, "<AccessTier>");
     buf_put(b, blob_tier_name(blob->tier));
     LIT(b, "</AccessTier>");
+    if (blob->rehydrate_to) {
+        LIT(b, "<ArchiveStatus>");
+        buf_put(b, blob_archive_status(blob->rehydrate_to));
+        LIT(b, "</ArchiveStatus><RehydratePriority>");
+        buf_put(b, blob->rehydrate_high ? S("High") : S("Standard"));
+        LIT(b, "</RehydratePriority>");
+    }
     if (blob->tier_changed_us == STORE_TIME_NONE) return;
     LIT(b, "<AccessTierChangeTime>");
     put_time(lw, 1, blob->tier_changed_us);
@@ -106,6 +113,7 @@ static void put_committed(blob_list_writer *lw, const store_blob *blob) {
     PUT_TEXT(b, "Content-Disposition", h->content_disposition);
     LIT(b, "<BlobType>BlockBlob</BlobType>");
     put_tier(lw, blob);
+    if (blob->expires_us > 0) xml_http_date(b, "Expiry-Time", blob->expires_us);
     if (blob->tag_count > 0) {
         LIT(b, "<TagCount>");
         buf_u64(b, blob->tag_count);

@@ -39,6 +39,7 @@ err blob_read_row(store *s, store_call c, const store_container *k, slice name,
     if (e == ERR_NOT_FOUND) return blob_missing(name);
     TRY(e);
     TRY(row_blob_get(value, ret));
+    if (blob_expired(ret)) return blob_missing(name);
     return conditions_check(cond, CONDITION_READ, target_of(ret, true));
 }
 
@@ -50,6 +51,7 @@ err hot_find(store *s, store_call c, const store_container *k, slice name,
     hot_blob *hot = hot_get(&s->hot, key_base(key), ret_version);
     if (hot) {
         err e = row_blob_get(arena_dup(c.arena, hot->row), ret);
+        if (e == OK && blob_expired(ret)) e = blob_missing(name);
         if (e == OK) e = conditions_check(cond, CONDITION_READ, target_of(ret, true));
         if (e != OK) {
             snap_unref(&hot->snap);
@@ -109,7 +111,9 @@ err blob_new_row(change *ch, const store_put *p, const row_blob *old, row_blob *
                 .http = p->http,
                 .tier = p->tier,
                 .tier_changed_us = p->tier == STORE_TIER_INFERRED ? STORE_TIME_NONE : now.us,
-                .lease = old->pub.lease}};
+                .lease = old->pub.lease,
+                .rehydrate_due_us = STORE_TIME_NONE,
+                .expires_us = STORE_TIME_NONE}};
     if (p->http.has_md5) r.md5 = arena_dup(ch->arena, slice_of(p->http.md5, 16));
     TRY(metadata_pack(p->metadata, p->metadata_count, ch->arena, &r.metadata));
     TRY(tags_pack(p->tags, p->tag_count, ch->arena, &r.tags));
@@ -134,6 +138,7 @@ static err put_once(store *s, store_call c, const store_container *k, slice name
     TRY(change_begin(&ch, s, c, k, name));
     TRY(change_blob(&ch, &old, &exists));
     TRY(conditions_check(p->cond, CONDITION_CREATE, target_of(&old, exists)));
+    if (exists) TRY(blob_online(&old));
     TRY(change_staging(&ch, &staging, &staged));
     TRY(blob_new_row(&ch, p, &old, &row));
     row_piece piece = upload_piece(u);
@@ -181,6 +186,7 @@ static err change_properties_once(store *s, store_call c, const store_container 
     TRY(change_blob(&ch, &row, &exists));
     if (!exists) return blob_missing(name);
     TRY(conditions_check(cond, CONDITION_WRITE, target_of(&row, true)));
+    TRY(blob_online(&row));
     store_now now = store_tick(s, row.pub.etag);
     row.pub.etag = now.etag;
     row.pub.modified_us = now.us;

@@ -365,6 +365,7 @@ static err commit_list(commit *m, const store_put *p, store_blob *ret) {
     bool exists, staged;
     TRY(change_blob(ch, &old, &exists));
     TRY(conditions_check(p->cond, CONDITION_CREATE, target_of(&old, exists)));
+    if (exists) TRY(blob_online(&old));
     TRY(change_staging(ch, &st, &staged));
     TRY(blob_new_row(ch, p, &old, &m->row));
     TRY(build_list(m, &old, exists, &st, staged));

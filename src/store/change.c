@@ -75,25 +75,34 @@ err change_blob(change *ch, row_blob *ret, bool *ret_exists) {
     if (!ch->index_known) {
         ch->indexed_tags = ret->tags;
         ch->indexed_count = ret->pub.tag_count;
+        ch->indexed_expiry = *ret_exists ? ret->pub.expires_us : STORE_TIME_NONE;
         ch->index_known = true;
+    }
+    if (*ret_exists && blob_expired(ret)) {
+        change_drop_content(ch, ret);
+        change_delete_blob(ch);
+        *ret = (row_blob){0};
+        *ret_exists = false;
     }
     return OK;
 }
 
-static void change_index(change *ch, slice tags, uint32_t count) {
-    err e = index_change(ch, tags, count);
+static void change_index(change *ch, slice tags, uint32_t count, int64_t expires_us) {
+    err e = index_change(ch, tags, count, expires_us);
     if (e != OK && ch->failed == OK) ch->failed = e;
 }
 
 void change_delete_blob(change *ch) {
     ch->state_changed = true;
-    change_index(ch, SLICE_NONE, 0);
+    change_index(ch, SLICE_NONE, 0, STORE_TIME_NONE);
     engine_txn_delete(ch->txn, ENGINE_BLOB, key_state(&ch->key));
 }
 
 void change_put_row(change *ch, const row_blob *r) {
     ch->state_changed = true;
-    change_index(ch, r->tags, r->pub.tag_count);
+    /* 0 is not written either */
+    change_index(ch, r->tags, r->pub.tag_count,
+                 r->pub.expires_us > 0 ? r->pub.expires_us : STORE_TIME_NONE);
     engine_txn_put(ch->txn, ENGINE_BLOB, key_state(&ch->key), ROW_ENCODE(blob, ch->arena, r));
 }
 

@@ -1,9 +1,10 @@
-/* The check of the index over tags, from both sides: every tag of a current blob has its two rows, and
- * every row stands for a tag that its blob has. */
+/* The check of the index, from both sides: every tag and every expiry of a current blob has its rows,
+ * and every row stands for one that its blob has. */
 #include "store/check.h"
 
 static bool row_says(const row_index *row, const row_blob *blob) {
-    return row->tag_count == blob->pub.tag_count && slice_eq(row->tags, blob->tags);
+    return row->tag_count == blob->pub.tag_count && slice_eq(row->tags, blob->tags) &&
+           row->expires_us == blob->pub.expires_us;
 }
 
 void index_check_blob(check *ck, blob_key *key, const row_blob *blob, arena *a) {
@@ -13,6 +14,9 @@ void index_check_blob(check *ck, blob_key *key, const row_blob *blob, arena *a) 
         check_defect(ck, "the blob's tags are damaged: %s", err_detail());
         return;
     }
+    if (blob->pub.expires_us != STORE_TIME_NONE &&
+        index_expect_expiry(ck->s, a, key, blob->pub.expires_us) != OK)
+        check_defect(ck, "its expiry is not in the index");
     for (uint32_t i = 0; i < blob->pub.tag_count; i++) {
         row_index one, two;
         err e = index_expect(ck->s, a, key, &tags[i], ck->k->account_id, ck->k->id, &one, &two);
@@ -48,7 +52,28 @@ static const char *against_blob(check *ck, const index_parts *p, arena *a) {
     return "its blob has no such tag";
 }
 
+static const char *check_expiry(check *ck, slice key, arena *a) {
+    uint64_t expires_us, container;
+    slice rest = slice_skip(key, 1), base, name, value;
+    row_blob blob;
+    if (id_take(&rest, &expires_us) != OK) return err_detail();
+    base = rest;
+    if (id_take(&rest, &container) != OK || name_take(&rest, &name) != OK) return err_detail();
+    const checked_container *k = check_container(ck, container);
+    if (rest.len || !k) return "its container is not there";
+    if (k->purging) return NULL;
+    buf state;
+    buf_init_arena(&state, a, ENGINE_KEY_MAX);
+    buf_put(&state, base);
+    buf_byte(&state, KEY_STATE);
+    err e = engine_get(ck->s->engine, ENGINE_BLOB, buf_slice(&state), a, false, &value);
+    if (e == ERR_NOT_FOUND) return "its blob is not there";
+    if (e != OK || row_blob_get(value, &blob) != OK) return NULL; /* told where blobs are checked */
+    return blob.pub.expires_us == (int64_t)expires_us ? NULL : "its blob expires at another time";
+}
+
 static const char *check_row(check *ck, slice key, slice value, arena *a) {
+    if (key.p[0] == KEY_INDEX_EXPIRY) return check_expiry(ck, key, a);
     index_parts p;
     row_index row;
     if (key_index_take(key, &p) != OK || row_index_get(value, &row) != OK) return err_detail();

@@ -256,6 +256,7 @@ static err find_row(find *f, slice key, slice value) {
     pair all[STORE_TAGS_MAX], named[STORE_TAGS_MAX];
     TRY(key_index_take(key, &parts));
     TRY(row_index_get(value, &row));
+    if (row.expires_us != STORE_TIME_NONE && clock_wall_us() >= row.expires_us) return OK;
     TRY(row_tags_get(row.tags, row.tag_count, all));
     if (!store_tag_query_true(f->q->query, all, row.tag_count)) return OK;
     store_found b = {.tags = named};

@@ -5,8 +5,9 @@
  *     each tag; a blob without tags, and what is no current blob (staged blocks, snapshots,
  *     versions, deleted blobs), has none: "Index tags are preserved for soft-deleted blobs and
  *     snapshots, but those tags aren't passed to the blob index engine".
- *  2. Each of them holds all tags of the blob.
- * Both follow from one rule: whatever puts or deletes a blob's row (change_put_blob,
+ *  2. Each of them holds all tags of the blob, and when it expires.
+ *  3. A blob that expires has one more row, by that time, through which the sweeper finds it.
+ * All follow from one rule: whatever puts or deletes a blob's row (change_put_blob,
  * change_delete_blob) comes through index_change in the same transaction. A search can therefore
  * trust what it reads, and reads nothing else. */
 #include "store/internal.h"
@@ -56,9 +57,14 @@ static void delete_rows(const change *ch, uint64_t account, const pair *tag) {
     engine_txn_delete(ch->txn, ENGINE_INDEX, account_key(&k, account, ch->container, tag, name));
 }
 
-static void put_rows(const change *ch, const pair *tags, uint32_t count, slice packed) {
-    row_index of_container = {.tags = packed, .tag_count = count, .account = ch->account};
-    row_index of_account = {.tags = packed, .tag_count = count, .container = ch->container_name};
+static void put_rows(const change *ch, const pair *tags, uint32_t count, slice packed,
+                     int64_t expires_us) {
+    row_index of_container = {
+        .tags = packed, .tag_count = count, .account = ch->account, .expires_us = expires_us};
+    row_index of_account = {.tags = packed,
+                            .tag_count = count,
+                            .container = ch->container_name,
+                            .expires_us = expires_us};
     slice name = key_escaped(&ch->key);
     slice one = ROW_ENCODE(index, ch->arena, &of_container);
     slice two = ROW_ENCODE(index, ch->arena, &of_account);
@@ -77,11 +83,40 @@ static bool holds(const pair *tags, uint32_t count, const pair *tag) {
     return false;
 }
 
-err index_change(change *ch, slice tags, uint32_t count) {
+static slice expiry_key(index_key *k, int64_t expires_us, slice base) {
+    key_index(k, KEY_INDEX_EXPIRY, (uint64_t)expires_us);
+    key_index_add(k, base);
+    return key_index_slice(k);
+}
+
+void index_purge_expiry(engine_txn *t, int64_t expires_us, slice base) {
+    index_key k;
+    engine_txn_delete(t, ENGINE_INDEX, expiry_key(&k, expires_us, base));
+}
+
+static void change_expiry(change *ch, int64_t expires_us) {
+    index_key k;
+    slice base = key_base(&ch->key);
+    if (ch->indexed_expiry != STORE_TIME_NONE)
+        index_purge_expiry(ch->txn, ch->indexed_expiry, base);
+    if (expires_us != STORE_TIME_NONE) {
+        buf empty;
+        buf_init_arena(&empty, ch->arena, 16);
+        record_begin(&empty, 1);
+        engine_txn_put(ch->txn, ENGINE_INDEX, expiry_key(&k, expires_us, base), buf_slice(&empty));
+    }
+    ch->indexed_expiry = expires_us;
+}
+
+err index_change(change *ch, slice tags, uint32_t count, int64_t expires_us) {
     row_blob row;
     bool exists;
     if (!ch->index_known) TRY(change_blob(ch, &row, &exists));
-    if (slice_eq(tags, ch->indexed_tags)) return OK; /* nearly always: none before, none now */
+    bool same_expiry = expires_us == ch->indexed_expiry;
+    /* nearly always: nothing before, nothing now */
+    if (same_expiry && slice_eq(tags, ch->indexed_tags)) return OK;
+    if (!same_expiry) change_expiry(ch, expires_us);
+    if (ch->indexed_count == 0 && count == 0) return OK;
     pair before[STORE_TAGS_MAX], now[STORE_TAGS_MAX];
     TRY(row_tags_get(ch->indexed_tags, ch->indexed_count, before));
     TRY(row_tags_get(tags, count, now));
@@ -92,7 +127,7 @@ err index_change(change *ch, slice tags, uint32_t count) {
     }
     for (uint32_t i = 0; i < ch->indexed_count; i++)
         if (!holds(now, count, &before[i])) delete_rows(ch, account, &before[i]);
-    if (count > 0) put_rows(ch, now, count, tags);
+    if (count > 0) put_rows(ch, now, count, tags, expires_us);
     ch->indexed_tags = tags;
     ch->indexed_count = count;
     return OK;
@@ -119,4 +154,11 @@ err index_expect(store *s, arena *a, blob_key *key, const pair *tag, uint64_t ac
     TRY(engine_get(s->engine, ENGINE_INDEX,
                    account_key(&k, account, container, tag, key_escaped(key)), a, false, &value));
     return row_index_get(value, ret_of_account);
+}
+
+err index_expect_expiry(store *s, arena *a, blob_key *key, int64_t expires_us) {
+    index_key k;
+    slice value;
+    return engine_get(s->engine, ENGINE_INDEX, expiry_key(&k, expires_us, key_base(key)), a, false,
+                      &value);
 }

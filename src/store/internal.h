@@ -311,6 +311,7 @@ typedef struct change {
     /* What the index says of the blob so far; known after change_blob. */
     slice indexed_tags;
     uint32_t indexed_count;
+    int64_t indexed_expiry;
     bool index_known;
     err failed; /* a change that could not be written down: change_commit says it */
     /* Garbage of this change, gathered. */
@@ -354,10 +355,15 @@ void change_done(change *ch); /* aborts what was not committed; for CLEANUP */
 
 /* ---- the index over tags (index.c, find.c) ---- */
 
-/* Makes the index say what a blob with these tags (as in its row) is found by. */
-err index_change(change *ch, slice tags, uint32_t count) CHECKED;
+/* Makes the index say what the blob is found by: its tags (as in its row) and its expiry.
+ * STORE_TIME_NONE: none. */
+err index_change(change *ch, slice tags, uint32_t count, int64_t expires_us) CHECKED;
+/* The row that stands for an expiry goes. */
+void index_purge_expiry(engine_txn *t, int64_t expires_us, slice base);
 /* A row of a container is on its way out: takes the account's row with it. */
 err index_purge_row(engine_txn *t, slice key, slice value) CHECKED;
+/* Whether the row of the blob's expiry is there. */
+err index_expect_expiry(store *s, arena *a, blob_key *key, int64_t expires_us) CHECKED;
 /* The two rows of one tag of a blob. ERR_NOT_FOUND when one is missing. */
 err index_expect(store *s, arena *a, blob_key *key, const pair *tag, uint64_t account,
                  uint64_t container, row_index *ret_of_container,
@@ -375,6 +381,12 @@ err index_expect(store *s, arena *a, blob_key *key, const pair *tag, uint64_t ac
 
 /* Fills ret from a row, names and bytes in the arena; metadata: with its pairs. */
 err blob_from_row(arena *a, slice name, const row_blob *r, store_blob *ret) CHECKED;
+
+/* ---- tiers and expiry (tier.c) ---- */
+
+bool blob_expired(const row_blob *r);
+/* ERR_BLOB_ARCHIVED: before content is read, and before content or properties change. */
+err blob_online(const row_blob *r) CHECKED;
 
 /* ---- blobs (blob.c) ---- */
 
@@ -445,6 +457,9 @@ job *job_new(job_kind kind, uint64_t container, uint64_t id, uint64_t hash);
 void job_free(job *j);
 /* Does a job: it is done, or kept by the readers (ret_kept), or an error says again later. */
 err reaper_work(store *s, job *j, bool *ret_kept) CHECKED;
+/* Removes blobs of this thread's containers that have expired. */
+err reaper_expire(reaper *r) CHECKED;
+err sweep_expired(store *s) CHECKED; /* of all: for tests */
 /* Drops staging sessions of this thread's containers. */
 err reaper_sweep(reaper *r, int64_t before_us) CHECKED;
 err reaper_start(store *s) CHECKED;

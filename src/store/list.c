@@ -77,6 +77,7 @@ static err list_prefix(page *p, slice name, size_t len) {
 static err list_state(page *p, slice name, slice value) {
     row_blob row;
     TRY(row_blob_get(value, &row));
+    if (blob_expired(&row)) return OK;
     row.pub.name = name;
     if (p->q->metadata && row.metadata.len) {
         pair *pairs;
@@ -100,7 +101,8 @@ static err list_marker(page *p, slice name) {
                     .uncommitted = true,
                     .created_us = STORE_TIME_NONE,
                     .modified_us = STORE_TIME_NONE,
-                    .tier_changed_us = STORE_TIME_NONE};
+                    .tier_changed_us = STORE_TIME_NONE,
+                    .expires_us = STORE_TIME_NONE};
     return list_entry(p, name, &b, SLICE_NONE);
 }
 

@@ -124,12 +124,14 @@ static err open_once(store_reader *r, store_call c, slice name, const store_cond
     uint64_t version;
     TRY(hot_find(r->store, c, &r->container->pub, name, cond, &key, row, &r->hot, &version));
     if (r->hot) {
+        TRY(blob_online(row));
         keep(r, &key, row);
         return OK;
     }
     TRY(blob_read_row(r->store, c, &r->container->pub, name, cond, &key, row));
     if (row->where == ROW_STREAM || row->where == ROW_LIST)
         TRY(open_pinned(r, c, name, cond, &key, row));
+    TRY(blob_online(row));
     if (row->where == ROW_INLINE) {
         TRY(open_inline(r, c, &key, row));
         offer(r, c, &key, row, version);

@@ -186,6 +186,8 @@ static err also_stream_of_blob(void *ctx, engine_txn *t, slice key, slice value)
     row_blob row;
     TRY(row_blob_get(value, &row));
     if (row.where == ROW_STREAM) engine_txn_release(t, row.ref);
+    if (row.pub.expires_us != STORE_TIME_NONE)
+        index_purge_expiry(t, row.pub.expires_us, slice_take(key, key.len - 1));
     return OK;
 }
 
@@ -423,6 +425,57 @@ err reaper_sweep(reaper *r, int64_t before_us) {
 out:
     engine_cursor_free(cur);
     return e;
+}
+
+/* ---- blobs that have expired ---- */
+
+/* What is left of one, and the row that led here. */
+static err remove_expired(store *s, uint64_t container, slice name, int64_t expires_us, arena *a) {
+    change ch CLEANUP(change_done);
+    row_blob row;
+    bool exists;
+    TRY(change_begin_unchecked(&ch, s, a, container, name));
+    TRY(change_blob(&ch, &row, &exists)); /* drops it */
+    index_purge_expiry(ch.txn, expires_us, key_base(&ch.key));
+    return change_commit(&ch);
+}
+
+static err expired_row(reaper *r, slice key) {
+    uint64_t expires_us, container;
+    slice rest = slice_skip(key, 1), name;
+    TRY(id_take(&rest, &expires_us));
+    TRY(id_take(&rest, &container));
+    TRY(name_take(&rest, &name));
+    if (container % REAPERS != (uint64_t)(r - r->store->reapers)) return OK;
+    arena *a = arena_new(16 << 10, 0);
+    name = arena_dup(a, name_unescape(arena_alloc(a, name.len), name));
+    err e = remove_expired(r->store, container, name, (int64_t)expires_us, a);
+    arena_free(a);
+    return e;
+}
+
+err reaper_expire(reaper *r) {
+    index_key low = {.len = 1, .b = {KEY_INDEX_EXPIRY}}, high;
+    key_index(&high, KEY_INDEX_EXPIRY, (uint64_t)clock_wall_us());
+    engine_cursor *cur;
+    err e;
+    TRY(engine_scan(r->store->engine, ENGINE_INDEX, key_index_slice(&low), key_index_slice(&high),
+                    &cur));
+    for (;;) {
+        slice k, v;
+        bool more;
+        TRY_TO(out, engine_cursor_next(cur, &k, &v, &more));
+        if (!more) break;
+        TRY_TO(out, expired_row(r, k));
+    }
+out:
+    engine_cursor_free(cur);
+    return e;
+}
+
+err sweep_expired(store *s) {
+    for (int i = 0; i < REAPERS; i++) TRY(reaper_expire(&s->reapers[i]));
+    return OK;
 }
 
 err sweep_staged(store *s, int64_t before_us) {

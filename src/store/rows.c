@@ -139,7 +139,21 @@ row_piece row_blob_piece(const row_blob *r) {
                        .ref = r->ref};
 }
 
+/* A tier that was to come, and has: see tier.c. */
+static void settle_tier(store_blob *b) {
+    if (clock_wall_us() < b->rehydrate_due_us) return;
+    b->tier = b->rehydrate_to;
+    b->tier_changed_us = b->rehydrate_due_us;
+    b->rehydrate_to = STORE_TIER_INFERRED;
+    b->rehydrate_high = false;
+    b->rehydrate_due_us = STORE_TIME_NONE;
+}
+
 static err blob_valid(row_blob *r) {
+    ENSURE(r->pub.rehydrate_to == STORE_TIER_INFERRED ||
+               (r->pub.tier == STORE_TIER_ARCHIVE && r->pub.rehydrate_to < STORE_TIER_ARCHIVE),
+           ERR_CORRUPT, "a blob's rehydration is damaged");
+    if (r->pub.rehydrate_to) settle_tier(&r->pub);
     ENSURE(r->pub.content_id != 0, ERR_CORRUPT, "a blob has no content id");
     ENSURE(r->pub.type <= STORE_APPEND_BLOB, ERR_CORRUPT, "a blob's type is damaged");
     ENSURE(r->pub.tier <= STORE_TIER_PREMIUM, ERR_CORRUPT, "a blob's tier is damaged");

@@ -38,7 +38,9 @@ typedef struct row_account {
     N(1, id)                                                                                       \
     N(2, slot)                                                                                     \
     T(3, created_us)                                                                               \
-    B(4, keys[0]) B(5, keys[1]) N(6, settings.versioning) N(7, settings.container_delete_days)
+    B(4, keys[0])                                                                                  \
+    B(5, keys[1]) N(6, settings.versioning) N(7, settings.container_delete_days)                   \
+        N(8, settings.rehydrate_seconds)
 
 typedef struct row_container {
     uint64_t id, slot, etag;
@@ -130,7 +132,9 @@ typedef struct row_blob {
     N(22, id_len)                                                                                  \
     B(23, pub.lease.id)                                                                            \
     N(24, pub.lease.duration_s)                                                                    \
-    N(25, pub.lease.broken) T(26, pub.lease.until_us) B(60, tags) N(61, pub.tag_count)
+    N(25, pub.lease.broken)                                                                        \
+    T(26, pub.lease.until_us) B(60, tags) N(61, pub.tag_count) N(62, pub.rehydrate_to)             \
+        N(63, pub.rehydrate_high) T(64, pub.rehydrate_due_us) T(65, pub.expires_us)
 
 /* ---- BLOCK ---- */
 
@@ -168,8 +172,9 @@ typedef struct row_index {
     uint32_t tag_count;
     uint64_t account; /* in rows of a container: where the account's row is */
     slice container;  /* in rows of an account: the container's name when the row was written */
+    int64_t expires_us;
 } row_index;
-#define ROW_INDEX(N, T, B) B(1, tags) N(2, tag_count) N(3, account) B(4, container)
+#define ROW_INDEX(N, T, B) B(1, tags) N(2, tag_count) N(3, account) B(4, container) T(5, expires_us)
 
 /* ---- JOB ---- */
 

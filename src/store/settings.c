@@ -10,6 +10,8 @@
 static const store_setting settings[] = {
     SWITCH(versioning, "keep the state before each change of a blob as a version"),
     NUMBER(container_delete_days, 365, "days a deleted container can be restored; 0: not at all"),
+    NUMBER(rehydrate_seconds, 7 * 24 * 3600,
+           "seconds that rehydration from the archive tier takes; 0: none"),
 };
 
 const store_setting *store_setting_list(size_t *ret_count) {

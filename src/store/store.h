@@ -76,6 +76,7 @@ bool store_blob_name_valid(slice name);
 typedef struct store_settings {
     bool versioning;
     uint32_t container_delete_days; /* 0: a deleted container is gone at once */
+    uint32_t rehydrate_seconds;     /* what rehydration from Archive takes */
 } store_settings;
 
 typedef struct store_setting { /* what operators see of one */
@@ -325,6 +326,10 @@ typedef struct store_blob {
     uint64_t crc64; /* of the whole content */
     store_tier tier;
     int64_t tier_changed_us; /* STORE_TIME_NONE: never set */
+    store_tier rehydrate_to; /* of an archived blob that is on its way; STORE_TIER_INFERRED: none */
+    bool rehydrate_high;
+    int64_t rehydrate_due_us;
+    int64_t expires_us; /* STORE_TIME_NONE: never */
     const pair *metadata;
     size_t metadata_count;
     const pair *tags; /* in order of keys; in listings only when they are asked for */
@@ -428,6 +433,27 @@ err store_blob_set_metadata(store *s, store_call c, const store_container *k, sl
  * of store_tags_check. */
 err store_blob_set_tags(store *s, store_call c, const store_container *k, slice name,
                         const store_conditions *cond, const pair *tags, size_t count) CHECKED;
+/* Set Blob Tier: Hot, Cool, Cold or Archive; ETag and time of change stay. ret_later: it is
+ * rehydrated from Archive, at the given priority, which takes a while; until then it is archived.
+ * ERR_ACCESS_TIER_NOT_SUPPORTED_FOR_BLOB_TYPE, ERR_BLOB_BEING_REHYDRATED (to another tier, or at a
+ * higher priority). */
+err store_blob_set_tier(store *s, store_call c, const store_container *k, slice name,
+                        const store_conditions *cond, store_tier tier, bool high,
+                        bool *ret_later) CHECKED;
+typedef struct store_expiry {
+    enum {
+        STORE_NEVER_EXPIRE,
+        STORE_EXPIRE_ABSOLUTE,
+        STORE_EXPIRE_AFTER_CREATION,
+        STORE_EXPIRE_FROM_NOW
+    } option;
+    int64_t us; /* a time, or how long after it */
+} store_expiry;
+/* From that moment on the blob is not there; its space is given back in the background.
+ * ERR_INVALID_HEADER_VALUE for a time that has passed. */
+err store_blob_set_expiry(store *s, store_call c, const store_container *k, slice name,
+                          const store_conditions *cond, const store_expiry *x,
+                          store_blob *ret) CHECKED;
 err store_blob_delete(store *s, store_call c, const store_container *k, slice name,
                       const store_conditions *cond) CHECKED;
 /* cond: without lease_id. ERR_LEASE_ALREADY_PRESENT, ERR_LEASE_ID_MISMATCH_WITH_LEASE_OPERATION,

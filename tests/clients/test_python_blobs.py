@@ -7,7 +7,7 @@ import io
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.blob import (BlobBlock, BlobServiceClient, BlobType, BlockState, ContentSettings,
-                                StandardBlobTier)
+                                RehydratePriority, StandardBlobTier)
 
 from server import content
 
@@ -316,3 +316,17 @@ def test_names_refused(container, name):
         container.upload_blob(name, b"x")
     assert e.value.status_code == 400
     assert list(container.list_blobs()) == []
+
+
+def test_tiers(container):
+    blob = container.upload_blob("b", b"data")
+    blob.set_standard_blob_tier(StandardBlobTier.ARCHIVE)
+    assert blob.get_blob_properties().blob_tier == "Archive"
+    with pytest.raises(HttpResponseError) as e:
+        blob.download_blob().readall()
+    assert (e.value.status_code, e.value.error_code) == (409, "BlobArchived")
+    blob.set_standard_blob_tier(StandardBlobTier.COOL, rehydrate_priority=RehydratePriority.high)
+    properties = blob.get_blob_properties()
+    assert properties.blob_tier == "Cool" and properties.blob_tier_change_time
+    assert blob.download_blob().readall() == b"data"
+    assert [b.blob_tier for b in container.list_blobs()] == ["Cool"]

@@ -184,8 +184,6 @@ static void test_types_and_tiers(void **state) {
            "InvalidHeaderValue");
     expect(f, "PUT", "/acct/box/b", BLOCK_BLOB "x-ms-access-tier: P10", S("x"), 400,
            "InvalidBlobTier");
-    expect(f, "PUT", "/acct/box/b", BLOCK_BLOB "x-ms-access-tier: Archive", S("x"), 501,
-           "NotImplemented");
     expect(f, "PUT", "/acct/box/b", BLOCK_BLOB "x-ms-access-tier: Cool", S("x"), 201, NULL);
     call *c = go(f, "HEAD", "/acct/box/b", "", S(""));
     assert_slice(answer_header(c, "x-ms-access-tier"), S("Cool"));
@@ -221,7 +219,7 @@ static void test_promises(void **state) {
     expect(f, "DELETE", "/acct/box/b?versionid=2026-01-01T00:00:00.0000000Z", "", S(""), 404,
            "BlobNotFound");
     expect(f, "PUT", "/acct/box/b?comp=metadata&versionid=x", "", S(""), 501, "NotImplemented");
-    expect(f, "PUT", "/acct/box/b?comp=tier", "", S(""), 501, "NotImplemented");
+    expect(f, "PUT", "/acct/box/b?comp=tier", "", S(""), 400, "MissingRequiredHeader");
 }
 
 static void test_no_such_operation(void **state) {
