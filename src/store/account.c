@@ -277,6 +277,7 @@ err store_account_delete(store *s, store_call c, slice name) {
     key_id(&k, row.id);
     cache_drop_all(&s->containers, key_slice(&k));
     cache_drop_all(&s->hot.cache, SLICE_NONE); /* keyed by containers; deleting accounts is rare */
+    opened_drop_container(&s->opened, 0);
     /* Here and not in the background: "unreadable at once". The purge does it again after a crash.
      */
     e = engine_vault_destroy(s->engine, row.id, row.slot);

@@ -150,6 +150,7 @@ static void flush_waste(change *ch) {
 
 void change_drop_piece(change *ch, const row_piece *p) {
     if (p->where == ROW_EMPTY) return;
+    ch->content_dropped = true;
     if (!ch->pieces.p) buf_init_arena(&ch->pieces, ch->arena, ENGINE_VALUE_MAX);
     row_waste_put(&ch->pieces, p);
     ch->piece_count++;
@@ -182,6 +183,7 @@ void change_drop_content(change *ch, const row_blob *r) {
         break;
     case ROW_LIST:
         if (ch->waste.manifest) flush_waste(ch);
+        ch->content_dropped = true;
         ch->waste.manifest = r->pub.content_id;
         ch->waste.manifest_all = true;
         break;
@@ -192,6 +194,7 @@ void change_drop_content(change *ch, const row_blob *r) {
 
 void change_drop_list_rows(change *ch, uint64_t content) {
     if (ch->waste.manifest) flush_waste(ch);
+    ch->content_dropped = true;
     ch->waste.manifest = content;
     ch->waste.manifest_all = false;
 }
@@ -201,7 +204,8 @@ typedef struct left_to_do {
     store *s;
     store_later later;
     gate_token token;
-    bool state_changed;
+    bool state_changed, content_dropped;
+    uint64_t hash;
     job *jobs;
     size_t base_len;
     uint8_t base[];
@@ -210,6 +214,7 @@ typedef struct left_to_do {
 static void finish_later(void *ctx, err e) {
     left_to_do *l = ctx;
     if (l->state_changed) cache_release(&l->s->hot.cache, slice_of(l->base, l->base_len));
+    if (l->content_dropped) opened_drop_blob(&l->s->opened, l->hash);
     if (e == OK)
         reaper_submit(l->s, l->jobs);
     else
@@ -229,6 +234,8 @@ static void commit_later(change *ch) {
                       .later = *ch->later,
                       .token = ch->token,
                       .state_changed = ch->state_changed,
+                      .content_dropped = ch->content_dropped,
+                      .hash = ch->hash,
                       .jobs = ch->jobs,
                       .base_len = base.len};
     memcpy(l->base, base.p, base.len);
@@ -259,6 +266,7 @@ err change_commit(change *ch) {
     if (ch->state_changed) cache_hold(hot, key_base(&ch->key));
     err e = engine_txn_commit(t);
     if (ch->state_changed) cache_release(hot, key_base(&ch->key));
+    if (ch->content_dropped) opened_drop_blob(&ch->s->opened, ch->hash);
     if (e == OK) {
         reaper_submit(ch->s, ch->jobs);
         ch->jobs = NULL;

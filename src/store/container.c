@@ -278,6 +278,7 @@ err store_container_delete(store *s, store_call c, const store_account *a, slice
     TRY(container_change_commit(&ch));
     key_id(&k, ch.row.id);
     cache_drop_all(&s->hot.cache, key_slice(&k));
+    opened_drop_container(&s->opened, ch.row.id);
     reaper_submit(s, job_new(JOB_PURGE, ch.row.id, ch.row.id, 0));
     return OK;
 }

@@ -156,6 +156,62 @@ hot_blob *hot_get(hot_cache *h, slice base, uint64_t *ret_version);
 bool hot_wants(hot_cache *h, slice base);
 void hot_add(hot_cache *h, slice base, slice row, slice plain, uint64_t version);
 
+/* ---- opened content of large blobs in memory (opened.c) ---- */
+
+#define OPENED_LEN          ((size_t)1 << 20) /* of a segment; that of the last one is what is left */
+#define OPENED_ANSWER_MAX   ((uint64_t)16 << 20)
+#define OPENED_ANSWER_PARTS (OPENED_ANSWER_MAX / OPENED_LEN + 1)
+#define OPENED_BUCKETS      4096
+#define OPENED_STRIPES      256
+#define OPENED_SEEN         (1u << 14)
+#define OPENED_SPARE        8 /* segments whose answer has ended, as memory for the next ones */
+
+typedef struct opened_segment {
+    _Atomic uint32_t refs;                    /* the cache's is one of them while it is linked */
+    bool used;                                /* asked for since the hand last passed */
+    bool locked;                              /* not to be swapped out */
+    uint64_t container, blob, content, index; /* blob: hash of its BASE */
+    uint64_t version;                         /* of the blob, before its row was read */
+    uint8_t *p;
+    size_t len, cap;
+    struct opened_segment *next, *newer, *older;
+} opened_segment;
+
+typedef struct opened_cache {
+    pthread_mutex_t lock;
+    size_t max, used;
+    size_t count; /* linked */
+    opened_segment *buckets[OPENED_BUCKETS];
+    opened_segment *newest, *oldest; /* the clock's round */
+    opened_segment *spare;           /* the last first: it may still be in the processor's caches */
+    size_t spare_count;
+    _Atomic uint64_t versions[OPENED_STRIPES];
+    _Atomic uint64_t seen[OPENED_SEEN]; /* which segment and when it was asked for: 32 bits each */
+    _Atomic uint64_t clock, hits, misses, locked;
+    atomic_bool no_lock; /* the system refused once */
+} opened_cache;
+
+void opened_init(opened_cache *o, uint64_t max_bytes);
+void opened_done(opened_cache *o);
+/* To be asked before the blob's row is read. */
+uint64_t opened_version(opened_cache *o, uint64_t blob);
+/* A reference to a segment of at least len bytes, or NULL. */
+opened_segment *opened_get(opened_cache *o, uint64_t blob, uint64_t content, uint64_t index,
+                           size_t len);
+/* A new segment like `name` (its len bytes and what it is of), to be filled; NULL: there is no room.
+ */
+opened_segment *opened_room(opened_cache *o, const opened_segment *name);
+/* s is filled. When it is worth its place others may find it from now on; the caller keeps its
+ * reference. */
+void opened_add(opened_cache *o, opened_segment *s);
+void opened_unref(opened_cache *o, opened_segment *s);
+/* Nobody finds any content of the blob, of the container (0: of all) any more. It is wiped when the
+ * last answer that is being sent from it has ended. */
+void opened_drop_blob(opened_cache *o, uint64_t blob);
+void opened_drop_container(opened_cache *o, uint64_t container);
+void opened_count(opened_cache *o, size_t hits, size_t misses);
+void opened_get_stats(opened_cache *o, store_opened_stats *ret);
+
 /* ---- the reaper (reaper.c) ---- */
 
 #define REAPERS         4
@@ -180,6 +236,7 @@ struct store {
     uint64_t inline_max;
     cache accounts, containers;
     hot_cache hot;
+    opened_cache opened;
     gate gate;
     readers readers;
     _Atomic uint64_t last_tick;
@@ -304,7 +361,8 @@ typedef struct change {
     store_later *later; /* of the call */
     blob_key key;
     uint64_t hash;
-    bool state_changed; /* the blob's own row */
+    bool state_changed;   /* the blob's own row */
+    bool content_dropped; /* that readers may have opened */
     /* Of the container, for the index; 0 and empty in the reaper's changes. */
     uint64_t account;
     slice container_name;

@@ -35,10 +35,19 @@ struct store_reader {
     buf plain; /* inline content; the small piece that is open; the last chunk that was opened in
                   part */
     uint64_t plain_chunk; /* which chunk `plain` holds; UINT64_MAX: none */
+    bool keeps_opened;    /* its content may be kept opened */
+    uint64_t opened_version;
+    opened_segment *held[STORE_PARTS_MAX]; /* references */
+    size_t held_count;
 };
+
+static void release_held(store_reader *r) {
+    while (r->held_count > 0) opened_unref(&r->store->opened, r->held[--r->held_count]);
+}
 
 store_reader *store_reader_free(store_reader *r) {
     if (!r) return NULL;
+    release_held(r);
     reaper_submit(r->store, readers_leave(&r->store->readers, &r->pin));
     crypto_message_free(r->message);
     free(r->sealed);
@@ -86,6 +95,8 @@ static void keep(store_reader *r, const blob_key *key, const row_blob *row) {
     r->where = row->where;
     r->length = row->pub.length;
     r->content = row->pub.content_id;
+    /* Of a page blob, bytes under one content id change. */
+    r->keeps_opened = row->pub.type != STORE_PAGE_BLOB;
     if (row->where == ROW_STREAM) {
         r->mem = arena_new(256, 64 << 10);
         r->piece = row_blob_piece(row);
@@ -101,7 +112,9 @@ static void keep(store_reader *r, const blob_key *key, const row_blob *row) {
 /* Registers, then reads the row again. */
 static err open_pinned(store_reader *r, store_call c, slice name, const store_conditions *cond,
                        blob_key *key, row_blob *row) {
-    readers_enter(&r->store->readers, &r->pin, r->container->pub.id, slice_hash(key_base(key)));
+    uint64_t hash = slice_hash(key_base(key));
+    readers_enter(&r->store->readers, &r->pin, r->container->pub.id, hash);
+    r->opened_version = opened_version(&r->store->opened, hash);
     TRY(container_current(r->store, c.arena, c.nowait, r->container));
     return blob_read_row(r->store, c, &r->container->pub, name, cond, key, row);
 }
@@ -350,6 +363,128 @@ static err find_piece(store_reader *r, uint64_t offset, bool nowait) {
     return OK;
 }
 
+/* Streams and lists: from the engine, below the end. */
+static err read_sealed(store_reader *r, uint64_t offset, uint8_t *out, size_t cap, bool nowait,
+                       size_t *ret_n) {
+    if (r->where == ROW_LIST) TRY(find_piece(r, offset, nowait));
+    uint64_t at = offset - r->piece_start;
+    if (r->piece.where == ROW_INLINE) return read_small(r, at, out, cap, nowait, ret_n);
+    return read_stream(r, at, out, cap, nowait, ret_n);
+}
+
+/* ---- opened content ---- */
+
+static size_t segment_len(const store_reader *r, uint64_t index) {
+    uint64_t left = r->length - index * OPENED_LEN;
+    return left < OPENED_LEN ? (size_t)left : OPENED_LEN;
+}
+
+static opened_segment *find_opened(const store_reader *r, uint64_t index) {
+    return opened_get(&r->store->opened, r->pin.hash, r->content, index, segment_len(r, index));
+}
+
+/* ret: NULL when there is no room. */
+static err open_segment(store_reader *r, uint64_t index, bool nowait, opened_segment **ret) {
+    opened_cache *o = &r->store->opened;
+    *ret = NULL;
+    opened_segment *s = opened_room(o, &(opened_segment){.container = r->container->pub.id,
+                                                         .blob = r->pin.hash,
+                                                         .content = r->content,
+                                                         .index = index,
+                                                         .version = r->opened_version,
+                                                         .len = segment_len(r, index)});
+    if (!s) return OK;
+    err e = OK;
+    for (size_t at = 0, n; at < s->len && e == OK; at += n) {
+        e = read_sealed(r, index * OPENED_LEN + at, s->p + at, s->len - at, nowait, &n);
+        if (e == OK && n == 0) e = err_fail(ERR_CORRUPT, "the content ends before its length");
+    }
+    if (e != OK) {
+        opened_unref(o, s);
+        return e;
+    }
+    opened_add(o, s);
+    *ret = s;
+    return OK;
+}
+
+/* Holds the segments first … first+n: those that are there, then the others. ret_whole false: not
+ * all can be had, or not worth it for `count` bytes. */
+static err hold(store_reader *r, uint64_t first, size_t n, uint64_t count, bool nowait,
+                bool *ret_whole) {
+    size_t missing = 0;
+    uint64_t to_open = 0;
+    for (size_t i = 0; i < n; i++) {
+        r->held[r->held_count++] = find_opened(r, first + i);
+        if (r->held[i]) continue;
+        missing++;
+        to_open += segment_len(r, first + i);
+    }
+    *ret_whole = to_open / 2 <= count;
+    if (!*ret_whole) return OK;
+    if (nowait && missing > 1) return ERR_WOULD_BLOCK; /* too long for an event loop */
+    for (size_t i = 0; i < n && *ret_whole; i++) {
+        if (!r->held[i]) TRY(open_segment(r, first + i, nowait, &r->held[i]));
+        *ret_whole = r->held[i] != NULL;
+    }
+    if (*ret_whole) opened_count(&r->store->opened, n - missing, missing);
+    return OK;
+}
+
+/* What reading needed is not needed while the answer is on its way; nor is its place on disk. */
+static void rest(store_reader *r) {
+    reaper_submit(r->store, readers_leave(&r->store->readers, &r->pin));
+    close_piece(r);
+    free(r->sealed);
+    r->sealed = NULL;
+    r->sealed_max = 0;
+    buf_done(&r->plain);
+    r->part.mem = arena_free(r->part.mem);
+}
+
+err store_reader_opened(store_reader *r, uint64_t first, uint64_t count, bool nowait,
+                        slice ret_parts[STORE_PARTS_MAX], size_t *ret_count) {
+    MUST(r->held_count == 0 && first <= r->length && count <= r->length - first);
+    *ret_count = 0;
+    bool large = r->where == ROW_STREAM || r->where == ROW_LIST, whole;
+    uint64_t max = r->store->opened.max / 4;
+    if (max > OPENED_ANSWER_MAX) max = OPENED_ANSWER_MAX;
+    if (!large || !r->keeps_opened || count == 0 || count > max) return OK;
+    uint64_t index = first / OPENED_LEN;
+    size_t n = (size_t)((first + count - 1) / OPENED_LEN - index) + 1;
+    err e = hold(r, index, n, count, nowait, &whole);
+    if (e != OK || !whole) {
+        release_held(r);
+        return e;
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t skip = i == 0 ? (size_t)(first % OPENED_LEN) : 0;
+        slice part = slice_skip(slice_of(r->held[i]->p, r->held[i]->len), skip);
+        ret_parts[i] = slice_take(part, count < part.len ? (size_t)count : part.len);
+        count -= ret_parts[i].len;
+    }
+    MUST(count == 0);
+    rest(r);
+    *ret_count = n;
+    return OK;
+}
+
+/* From memory, when it stands there already. */
+static bool read_opened(store_reader *r, uint64_t offset, uint8_t *out, size_t cap, size_t *ret_n) {
+    uint64_t index = offset / OPENED_LEN;
+    bool held = r->held_count > 0 && r->held[0]->index == index;
+    if (!held) {
+        release_held(r);
+        r->held[0] = r->keeps_opened ? find_opened(r, index) : NULL;
+        if (!r->held[0]) return false;
+        r->held_count = 1;
+    }
+    size_t len = segment_len(r, index), skip = (size_t)(offset % OPENED_LEN);
+    *ret_n = cap < len - skip ? cap : len - skip;
+    memcpy(out, r->held[0]->p + skip, *ret_n);
+    return true;
+}
+
 err store_reader_read(store_reader *r, uint64_t offset, uint8_t *out, size_t cap, bool nowait,
                       size_t *ret_n) {
     if (offset >= r->length || cap == 0) {
@@ -363,8 +498,6 @@ err store_reader_read(store_reader *r, uint64_t offset, uint8_t *out, size_t cap
         *ret_n = whole.len;
         return OK;
     }
-    if (r->where == ROW_LIST) TRY(find_piece(r, offset, nowait));
-    uint64_t at = offset - r->piece_start;
-    if (r->piece.where == ROW_INLINE) return read_small(r, at, out, cap, nowait, ret_n);
-    return read_stream(r, at, out, cap, nowait, ret_n);
+    if (read_opened(r, offset, out, cap, ret_n)) return OK;
+    return read_sealed(r, offset, out, cap, nowait, ret_n);
 }

@@ -7,6 +7,7 @@
 #define CACHE_SHARDS      64
 #define CACHE_BUCKETS     64
 #define HOT_DEFAULT       (32u << 20)
+#define OPENED_DEFAULT    (128u << 20)
 
 err store_open(const store_options *o, store **ret) {
     store *s = calloc(1, sizeof *s);
@@ -19,6 +20,7 @@ err store_open(const store_options *o, store **ret) {
     cache_init(&s->accounts, CACHE_SHARDS, CACHE_BUCKETS, ACCOUNTS_CACHED);
     cache_init(&s->containers, CACHE_SHARDS, CACHE_BUCKETS, CONTAINERS_CACHED);
     hot_init(&s->hot, o->hot_max ? o->hot_max : HOT_DEFAULT);
+    opened_init(&s->opened, o->opened_max ? o->opened_max : OPENED_DEFAULT);
     gate_init(&s->gate);
     readers_init(&s->readers);
     err e = reaper_start(s);
@@ -35,6 +37,7 @@ store *store_close(store *s) {
     while (atomic_load(&s->changes_later) > 0) usleep(500);
     reaper_stop(s);
     cache_done(&s->hot.cache);
+    opened_done(&s->opened);
     cache_done(&s->containers);
     cache_done(&s->accounts);
     readers_done(&s->readers);
@@ -53,6 +56,7 @@ void store_get_stats(store *s, store_stats *ret) {
     *ret = (store_stats){.garbage_pending = atomic_load(&s->garbage_pending),
                          .readers_open = atomic_load(&s->readers.open),
                          .uploads_open = atomic_load(&s->uploads_open)};
+    opened_get_stats(&s->opened, &ret->opened);
 }
 
 /* 0001-01-01 to 1970-01-01 in ticks of 100 ns: ETags then look as Azure's do. */

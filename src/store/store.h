@@ -58,6 +58,9 @@ typedef struct store_options {
     bool background;         /* run the reaper and sweeper threads (not for check) */
     uint64_t inline_max;     /* content up to this many bytes stands in rows; 0: the default */
     uint64_t hot_max; /* bytes of small blobs kept opened in memory; 0: the default, 32 MiB */
+    /* Bytes of large content kept opened in memory, with what is being sent from it; 0: the default,
+     * 128 MiB. One answer takes up to a quarter of it, so with 1 there is none. */
+    uint64_t opened_max;
 } store_options;
 
 err store_open(const store_options *o, store **ret) CHECKED;
@@ -355,6 +358,13 @@ err store_reader_read(store_reader *r, uint64_t offset, uint8_t *out, size_t cap
                       size_t *ret_n) CHECKED;
 /* Content that stands in memory already (inline): no copy needed. False for streams. */
 bool store_reader_inline(const store_reader *r, slice *ret);
+/* Large content as it stands opened in memory, opening what is missing: no copy needed. Parts hold
+ * together `count` bytes from `first` on (inside the content) and live as long as the reader, which
+ * is used for nothing else afterwards. ret_count 0: not this way (too much, too little of what would
+ * have to be opened is asked for, no room): store_reader_read gives it. */
+#define STORE_PARTS_MAX 17
+err store_reader_opened(store_reader *r, uint64_t first, uint64_t count, bool nowait,
+                        slice ret_parts[STORE_PARTS_MAX], size_t *ret_count) CHECKED;
 store_reader *store_reader_free(store_reader *r);
 
 /* An upload: bytes on their way in, sealed as they come. Small ones stay in memory, larger ones go
@@ -516,7 +526,12 @@ err store_check(store *s, engine_report *report, void (*progress)(void *, store_
                 void *ctx, store_check_progress *ret) CHECKED;
 
 /* Counters for metrics, kept while running. */
+typedef struct store_opened_stats {
+    uint64_t hits, misses; /* segments that were there, that had to be opened */
+    uint64_t bytes, bytes_max, bytes_locked;
+} store_opened_stats;
 typedef struct store_stats {
+    store_opened_stats opened;
     uint64_t garbage_pending; /* contents waiting for the reaper */
     uint64_t readers_open, uploads_open;
 } store_stats;
