@@ -96,15 +96,27 @@ static err read_part(void *ctx, uint64_t offset, uint8_t *out, size_t cap, bool 
 }
 
 /* Hands the reader over to the answer. */
-static void send_part(ops_request *r, ops_response *w, store_reader *reader, uint64_t first,
-                      uint64_t count) {
-    slice content;
+static err send_part(ops_request *r, ops_response *w, store_reader *reader, uint64_t first,
+                     uint64_t count) {
+    slice content, parts[STORE_PARTS_MAX];
+    size_t n;
     w->length = count;
     if (store_reader_inline(reader, &content)) {
         ops_body(w, slice_take(slice_skip(content, (size_t)first), (size_t)count));
         w->source_ctx = reader;
         w->source_free = free_reader;
-        return;
+        return OK;
+    }
+    TRY(store_reader_opened(reader, first, count, r->nowait, parts, &n));
+    if (n > 0) {
+        slice *kept = arena_alloc(r->arena, n * sizeof *kept);
+        memcpy(kept, parts, n * sizeof *kept);
+        w->kind = OPS_BODY_PARTS;
+        w->parts = kept;
+        w->part_count = n;
+        w->source_ctx = reader;
+        w->source_free = free_reader;
+        return OK;
     }
     part *p = arena_alloc(r->arena, sizeof *p);
     *p = (part){reader, first, count};
@@ -112,6 +124,7 @@ static void send_part(ops_request *r, ops_response *w, store_reader *reader, uin
     w->source_read = read_part;
     w->source_ctx = p;
     w->source_free = free_part;
+    return OK;
 }
 
 static err read_whole(store_reader *reader, uint64_t first, uint8_t *to, size_t count) {
@@ -187,8 +200,7 @@ static err answer_get(ops_request *r, ops_response *w, const get_asks *a, const 
     if (b->http.has_md5)
         blob_set_md5(r, w, ranged ? "x-ms-blob-content-md5" : "Content-MD5", b->http.md5);
     if (a->md5 || a->crc64) return send_summed(r, w, a, reader, first, count);
-    send_part(r, w, reader, first, count);
-    return OK;
+    return send_part(r, w, reader, first, count);
 }
 
 err blob_get(ops_request *r, ops_response *w) {

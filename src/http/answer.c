@@ -61,12 +61,23 @@ static struct MHD_Response *from_memory(slice body) {
     return MHD_create_response_from_buffer(body.len, p, MHD_RESPMEM_PERSISTENT);
 }
 
+/* One part goes out together with the headers in one call, several in a call of their own. */
+static struct MHD_Response *from_parts(http_request *h) {
+    const ops_response *w = &h->res;
+    if (w->part_count == 1) return from_memory(w->parts[0]);
+    struct MHD_IoVec *v = arena_alloc(h->req.arena, w->part_count * sizeof(*v));
+    for (size_t i = 0; i < w->part_count; i++)
+        v[i] = (struct MHD_IoVec){w->parts[i].p, w->parts[i].len};
+    return MHD_create_response_from_iovec(v, (unsigned)w->part_count, NULL, NULL);
+}
+
 static struct MHD_Response *make(http_request *h) {
     ops_response *w = &h->res;
     uint64_t length = w->kind == OPS_BODY_BYTES ? w->body.len : w->length;
     if (w->status == 204 || w->status == 304 || length == 0) return from_memory(SLICE_NONE);
     if (!has_body(h)) return MHD_create_response_from_callback(length, 1, no_body, NULL, NULL);
     if (w->kind == OPS_BODY_BYTES) return from_memory(w->body);
+    if (w->kind == OPS_BODY_PARTS) return from_parts(h);
     if (w->kind == OPS_BODY_SOURCE)
         return MHD_create_response_from_callback(length, HTTP_BLOCK, http_feed_read, h, NULL);
     return from_memory(SLICE_NONE);
@@ -82,6 +93,7 @@ enum MHD_Result http_answer(http_request *h) {
         (void)MHD_add_response_header(m, "Connection", "close");
     h->phase = HTTP_SENDING;
     if (w->kind == OPS_BODY_BYTES && has_body(h)) h->req.bytes_out = w->body.len;
+    if (w->kind == OPS_BODY_PARTS && has_body(h)) h->req.bytes_out = w->length;
     enum MHD_Result done = MHD_queue_response(h->conn, (unsigned)w->status, m);
     MHD_destroy_response(m);
     return done;

@@ -132,6 +132,8 @@ static void clear(ops_response *w) {
     w->header_count = 0;
     w->kind = OPS_BODY_NONE;
     w->body = SLICE_NONE;
+    w->parts = NULL;
+    w->part_count = 0;
     w->length = 0;
     w->source_read = NULL;
     w->error = OK;

@@ -147,14 +147,23 @@ struct ops_request {
     bool authorized; /* ops_begin came to its end */
 };
 
-typedef enum ops_body_kind { OPS_BODY_NONE, OPS_BODY_BYTES, OPS_BODY_SOURCE } ops_body_kind;
+typedef enum ops_body_kind {
+    OPS_BODY_NONE,
+    OPS_BODY_BYTES,
+    OPS_BODY_PARTS,
+    OPS_BODY_SOURCE
+} ops_body_kind;
 
 struct ops_response {
     int status;
     pair headers[OPS_RESPONSE_HEADERS_MAX]; /* values in the request's arena or static */
     size_t header_count;
     ops_body_kind kind;
-    slice body;      /* OPS_BODY_BYTES: in the arena or in memory that `source_ctx` keeps alive */
+    slice body; /* OPS_BODY_BYTES: in the arena or in memory that `source_ctx` keeps alive */
+    /* OPS_BODY_PARTS: one after the other, `length` together; in memory that `source_ctx` keeps alive,
+     * and whose amount whoever owns it bounds. */
+    const slice *parts;
+    size_t part_count;
     uint64_t length; /* bytes of the body; on HEAD: what GET would send */
     /* OPS_BODY_SOURCE: called with rising offsets by the loop (nowait) or a worker. */
     err (*source_read)(void *ctx, uint64_t offset, uint8_t *out, size_t cap, bool nowait,

@@ -97,12 +97,20 @@ static inline slice answer_header(const call *c, const char *name) {
     return SLICE_NONE;
 }
 
-/* The answer's body, from memory or from its source. */
+/* The answer's body, from memory, in parts or from its source. */
 static inline slice answer_body(call *c) {
     if (c->w.kind == OPS_BODY_BYTES) return c->w.body;
     if (c->w.kind == OPS_BODY_NONE) return S("");
     uint8_t *p = arena_alloc(c->r.arena, (size_t)c->w.length + 1);
     size_t at = 0, n = 0;
+    if (c->w.kind == OPS_BODY_PARTS) {
+        for (size_t i = 0; i < c->w.part_count; at += c->w.parts[i++].len) {
+            assert_true(c->w.parts[i].len <= c->w.length - at);
+            memcpy(p + at, c->w.parts[i].p, c->w.parts[i].len);
+        }
+        assert_int_equal(at, c->w.length);
+        return slice_of(p, at);
+    }
     do {
         assert_ok(
             c->w.source_read(c->w.source_ctx, at, p + at, (size_t)c->w.length + 1 - at, false, &n));
