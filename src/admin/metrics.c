@@ -47,6 +47,18 @@ static void store_metrics_put(store *st, buf *out) {
                  s.readers_open);
     admin_metric(out, "strongroom_store_uploads_open", "gauge", "Contents being written.",
                  s.uploads_open);
+    const store_opened_stats *o = &s.opened;
+    admin_metric(out, "strongroom_store_opened_hits_total", "counter",
+                 "Segments of large content that stood decrypted in memory when asked for.",
+                 o->hits);
+    admin_metric(out, "strongroom_store_opened_misses_total", "counter",
+                 "Segments of large content that were decrypted into memory.", o->misses);
+    admin_metric(out, "strongroom_store_opened_bytes", "gauge",
+                 "Memory of decrypted large content, kept or being sent.", o->bytes);
+    admin_metric(out, "strongroom_store_opened_bytes_max", "gauge", "Its limit: opened_cache.",
+                 o->bytes_max);
+    admin_metric(out, "strongroom_store_opened_locked_bytes", "gauge",
+                 "What of it is locked in memory and never swapped out.", o->bytes_locked);
 }
 
 /* The second number of /proc/self/statm is resident pages. */

@@ -67,7 +67,7 @@ typedef struct cli_settings {
     slice tls_certificate, tls_key;
     slice log_level, log_file;
     bool allow_plain_http;
-    uint64_t cache_bytes, workers, upload_workers, connections_max;
+    uint64_t cache_bytes, opened_bytes, workers, upload_workers, connections_max;
     uint64_t idle_timeout_ms, shutdown_grace_ms;
 } cli_settings;
 
@@ -107,6 +107,7 @@ err cli_folder_resolve(arena *a, cli_folder *f, const char **ret_endpoint) CHECK
 typedef struct cli_open {
     bool create, read_only, background;
     uint64_t cache_bytes;
+    uint64_t opened_bytes; /* store_options.opened_max: 0: the default */
 } cli_open;
 /* Opens engine, key service and store. Errors: those of the layers below, with their details. */
 err cli_folder_open(const cli_folder *f, const cli_open *o, store **ret) CHECKED;

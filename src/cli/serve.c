@@ -175,7 +175,9 @@ static err start_listeners(serve *s) {
 /* ---- life ---- */
 
 static err open_folder(serve *s) {
-    const cli_open how = {.background = true, .cache_bytes = s->settings.cache_bytes};
+    const cli_open how = {.background = true,
+                          .cache_bytes = s->settings.cache_bytes,
+                          .opened_bytes = s->settings.opened_bytes ? s->settings.opened_bytes : 1};
     if (s->development) TRY(cli_dev_prepare(s->arena, &s->folder));
     TRY(cli_folder_open(&s->folder, &how, &s->store));
     return s->development ? cli_dev_account(s->arena, s->store)

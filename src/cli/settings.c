@@ -8,6 +8,7 @@ void cli_settings_defaults(cli_settings *s) {
     *s = (cli_settings){
         .log_level = S("info"),
         .cache_bytes = 256ull << 20,
+        .opened_bytes = 128ull << 20,
         .idle_timeout_ms = 120000,
         .shutdown_grace_ms = 30000,
     };
@@ -37,6 +38,9 @@ void cli_settings_keys(cli_settings *s, config_key ret[CLI_SETTINGS_MAX]) {
          .help = "append the log here, opened again on SIGHUP; default: standard error"},
         {"cache", CONFIG_SIZE, &s->cache_bytes, 16ull << 20, 1ull << 40,
          .help = "memory for caches and write buffers; default: 256MiB"},
+        {"opened_cache", CONFIG_SIZE, &s->opened_bytes, 0, 1ull << 40,
+         .help = "memory for large content kept decrypted, to be sent from; 0: none; default: "
+                 "128MiB"},
         {"workers", CONFIG_U64, &s->workers, 1, 4096,
          .help = "threads that run requests; default: 64"},
         {"upload_workers", CONFIG_U64, &s->upload_workers, 1, 4096,
@@ -197,6 +201,7 @@ void cli_settings_example(buf *out, slice data, slice root_key) {
                  "#endpoint: https://storage.example.org\n"
                  "#host_suffix: blob.example.org\n"
                  "#log:\n#  level: info\n#  file: /var/log/strongroom/strongroom.log\n"
-                 "#cache: 256MiB\n#workers: 64\n#upload_workers: 64\n#connections_max: 16384\n"
+                 "#cache: 256MiB\n#opened_cache: 128MiB\n#workers: 64\n#upload_workers: "
+                 "64\n#connections_max: 16384\n"
                  "#idle_timeout: 120s\n#shutdown_grace: 30s\n");
 }
