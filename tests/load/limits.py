@@ -121,6 +121,49 @@ def test_put_blob_of_one_more(server):
     assert (answer.status, answer.headers["x-ms-error-code"]) == (413, "RequestBodyTooLarge")
 
 
+def test_slow_readers_of_large_blobs(server):
+    """1,000 that ask for 8 MiB and do not read: of one blob that is kept in memory, then of 40 that do not fit."""
+    def start(name):
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.settimeout(60)
+        s.connect(("127.0.0.1", server.port))
+        s.sendall(f"GET /{server.account}/load/{name}?{server.account_sas()} HTTP/1.1\r\nHost: x\r\n"
+                  "x-ms-version: 2021-12-02\r\n\r\n".encode())
+        return s
+
+    def finish(s, wanted):
+        data = bytearray()
+        while b"\r\n\r\n" not in data or len(data) - data.index(b"\r\n\r\n") - 4 < len(wanted):
+            more = s.recv(MIB)
+            assert more, "the answer was cut"
+            data += more
+        assert data.startswith(b"HTTP/1.1 200") and data.partition(b"\r\n\r\n")[2] == wanted
+
+    one = content("one", 8 * MIB)
+    assert request(server, "PUT", "load/one", {"x-ms-blob-type": "BlockBlob"}, one)[0].status == 201
+    for i in range(40):
+        assert request(server, "PUT", f"load/of{i}", {"x-ms-blob-type": "BlockBlob"}, content(i, 8 * MIB))[0].status == 201
+    for _ in range(3):
+        assert request(server, "GET", "load/one")[1] == one
+    for names in ["one"] * 1000, [f"of{i % 40}" for i in range(1000)]:
+        held = [start(name) for name in names]
+        try:
+            for s in held[::50]:
+                assert s.recv(1, socket.MSG_PEEK)  # it is being answered
+            rss, kept = server.process.rss_bytes(), server.metrics()
+            print(f"1,000 slow readers of {len(set(names))}: {rss >> 20} MiB resident")
+            assert rss < RSS_MAX
+            assert kept["strongroom_store_opened_bytes"] <= kept["strongroom_store_opened_bytes_max"]
+            assert request(server, "GET", "load/one")[1] == one  # others are served
+            for i in (0, 500, 999):
+                finish(held[i], one if names[i] == "one" else content(i % 40, 8 * MIB))
+        finally:
+            for s in held:
+                s.close()
+    assert peak_rss(server) < RSS_MAX
+
+
 def test_50000_blocks(server):
     with BlobServiceClient.from_connection_string(server.connection_string, retry_total=0) as service:
         blob = service.get_blob_client("load", "blocks")
