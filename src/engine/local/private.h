@@ -34,13 +34,13 @@
 #define STREAM_SLACK        (64u << 10) /* more that may wait for one last write */
 #define STREAM_BUFFERS_MAX  64u
 #define STREAM_BUFFERS_KEPT 16u
-#define STREAM_DIRECT_MIN                                                                          \
-    (1u << 20) /* shorter ones stay in the page cache, where they may be read */
-#define WRITERS_MAX      8u
-#define STREAM_TAIL_MAX  (3 * EXTENT_BLOCK) /* zeros, table and frame of the longest run */
-#define LANES_MAX        4
-#define SHARD_STRIPES    4096u
-#define VAULT_SLOT_BYTES 128u
+/* Shorter ones stay in the page cache, where they may be read soon. */
+#define STREAM_DIRECT_MIN (4u << 20)
+#define WRITERS_MAX       8u
+#define STREAM_TAIL_MAX   (3 * EXTENT_BLOCK) /* zeros, table and frame of the longest run */
+#define LANES_MAX         4
+#define SHARD_STRIPES     4096u
+#define VAULT_SLOT_BYTES  128u
 /* Below this much free space nothing that grows the store is accepted, so that RocksDB, which
  * cannot undo half a flush, never meets the end of the disk itself. 1/32 of a small disk. */
 #define SPACE_RESERVE_MIN (16ull << 20)

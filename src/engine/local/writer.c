@@ -28,6 +28,7 @@ void writers_done(local *l) {
 static void *writer_run(void *arg) {
     local *l = arg;
     writers *w = &l->writers;
+    pthread_setname_np(pthread_self(), "engine-write");
     pthread_mutex_lock(&w->mutex);
     for (;;) {
         while (w->head == NULL && !w->stop) {
