@@ -166,3 +166,7 @@ bool auth_may_overwrite(const auth_caller *who) {
 bool auth_may_tag(const auth_caller *who) {
     return may(who, 't');
 }
+
+bool auth_may_protect(const auth_caller *who) {
+    return may(who, 'i');
+}

@@ -96,3 +96,5 @@ bool auth_may_overwrite(const auth_caller *who);
  * SAS token to read or write blobs may not have access to the blob index tags" ("Manage and find
  * Azure Blob data with blob index tags"). */
 bool auth_may_tag(const auth_caller *who);
+/* Whether the caller may set immutability policies and legal holds (i). */
+bool auth_may_protect(const auth_caller *who);

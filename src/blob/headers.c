@@ -290,9 +290,6 @@ static const refusal headers[] = {
     REFUSED("x-ms-encryption-scope", NULL),
     REFUSED("x-ms-default-encryption-scope", "$account-encryption-key"),
     REFUSED("x-ms-deny-encryption-scope-override", "false"),
-    REFUSED("x-ms-immutability-policy-mode", NULL),
-    REFUSED("x-ms-immutability-policy-until-date", NULL),
-    REFUSED("x-ms-legal-hold", "false"),
     REFUSED("x-ms-structured-body", NULL),
     REFUSED("x-ms-seal-blob", "false"),
     REFUSED("x-ms-blob-condition-maxsize", NULL),
@@ -360,7 +357,27 @@ static err refuse_expiry(const ops_request *r) {
     return OK;
 }
 
+/* Taken by what makes a block blob, and by the operations that are about them. */
+static err refuse_immutability(const ops_request *r) {
+    static const char *const names[] = {"x-ms-immutability-policy-mode",
+                                        "x-ms-immutability-policy-until-date", "x-ms-legal-hold"};
+    slice comp = ops_param(r, "comp"), type = ops_header(r, "x-ms-blob-type");
+    bool put = r->method == OPS_PUT && comp.len == 0 &&
+               (type.p == NULL || slice_eq(type, S("BlockBlob"))) &&
+               ops_header(r, "x-ms-copy-source").p == NULL;
+    if (put || slice_eq(comp, S("blocklist")) || slice_eq(comp, S("immutabilityPolicies")) ||
+        slice_eq(comp, S("legalhold")))
+        return OK;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        slice v = ops_header(r, names[i]);
+        ENSURE(v.p == NULL || (i == 2 && slice_eq_nocase(v, S("false"))), ERR_NOT_IMPLEMENTED,
+               "%s is not supported yet with this operation; set it after it", names[i]);
+    }
+    return OK;
+}
+
 static err refuse_unsupported(const ops_request *r) {
+    TRY(refuse_immutability(r));
     TRY(refuse_tags(r));
     TRY(refuse_expiry(r));
     for (size_t i = 0; i < r->header_count; i++)

@@ -201,6 +201,9 @@ err blob_get_tags(ops_request *r, ops_response *w) CHECKED;
 err blob_find(ops_request *r, ops_response *w) CHECKED;
 err blob_set_tier(ops_request *r, ops_response *w) CHECKED;
 err blob_set_expiry(ops_request *r, ops_response *w) CHECKED;
+err blob_set_immutability_policy(ops_request *r, ops_response *w) CHECKED;
+err blob_delete_immutability_policy(ops_request *r, ops_response *w) CHECKED;
+err blob_set_legal_hold(ops_request *r, ops_response *w) CHECKED;
 err blob_put(ops_request *r, ops_response *w) CHECKED;
 err blob_put_block(ops_request *r, ops_response *w) CHECKED;
 err blob_put_block_list(ops_request *r, ops_response *w) CHECKED;
@@ -209,7 +212,7 @@ err blob_get_block_list(ops_request *r, ops_response *w) CHECKED;
 /* list.c: what List Blobs writes for one entry; the speed of a listing is here. */
 typedef struct blob_list_writer {
     buf *b;
-    bool metadata, tags;
+    bool metadata, tags, immutability, legal_hold;
     int64_t second[2]; /* the times that `time` holds, in seconds */
     uint8_t time[2][32];
 } blob_list_writer;
@@ -234,6 +237,12 @@ err blob_upload_body(ops_request *r, store_upload *u, const blob_sums *said) CHE
 static inline void blob_upload_free(store_upload **u) {
     store_upload_free(*u);
 }
+/* immutable.c */
+/* What a new blob is to have. ERR_INVALID_HEADER_VALUE, ERR_MISSING_REQUIRED_HEADER,
+ * ERR_AUTHORIZATION_PERMISSION_MISMATCH. */
+err blob_immutability_read(const ops_request *r, store_immutability *ret) CHECKED;
+void blob_set_immutability(ops_request *r, ops_response *w, const store_blob *b);
+slice blob_immutability_mode(store_immutable_mode m);
 /* tags.c */
 typedef struct blob_tags {
     arena *arena;

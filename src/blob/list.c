@@ -113,6 +113,11 @@ static void put_committed(blob_list_writer *lw, const store_blob *blob) {
     PUT_TEXT(b, "Content-Disposition", h->content_disposition);
     LIT(b, "<BlobType>BlockBlob</BlobType>");
     put_tier(lw, blob);
+    if (lw->immutability && blob->immutable_mode != STORE_MUTABLE) {
+        xml_http_date(b, "ImmutabilityPolicyUntilDate", blob->immutable_until_us);
+        xml_element(b, "ImmutabilityPolicyMode", blob_immutability_mode(blob->immutable_mode));
+    }
+    if (lw->legal_hold && blob->legal_hold) LIT(b, "<LegalHold>true</LegalHold>");
     if (blob->expires_us > 0) xml_http_date(b, "Expiry-Time", blob->expires_us);
     if (blob->tag_count > 0) {
         LIT(b, "<TagCount>");
@@ -243,6 +248,13 @@ static void begin_page(const ops_request *r, buf *b, const store_blob_list *q, s
     LIT(b, "<Blobs>");
 }
 
+static bool includes(const ops_request *r, slice what) {
+    slice rest = ops_param(r, "include"), part;
+    while (slice_split(&rest, ',', &part))
+        if (slice_eq_nocase(slice_trim(part), what)) return true;
+    return false;
+}
+
 static err each(void *ctx, const store_blob *blob, slice prefix) {
     blob_list_writer *lw = ctx;
     if (lw->b->len > BLOB_PAGE_BYTES) return ERR_TOO_LARGE;
@@ -268,6 +280,8 @@ err blob_list_blobs(ops_request *r, ops_response *w) {
     begin_page(r, &b, &q, asked);
     blob_list_writer lw;
     blob_list_writer_init(&lw, &b, &q);
+    lw.immutability = includes(r, S("immutabilitypolicy"));
+    lw.legal_hold = includes(r, S("legalhold"));
     slice marker = SLICE_NONE;
     err e = store_blob_scan(r->server->store, ops_call(r), k, &q, each, &lw, &marker);
     if (e != OK) {

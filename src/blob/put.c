@@ -40,6 +40,7 @@ err blob_put_asks_read(ops_request *r, bool standard, blob_put_asks *ret) {
     TRY(blob_http_read(r, standard, &ret->put.http));
     TRY(blob_metadata_read(r, &metadata, &ret->put.metadata_count));
     TRY(blob_tags_read(r, &ret->put.tags, &ret->put.tag_count));
+    TRY(blob_immutability_read(r, &ret->put.immutability));
     TRY(blob_tier_read(r, &ret->put.tier));
     ret->put.metadata = metadata;
     ret->put.cond = &ret->cond;

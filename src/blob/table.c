@@ -9,6 +9,8 @@
 #define CONTAINERS ACTION "containers/"
 #define BLOBS      ACTION "containers/blobs/"
 
+#define PROTECT BLOBS "immutableStorage/runAsSuperUser/action"
+
 #define ANY_LETTER "racwdxyltmeopif"
 /* Lease conditions only; times (containers have no others); all. */
 #define LEASE OPS_IF_LEASE
@@ -23,7 +25,7 @@
 #define BODY    (OPS_BODY_IN)
 #define LARGE   (OPS_BODY_IN | OPS_BODY_STREAMS)
 /* One change of one blob, tried on the loop when all it needs is in memory. */
-#define CHANGE  (OPS_NO_SECONDARY | OPS_FAST | OPS_LATER)
+#define CHANGE (OPS_NO_SECONDARY | OPS_FAST | OPS_LATER)
 
 #define READS(type, account, service, anonymous)                                                   \
     { (type), (account), (service), (anonymous), false }
@@ -83,6 +85,14 @@ static const ops_row rows[] = {
      BLOBS "write", OPS_ALTERATION, LEASE | OPS_IF_TAGS, OPS_NO_SECONDARY, 0, blob_set_tier},
     {"Set Blob Expiry", OPS_PUT, OPS_BLOB, NULL, "expiry", NULL, NULL, WRITES('o', "w", "w"),
      BLOBS "write", OPS_ALTERATION, LEASE, OPS_NO_SECONDARY, 0, blob_set_expiry},
+    {"Set Blob Immutability Policy", OPS_PUT, OPS_BLOB, NULL, "immutabilityPolicies", NULL, NULL,
+     WRITES('o', "i", "i"), PROTECT, OPS_POLICY, OPS_IF_UNMODIFIED, OPS_NO_SECONDARY, 0,
+     blob_set_immutability_policy},
+    {"Delete Blob Immutability Policy", OPS_DELETE, OPS_BLOB, NULL, "immutabilityPolicies", NULL,
+     NULL, WRITES('o', "i", "i"), PROTECT, OPS_POLICY, 0, OPS_NO_SECONDARY, 0,
+     blob_delete_immutability_policy},
+    {"Set Blob Legal Hold", OPS_PUT, OPS_BLOB, NULL, "legalhold", NULL, NULL, WRITES('o', "i", "i"),
+     PROTECT, OPS_POLICY, 0, OPS_NO_SECONDARY, 0, blob_set_legal_hold},
     {"Get Blob Tags", OPS_GET, OPS_BLOB, NULL, "tags", NULL, NULL,
      READS('o', "t", "t", AUTH_PUBLIC_NEVER), BLOBS "tags/read", OPS_CONSULTATION, TAGGING,
      OPS_FAST, 0, blob_get_tags},
@@ -199,9 +209,7 @@ static bool is_later(slice comp) {
     static const char *const later[] = {
         "appendblock",
         "copy",
-        "immutabilityPolicies",
         "incrementalcopy",
-        "legalhold",
         "page",
         "pagelist",
         "query",

@@ -245,9 +245,33 @@ err store_account_set(store *s, store_call c, slice name, slice setting) {
     return e;
 }
 
+/* All containers of the account. */
+static err containers_mutable(store *s, uint64_t account) {
+    short_key low, high;
+    key_container(&low, account, SLICE_NONE);
+    high = low;
+    key_end(&high);
+    engine_cursor *cur;
+    TRY(engine_scan(s->engine, ENGINE_META, key_slice(&low), key_slice(&high), &cur));
+    err e;
+    for (;;) {
+        slice key, value;
+        bool more;
+        row_container row;
+        TRY_TO(out, engine_cursor_next(cur, &key, &value, &more));
+        if (!more) break;
+        TRY_TO(out, row_container_get(value, &row));
+        TRY_TO(out, container_mutable(s, row.id));
+    }
+out:
+    engine_cursor_free(cur);
+    return e;
+}
+
 static err account_delete_in(store *s, store_call c, slice name, engine_txn *txn,
                              row_account *row) {
     TRY(account_row(s, c, name, row));
+    TRY(containers_mutable(s, row->id));
     short_key k;
     key_account(&k, name);
     engine_txn_delete(txn, ENGINE_META, key_slice(&k));
@@ -259,7 +283,7 @@ static err account_delete_in(store *s, store_call c, slice name, engine_txn *txn
     return OK;
 }
 
-err store_account_delete(store *s, store_call c, slice name) {
+static err delete_account(store *s, store_call c, slice name) {
     if (c.nowait) return ERR_WOULD_BLOCK;
     ENSURE(store_account_name_valid(name), ERR_NOT_FOUND, "there is no such account");
     short_key k;
@@ -282,6 +306,14 @@ err store_account_delete(store *s, store_call c, slice name) {
      */
     e = engine_vault_destroy(s->engine, row.id, row.slot);
     reaper_submit(s, job_new(JOB_PURGE_ACCOUNT, row.id, row.id, 0));
+    return e;
+}
+
+err store_account_delete(store *s, store_call c, slice name) {
+    if (c.nowait) return ERR_WOULD_BLOCK;
+    immutable_exclude(s);
+    err e = delete_account(s, c, name);
+    immutable_leave(s);
     return e;
 }
 

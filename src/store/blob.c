@@ -113,11 +113,13 @@ err blob_new_row(change *ch, const store_put *p, const row_blob *old, row_blob *
                 .tier_changed_us = p->tier == STORE_TIER_INFERRED ? STORE_TIME_NONE : now.us,
                 .lease = old->pub.lease,
                 .rehydrate_due_us = STORE_TIME_NONE,
-                .expires_us = STORE_TIME_NONE}};
+                .expires_us = STORE_TIME_NONE,
+                .immutable_until_us = STORE_TIME_NONE}};
     if (p->http.has_md5) r.md5 = arena_dup(ch->arena, slice_of(p->http.md5, 16));
     TRY(metadata_pack(p->metadata, p->metadata_count, ch->arena, &r.metadata));
     TRY(tags_pack(p->tags, p->tag_count, ch->arena, &r.tags));
     r.pub.tag_count = (uint32_t)p->tag_count;
+    TRY(immutable_new(&r, &p->immutability));
     *ret = r;
     return OK;
 }
@@ -157,15 +159,26 @@ static err put_once(store *s, store_call c, const store_container *k, slice name
     return change_commit(&ch);
 }
 
-err store_blob_put(store *s, store_call c, const store_container *k, slice name, store_upload *u,
-                   const store_put *p, store_blob *ret) {
-    MUST(u->container == k->id);
+static err put_tries(store *s, store_call c, const store_container *k, slice name, store_upload *u,
+                     const store_put *p, store_blob *ret) {
     for (int try = 1;; try++) {
         err e = put_once(s, c, k, name, u, p, ret);
         if (e == ERR_CONFLICT && !u->taken && try < STORE_CONFLICT_TRIES) continue;
         if (e == OK) store_upload_free(u);
         return e;
     }
+}
+
+err store_blob_put(store *s, store_call c, const store_container *k, slice name, store_upload *u,
+                   const store_put *p, store_blob *ret) {
+    MUST(u->container == k->id);
+    if (!immutable_asked(&p->immutability)) return put_tries(s, c, k, name, u, p, ret);
+    if (c.nowait) return ERR_WOULD_BLOCK;
+    c.later = NULL; /* what protects is waited for */
+    immutable_enter(s);
+    err e = put_tries(s, c, k, name, u, p, ret);
+    immutable_leave(s);
+    return e;
 }
 
 /* ---- changes of properties ---- */

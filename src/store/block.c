@@ -399,10 +399,15 @@ err store_block_list_put(store *s, store_call c, const store_container *k, slice
                          store_blob *ret) {
     ENSURE(count <= STORE_COMMITTED_BLOCKS_MAX, ERR_BLOCK_LIST_TOO_LONG,
            "the list has %zu blocks, more than %d", count, STORE_COMMITTED_BLOCKS_MAX);
-    for (int try = 1;; try++) {
-        err e = list_put_once(s, c, k, name, picks, count, p, ret);
-        if (e != ERR_CONFLICT || try == STORE_CONFLICT_TRIES) return e;
-    }
+    bool protects = immutable_asked(&p->immutability);
+    if (protects && c.nowait) return ERR_WOULD_BLOCK;
+    if (protects) c.later = NULL; /* is waited for */
+    if (protects) immutable_enter(s);
+    err e = ERR_CONFLICT;
+    for (int try = 0; e == ERR_CONFLICT && try < STORE_CONFLICT_TRIES; try++)
+        e = list_put_once(s, c, k, name, picks, count, p, ret);
+    if (protects) immutable_leave(s);
+    return e;
 }
 
 /* ---- Get Block List ---- */

@@ -76,6 +76,11 @@ err change_blob(change *ch, row_blob *ret, bool *ret_exists) {
         ch->indexed_tags = ret->tags;
         ch->indexed_count = ret->pub.tag_count;
         ch->indexed_expiry = *ret_exists ? ret->pub.expires_us : STORE_TIME_NONE;
+        ch->indexed_protected = *ret_exists && index_protected(ret);
+        ch->protected_by = !*ret_exists || !blob_protected(ret) ? OK
+                           : ret->pub.legal_hold ? ERR_BLOB_IMMUTABLE_DUE_TO_LEGAL_HOLD
+                                                 : ERR_BLOB_IMMUTABLE_DUE_TO_POLICY;
+        ch->protected_etag = ret->pub.etag;
         ch->index_known = true;
     }
     if (*ret_exists && blob_expired(ret)) {
@@ -87,22 +92,27 @@ err change_blob(change *ch, row_blob *ret, bool *ret_exists) {
     return OK;
 }
 
-static void change_index(change *ch, slice tags, uint32_t count, int64_t expires_us) {
-    err e = index_change(ch, tags, count, expires_us);
+static void fail_later(change *ch, err e) {
     if (e != OK && ch->failed == OK) ch->failed = e;
+}
+
+/* A protected blob stays as it is: its state is what its ETag stands for (immutable.c). */
+static void check_protected(change *ch, const row_blob *now) {
+    if (ch->protected_by == OK || (now && now->pub.etag == ch->protected_etag)) return;
+    fail_later(ch, err_fail(ch->protected_by, "nothing was changed"));
 }
 
 void change_delete_blob(change *ch) {
     ch->state_changed = true;
-    change_index(ch, SLICE_NONE, 0, STORE_TIME_NONE);
+    fail_later(ch, index_change(ch, NULL));
+    check_protected(ch, NULL);
     engine_txn_delete(ch->txn, ENGINE_BLOB, key_state(&ch->key));
 }
 
 void change_put_row(change *ch, const row_blob *r) {
     ch->state_changed = true;
-    /* 0 is not written either */
-    change_index(ch, r->tags, r->pub.tag_count,
-                 r->pub.expires_us > 0 ? r->pub.expires_us : STORE_TIME_NONE);
+    fail_later(ch, index_change(ch, r));
+    check_protected(ch, r);
     engine_txn_put(ch->txn, ENGINE_BLOB, key_state(&ch->key), ROW_ENCODE(blob, ch->arena, r));
 }
 

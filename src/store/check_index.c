@@ -4,7 +4,7 @@
 
 static bool row_says(const row_index *row, const row_blob *blob) {
     return row->tag_count == blob->pub.tag_count && slice_eq(row->tags, blob->tags) &&
-           row->expires_us == blob->pub.expires_us;
+           row->expires_us == index_expiry(blob);
 }
 
 void index_check_blob(check *ck, blob_key *key, const row_blob *blob, arena *a) {
@@ -17,6 +17,8 @@ void index_check_blob(check *ck, blob_key *key, const row_blob *blob, arena *a) 
     if (blob->pub.expires_us != STORE_TIME_NONE &&
         index_expect_expiry(ck->s, a, key, blob->pub.expires_us) != OK)
         check_defect(ck, "its expiry is not in the index");
+    if (index_protected(blob) && index_expect_protected(ck->s, a, key, ck->k->id) != OK)
+        check_defect(ck, "its protection is not in the index");
     for (uint32_t i = 0; i < blob->pub.tag_count; i++) {
         row_index one, two;
         err e = index_expect(ck->s, a, key, &tags[i], ck->k->account_id, ck->k->id, &one, &two);
@@ -72,7 +74,26 @@ static const char *check_expiry(check *ck, slice key, arena *a) {
     return blob.pub.expires_us == (int64_t)expires_us ? NULL : "its blob expires at another time";
 }
 
+static const char *check_protected(check *ck, slice key, arena *a) {
+    uint64_t container;
+    slice rest = slice_skip(key, 1), value;
+    row_blob blob;
+    blob_key bk;
+    if (id_take(&rest, &container) != OK) return err_detail();
+    const checked_container *k = check_container(ck, container);
+    if (!k) return "its container is not there";
+    if (k->purging) return NULL;
+    slice name = name_unescape(arena_alloc(a, rest.len + 1), rest);
+    if (!store_blob_name_valid(name)) return "it names no blob";
+    key_blob(&bk, container, name);
+    err e = engine_get(ck->s->engine, ENGINE_BLOB, key_state(&bk), a, false, &value);
+    if (e == ERR_NOT_FOUND) return "its blob is not there";
+    if (e != OK || row_blob_get(value, &blob) != OK) return NULL; /* told where blobs are checked */
+    return index_protected(&blob) ? NULL : "its blob has no policy and no hold";
+}
+
 static const char *check_row(check *ck, slice key, slice value, arena *a) {
+    if (key.p[0] == KEY_INDEX_PROTECTED) return check_protected(ck, key, a);
     if (key.p[0] == KEY_INDEX_EXPIRY) return check_expiry(ck, key, a);
     index_parts p;
     row_index row;

@@ -265,10 +265,11 @@ static err container_change_checked(container_change *ch, store *s, store_call c
     return conditions_check(cond, kind, container_target(&ch->row));
 }
 
-err store_container_delete(store *s, store_call c, const store_account *a, slice name,
-                           const store_conditions *cond) {
+static err delete_container(store *s, store_call c, const store_account *a, slice name,
+                            const store_conditions *cond) {
     container_change ch CLEANUP(container_change_done);
     TRY(container_change_checked(&ch, s, c, a, name, cond, CONDITION_WRITE));
+    TRY(container_mutable(s, ch.row.id));
     engine_txn_delete(ch.txn, ENGINE_META, key_slice(&ch.key));
     row_purge purge = {
         .account = a->name, .container = name, .slot = ch.row.slot, .deleted_us = clock_wall_us()};
@@ -281,6 +282,15 @@ err store_container_delete(store *s, store_call c, const store_account *a, slice
     opened_drop_container(&s->opened, ch.row.id);
     reaper_submit(s, job_new(JOB_PURGE, ch.row.id, ch.row.id, 0));
     return OK;
+}
+
+err store_container_delete(store *s, store_call c, const store_account *a, slice name,
+                           const store_conditions *cond) {
+    if (c.nowait) return ERR_WOULD_BLOCK;
+    immutable_exclude(s);
+    err e = delete_container(s, c, a, name, cond);
+    immutable_leave(s);
+    return e;
 }
 
 /* Writes ch->row with a new ETag and answers with the new snapshot. */

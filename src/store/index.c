@@ -7,6 +7,7 @@
  *     snapshots, but those tags aren't passed to the blob index engine".
  *  2. Each of them holds all tags of the blob, and when it expires.
  *  3. A blob that expires has one more row, by that time, through which the sweeper finds it.
+ *  4. A blob with an immutability policy or a legal hold has a row of its container.
  * All follow from one rule: whatever puts or deletes a blob's row (change_put_blob,
  * change_delete_blob) comes through index_change in the same transaction. A search can therefore
  * trust what it reads, and reads nothing else. */
@@ -108,15 +109,45 @@ static void change_expiry(change *ch, int64_t expires_us) {
     ch->indexed_expiry = expires_us;
 }
 
-err index_change(change *ch, slice tags, uint32_t count, int64_t expires_us) {
-    row_blob row;
-    bool exists;
-    if (!ch->index_known) TRY(change_blob(ch, &row, &exists));
-    bool same_expiry = expires_us == ch->indexed_expiry;
-    /* nearly always: nothing before, nothing now */
-    if (same_expiry && slice_eq(tags, ch->indexed_tags)) return OK;
-    if (!same_expiry) change_expiry(ch, expires_us);
-    if (ch->indexed_count == 0 && count == 0) return OK;
+static slice protected_key(index_key *k, uint64_t container, slice escaped) {
+    key_index(k, KEY_INDEX_PROTECTED, container);
+    key_index_add(k, escaped);
+    return key_index_slice(k);
+}
+
+void index_purge_protected(engine_txn *t, uint64_t container, slice escaped) {
+    index_key k;
+    engine_txn_delete(t, ENGINE_INDEX, protected_key(&k, container, escaped));
+}
+
+static void change_protected(change *ch, bool now) {
+    index_key k;
+    if (!now) {
+        index_purge_protected(ch->txn, ch->container, key_escaped(&ch->key));
+    } else {
+        buf empty;
+        buf_init_arena(&empty, ch->arena, 16);
+        record_begin(&empty, 1);
+        engine_txn_put(ch->txn, ENGINE_INDEX,
+                       protected_key(&k, ch->container, key_escaped(&ch->key)), buf_slice(&empty));
+    }
+    ch->indexed_protected = now;
+}
+
+bool index_protected(const row_blob *r) {
+    return r->pub.legal_hold || r->pub.immutable_mode != STORE_MUTABLE;
+}
+
+/* 0 is not written to a row either. */
+static int64_t expiry_in_row(const row_blob *r) {
+    return r && r->pub.expires_us > 0 ? r->pub.expires_us : STORE_TIME_NONE;
+}
+
+int64_t index_expiry(const row_blob *r) {
+    return index_protected(r) ? STORE_TIME_NONE : expiry_in_row(r);
+}
+
+static err change_tags(change *ch, slice tags, uint32_t count, int64_t expires_us) {
     pair before[STORE_TAGS_MAX], now[STORE_TAGS_MAX];
     TRY(row_tags_get(ch->indexed_tags, ch->indexed_count, before));
     TRY(row_tags_get(tags, count, now));
@@ -131,6 +162,21 @@ err index_change(change *ch, slice tags, uint32_t count, int64_t expires_us) {
     ch->indexed_tags = tags;
     ch->indexed_count = count;
     return OK;
+}
+
+err index_change(change *ch, const row_blob *r) {
+    row_blob row;
+    bool exists;
+    if (!ch->index_known) TRY(change_blob(ch, &row, &exists));
+    slice tags = r ? r->tags : SLICE_NONE;
+    int64_t expires_us = expiry_in_row(r);
+    bool protect = r && index_protected(r);
+    bool same = expires_us == ch->indexed_expiry && protect == ch->indexed_protected;
+    if (same && slice_eq(tags, ch->indexed_tags)) return OK; /* nearly always: nothing */
+    if (expires_us != ch->indexed_expiry) change_expiry(ch, expires_us);
+    if (protect != ch->indexed_protected) change_protected(ch, protect);
+    if (ch->indexed_count == 0 && tags.len == 0) return OK;
+    return change_tags(ch, tags, r ? r->pub.tag_count : 0, r ? index_expiry(r) : STORE_TIME_NONE);
 }
 
 err index_purge_row(engine_txn *t, slice key, slice value) {
@@ -161,4 +207,11 @@ err index_expect_expiry(store *s, arena *a, blob_key *key, int64_t expires_us) {
     slice value;
     return engine_get(s->engine, ENGINE_INDEX, expiry_key(&k, expires_us, key_base(key)), a, false,
                       &value);
+}
+
+err index_expect_protected(store *s, arena *a, blob_key *key, uint64_t container) {
+    index_key k;
+    slice value;
+    return engine_get(s->engine, ENGINE_INDEX, protected_key(&k, container, key_escaped(key)), a,
+                      false, &value);
 }

@@ -239,6 +239,7 @@ struct store {
     opened_cache opened;
     gate gate;
     readers readers;
+    pthread_rwlock_t protecting; /* immutable.c */
     _Atomic uint64_t last_tick;
     _Atomic uint64_t uploads_open, garbage_pending;
     _Atomic uint64_t changes_later; /* whose outcome nobody waits for, under way */
@@ -370,7 +371,11 @@ typedef struct change {
     slice indexed_tags;
     uint32_t indexed_count;
     int64_t indexed_expiry;
+    bool indexed_protected;
     bool index_known;
+    /* The blob is protected as it stands: why, and its ETag. OK: it is not. */
+    err protected_by;
+    uint64_t protected_etag;
     err failed; /* a change that could not be written down: change_commit says it */
     /* Garbage of this change, gathered. */
     row_garbage waste;
@@ -413,15 +418,21 @@ void change_done(change *ch); /* aborts what was not committed; for CLEANUP */
 
 /* ---- the index over tags (index.c, find.c) ---- */
 
-/* Makes the index say what the blob is found by: its tags (as in its row) and its expiry.
- * STORE_TIME_NONE: none. */
-err index_change(change *ch, slice tags, uint32_t count, int64_t expires_us) CHECKED;
+/* Makes the index say what the blob is found by: its tags, its expiry, its protection. r: its new
+ * row, or NULL when it goes. */
+err index_change(change *ch, const row_blob *r) CHECKED;
+/* When rows of tags say that the blob expires; a protected one does not. */
+int64_t index_expiry(const row_blob *r);
+bool index_protected(const row_blob *r);
+/* The row of its protection goes. escaped: as in BASE. */
+void index_purge_protected(engine_txn *t, uint64_t container, slice escaped);
 /* The row that stands for an expiry goes. */
 void index_purge_expiry(engine_txn *t, int64_t expires_us, slice base);
 /* A row of a container is on its way out: takes the account's row with it. */
 err index_purge_row(engine_txn *t, slice key, slice value) CHECKED;
 /* Whether the row of the blob's expiry is there. */
 err index_expect_expiry(store *s, arena *a, blob_key *key, int64_t expires_us) CHECKED;
+err index_expect_protected(store *s, arena *a, blob_key *key, uint64_t container) CHECKED;
 /* The two rows of one tag of a blob. ERR_NOT_FOUND when one is missing. */
 err index_expect(store *s, arena *a, blob_key *key, const pair *tag, uint64_t account,
                  uint64_t container, row_index *ret_of_container,
@@ -445,6 +456,23 @@ err blob_from_row(arena *a, slice name, const row_blob *r, store_blob *ret) CHEC
 bool blob_expired(const row_blob *r);
 /* ERR_BLOB_ARCHIVED: before content is read, and before content or properties change. */
 err blob_online(const row_blob *r) CHECKED;
+
+/* ---- immutability (immutable.c) ---- */
+
+bool blob_protected(const row_blob *r);
+/* Why it cannot be changed, or OK; for changes that do not go through a blob's own row. */
+err blob_mutable(const row_blob *r) CHECKED;
+/* Of a new row. */
+err immutable_new(row_blob *row, const store_immutability *x) CHECKED;
+static inline bool immutable_asked(const store_immutability *x) {
+    return x->set_policy || x->set_hold;
+}
+/* Around a change that protects a blob; and (exclude) around the deletion of a container. */
+void immutable_enter(store *s);
+void immutable_exclude(store *s);
+void immutable_leave(store *s);
+/* ERR_CONTAINER_HAS_LEGAL_HOLD, ERR_CONTAINER_IMMUTABLE when it has a protected blob. */
+err container_mutable(store *s, uint64_t container) CHECKED;
 
 /* ---- blobs (blob.c) ---- */
 

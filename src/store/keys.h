@@ -24,6 +24,7 @@
  *                                              the same, for searches through the account. TAG is the tag's key, 01,
  *                                              its value, 01: tags hold no byte below a space, so these sort by key,
  *                                              then value. NAME without its end
+ *          'w' ID(container) NAME              a blob with an immutability policy or a legal hold
  *          'e' ID(time) BASE                   a blob that is gone at that time (microseconds)
  * JOB      's' BASE                            staging session of a blob: which, how many, since when
  *          'g' ID(container) ID                garbage: content to be given back
@@ -78,6 +79,7 @@ typedef struct index_key {
 #define KEY_INDEX_CONTAINER 'c'
 #define KEY_INDEX_ACCOUNT   'a'
 #define KEY_INDEX_EXPIRY    'e'
+#define KEY_INDEX_PROTECTED 'w'
 #define KEY_TAG_END         1 /* after a tag's key and after its value */
 /* kind, ID: what all rows of an owner begin with. */
 void key_index(index_key *k, char kind, uint64_t owner);

@@ -186,8 +186,13 @@ static err also_stream_of_blob(void *ctx, engine_txn *t, slice key, slice value)
     row_blob row;
     TRY(row_blob_get(value, &row));
     if (row.where == ROW_STREAM) engine_txn_release(t, row.ref);
-    if (row.pub.expires_us != STORE_TIME_NONE)
-        index_purge_expiry(t, row.pub.expires_us, slice_take(key, key.len - 1));
+    slice base = slice_take(key, key.len - 1), rest = base, escaped;
+    uint64_t container;
+    if (row.pub.expires_us != STORE_TIME_NONE) index_purge_expiry(t, row.pub.expires_us, base);
+    if (!index_protected(&row)) return OK; /* any more: its policy had ended */
+    TRY(id_take(&rest, &container));
+    TRY(name_take(&rest, &escaped));
+    index_purge_protected(t, container, escaped);
     return OK;
 }
 
@@ -435,7 +440,8 @@ static err remove_expired(store *s, uint64_t container, slice name, int64_t expi
     row_blob row;
     bool exists;
     TRY(change_begin_unchecked(&ch, s, a, container, name));
-    TRY(change_blob(&ch, &row, &exists)); /* drops it */
+    TRY(change_blob(&ch, &row, &exists));                      /* drops it */
+    if (exists && row.pub.expires_us == expires_us) return OK; /* protected */
     index_purge_expiry(ch.txn, expires_us, key_base(&ch.key));
     return change_commit(&ch);
 }

@@ -154,6 +154,10 @@ static err blob_valid(row_blob *r) {
                (r->pub.tier == STORE_TIER_ARCHIVE && r->pub.rehydrate_to < STORE_TIER_ARCHIVE),
            ERR_CORRUPT, "a blob's rehydration is damaged");
     if (r->pub.rehydrate_to) settle_tier(&r->pub);
+    ENSURE(r->pub.immutable_mode <= STORE_LOCKED &&
+               (r->pub.immutable_mode != STORE_MUTABLE) ==
+                   (r->pub.immutable_until_us != STORE_TIME_NONE),
+           ERR_CORRUPT, "a blob's immutability policy is damaged");
     ENSURE(r->pub.content_id != 0, ERR_CORRUPT, "a blob has no content id");
     ENSURE(r->pub.type <= STORE_APPEND_BLOB, ERR_CORRUPT, "a blob's type is damaged");
     ENSURE(r->pub.tier <= STORE_TIER_PREMIUM, ERR_CORRUPT, "a blob's tier is damaged");

@@ -39,8 +39,8 @@ typedef struct row_account {
     N(2, slot)                                                                                     \
     T(3, created_us)                                                                               \
     B(4, keys[0])                                                                                  \
-    B(5, keys[1]) N(6, settings.versioning) N(7, settings.container_delete_days)                   \
-        N(8, settings.rehydrate_seconds)
+    B(5, keys[1])                                                                                  \
+    N(6, settings.versioning) N(7, settings.container_delete_days) N(8, settings.rehydrate_seconds)
 
 typedef struct row_container {
     uint64_t id, slot, etag;
@@ -133,8 +133,11 @@ typedef struct row_blob {
     B(23, pub.lease.id)                                                                            \
     N(24, pub.lease.duration_s)                                                                    \
     N(25, pub.lease.broken)                                                                        \
-    T(26, pub.lease.until_us) B(60, tags) N(61, pub.tag_count) N(62, pub.rehydrate_to)             \
-        N(63, pub.rehydrate_high) T(64, pub.rehydrate_due_us) T(65, pub.expires_us)
+    T(26, pub.lease.until_us)                                                                      \
+    B(60, tags)                                                                                    \
+    N(61, pub.tag_count) N(62, pub.rehydrate_to) N(63, pub.rehydrate_high)                         \
+        T(64, pub.rehydrate_due_us) T(65, pub.expires_us) N(67, pub.immutable_mode)                \
+            T(68, pub.immutable_until_us) N(69, pub.legal_hold)
 
 /* ---- BLOCK ---- */
 

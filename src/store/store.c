@@ -22,6 +22,7 @@ err store_open(const store_options *o, store **ret) {
     hot_init(&s->hot, o->hot_max ? o->hot_max : HOT_DEFAULT);
     opened_init(&s->opened, o->opened_max ? o->opened_max : OPENED_DEFAULT);
     gate_init(&s->gate);
+    MUST(pthread_rwlock_init(&s->protecting, NULL) == 0);
     readers_init(&s->readers);
     err e = reaper_start(s);
     if (e != OK) {
@@ -42,6 +43,7 @@ store *store_close(store *s) {
     cache_done(&s->accounts);
     readers_done(&s->readers);
     gate_done(&s->gate);
+    pthread_rwlock_destroy(&s->protecting);
     engine_close(s->engine);
     s->keys->free(s->keys);
     free(s);

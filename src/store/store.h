@@ -312,6 +312,21 @@ typedef enum store_tier {
     STORE_TIER_PREMIUM
 } store_tier;
 
+/* A blob is protected while it has a legal hold, or a policy whose date has not come: whatever would
+ * give it a new ETag, or delete it, its container or its account, says
+ * ERR_BLOB_IMMUTABLE_DUE_TO_LEGAL_HOLD, ERR_BLOB_IMMUTABLE_DUE_TO_POLICY (or
+ * ERR_CONTAINER_HAS_LEGAL_HOLD, ERR_CONTAINER_IMMUTABLE). */
+typedef enum store_immutable_mode {
+    STORE_MUTABLE,
+    STORE_UNLOCKED,
+    STORE_LOCKED
+} store_immutable_mode;
+typedef struct store_immutability { /* what is to change */
+    bool set_policy, set_hold, hold;
+    store_immutable_mode mode; /* STORE_MUTABLE: the policy is deleted */
+    int64_t until_us;
+} store_immutability;
+
 typedef struct store_http { /* what the client says about the content; each may be empty */
     slice content_type, content_encoding, content_language, content_disposition, cache_control;
     bool has_md5;
@@ -333,6 +348,9 @@ typedef struct store_blob {
     bool rehydrate_high;
     int64_t rehydrate_due_us;
     int64_t expires_us; /* STORE_TIME_NONE: never */
+    store_immutable_mode immutable_mode;
+    int64_t immutable_until_us; /* STORE_TIME_NONE: no policy */
+    bool legal_hold;
     const pair *metadata;
     size_t metadata_count;
     const pair *tags; /* in order of keys; in listings only when they are asked for */
@@ -393,6 +411,7 @@ typedef struct store_put {
     size_t metadata_count;
     const pair *tags;
     size_t tag_count;
+    store_immutability immutability; /* of the new blob */
     store_tier tier;
     const store_conditions *cond;
 } store_put;
@@ -450,6 +469,12 @@ err store_blob_set_tags(store *s, store_call c, const store_container *k, slice 
 err store_blob_set_tier(store *s, store_call c, const store_container *k, slice name,
                         const store_conditions *cond, store_tier tier, bool high,
                         bool *ret_later) CHECKED;
+/* Set and Delete Blob Immutability Policy, Set Blob Legal Hold; ETag and time of change stay. A locked
+ * policy can only be extended (ERR_BLOB_IMMUTABLE_DUE_TO_POLICY). ERR_INVALID_HEADER_VALUE for a
+ * date that has passed. */
+err store_blob_set_immutability(store *s, store_call c, const store_container *k, slice name,
+                                const store_conditions *cond, const store_immutability *x,
+                                store_blob *ret) CHECKED;
 typedef struct store_expiry {
     enum {
         STORE_NEVER_EXPIRE,

@@ -11,7 +11,8 @@
 #include "store/internal.h"
 
 bool blob_expired(const row_blob *r) {
-    return r->pub.expires_us != STORE_TIME_NONE && clock_wall_us() >= r->pub.expires_us;
+    return r->pub.expires_us != STORE_TIME_NONE && clock_wall_us() >= r->pub.expires_us &&
+           !blob_protected(r);
 }
 
 /* ---- what an archived blob allows ---- */

@@ -195,10 +195,7 @@ static void test_types_and_tiers(void **state) {
 /* What cannot be kept is refused, with the header's name, and nothing is stored. */
 static void test_promises(void **state) {
     fixture *f = *state;
-    static const char *const headers[] = {"x-ms-encryption-key: AAAA",
-                                          "x-ms-encryption-scope: s",
-                                          "x-ms-legal-hold: true",
-                                          "x-ms-immutability-policy-mode: Locked",
+    static const char *const headers[] = {"x-ms-encryption-key: AAAA", "x-ms-encryption-scope: s",
                                           "X-Ms-Structured-Body: XSM/1.0; properties=crc64",
                                           "x-ms-copy-source: http://x/y",
                                           "x-ms-expiry-option: Absolute"};

@@ -1,0 +1,212 @@
+/* Immutability policies and legal holds: what they allow, and that nothing goes around them. */
+#include "store_test.h"
+
+#include "memory_engine.c"
+
+#define HOUR_US 3600000000ll
+
+static store_blob blob_of(fixture *f, slice name) {
+    store_blob b;
+    assert_ok(store_blob_get(f->s, f->c, f->k, name, NULL, &b));
+    return b;
+}
+
+static err policy(fixture *f, slice name, store_immutable_mode mode, int64_t from_now_us) {
+    store_blob b;
+    store_immutability x = {
+        .set_policy = true, .mode = mode, .until_us = clock_wall_us() + from_now_us};
+    return store_blob_set_immutability(f->s, f->c, f->k, name, NULL, &x, &b);
+}
+
+static err hold(fixture *f, slice name, bool on) {
+    store_blob b;
+    store_immutability x = {.set_hold = true, .hold = on};
+    return store_blob_set_immutability(f->s, f->c, f->k, name, NULL, &x, &b);
+}
+
+static void no_defect(void *ctx, const char *what, const char *where) {
+    (void)ctx;
+    fail_msg("%s: %s", where, what);
+}
+
+static void assert_sound(fixture *f) {
+    store_check_progress p;
+    assert_ok(store_check(f->s, no_defect, NULL, NULL, &p));
+}
+
+static size_t index_rows(fixture *f) {
+    engine_cursor *cur;
+    slice k, v;
+    bool more = true;
+    size_t n = 0;
+    assert_ok(engine_scan(f->s->engine, ENGINE_INDEX, SLICE_NONE, SLICE_NONE, &cur));
+    for (;; n++) {
+        assert_ok(engine_cursor_next(cur, &k, &v, &more));
+        if (!more) break;
+    }
+    engine_cursor_free(cur);
+    return n;
+}
+
+/* All that would change or remove the blob says `why`, and it stands as it did. */
+static void assert_protected(fixture *f, slice name, err why, err container_why) {
+    store_blob before = blob_of(f, name), b;
+    pair meta = {S("a"), S("1")};
+    store_http http = {.content_type = S("a/b")};
+    store_expiry x = {.option = STORE_EXPIRE_FROM_NOW, .us = 1};
+    slice data = get(f, name);
+    assert_err(try_put(f, name, S("new"), NULL, &b), why);
+    assert_err(try_put(f, name, content(f->c.arena, 9, 100000), NULL, &b), why);
+    assert_ok(try_block(f, name, S("1"), S("1")));
+    assert_err(try_commit(f, name, &LATEST("1"), 1, &b), why);
+    assert_err(store_blob_set_metadata(f->s, f->c, f->k, name, NULL, &meta, 1, &b), why);
+    assert_err(store_blob_set_http(f->s, f->c, f->k, name, NULL, &http, &b), why);
+    assert_err(store_blob_set_expiry(f->s, f->c, f->k, name, NULL, &x, &b), why);
+    assert_err(store_blob_delete(f->s, f->c, f->k, name, NULL), why);
+    assert_err(store_container_delete(f->s, f->c, f->a, S("box"), NULL), container_why);
+    assert_err(store_account_delete(f->s, f->c, S("acct")), container_why);
+    assert_sound(f);
+    b = blob_of(f, name);
+    assert_true(b.etag == before.etag && b.modified_us == before.modified_us);
+    assert_slice(get(f, name), data);
+    /* what remains */
+    bool later;
+    assert_ok(store_blob_set_tags(f->s, f->c, f->k, name, NULL, &meta, 1));
+    assert_ok(store_blob_set_tags(f->s, f->c, f->k, name, NULL, NULL, 0));
+    assert_ok(store_blob_set_tier(f->s, f->c, f->k, name, NULL, STORE_TIER_COOL, false, &later));
+}
+
+static void test_legal_hold(void **state) {
+    fixture *f = *state;
+    slice names[] = {S("small"), S("large")};
+    put(f, names[0], S("abc"));
+    put(f, names[1], content(f->c.arena, 1, 100000));
+    for (int i = 0; i < 2; i++) {
+        uint64_t etag = blob_of(f, names[i]).etag;
+        assert_ok(hold(f, names[i], true));
+        assert_true(blob_of(f, names[i]).legal_hold && blob_of(f, names[i]).etag == etag);
+        assert_protected(f, names[i], ERR_BLOB_IMMUTABLE_DUE_TO_LEGAL_HOLD,
+                         ERR_CONTAINER_HAS_LEGAL_HOLD);
+        fixture_restart(f);
+        assert_protected(f, names[i], ERR_BLOB_IMMUTABLE_DUE_TO_LEGAL_HOLD,
+                         ERR_CONTAINER_HAS_LEGAL_HOLD);
+        assert_int_equal(index_rows(f), 1);
+        assert_ok(hold(f, names[i], false));
+        assert_int_equal(index_rows(f), 0);
+        assert_ok(store_blob_delete(f->s, f->c, f->k, names[i], NULL));
+    }
+    assert_err(hold(f, names[0], true), ERR_BLOB_NOT_FOUND);
+    reaper_run(f->s);
+    assert_sound(f);
+    assert_ok(store_container_delete(f->s, f->c, f->a, S("box"), NULL));
+}
+
+static void test_unlocked_policy(void **state) {
+    fixture *f = *state;
+    put(f, S("x"), S("abc"));
+    assert_err(policy(f, S("x"), STORE_UNLOCKED, -1), ERR_INVALID_HEADER_VALUE);
+    assert_ok(policy(f, S("x"), STORE_UNLOCKED, 2 * HOUR_US));
+    assert_protected(f, S("x"), ERR_BLOB_IMMUTABLE_DUE_TO_POLICY, ERR_CONTAINER_IMMUTABLE);
+    assert_ok(policy(f, S("x"), STORE_UNLOCKED, HOUR_US)); /* shorter */
+    assert_ok(policy(f, S("x"), STORE_UNLOCKED, 3 * HOUR_US));
+    assert_ok(policy(f, S("x"), STORE_MUTABLE, 0));
+    assert_true(blob_of(f, S("x")).immutable_until_us == STORE_TIME_NONE);
+    put(f, S("x"), S("new"));
+    assert_int_equal(index_rows(f), 0);
+    assert_sound(f);
+}
+
+static void test_locked_policy(void **state) {
+    fixture *f = *state;
+    put(f, S("x"), S("abc"));
+    assert_ok(policy(f, S("x"), STORE_UNLOCKED, 2 * HOUR_US));
+    assert_ok(policy(f, S("x"), STORE_LOCKED, HOUR_US));
+    assert_err(policy(f, S("x"), STORE_MUTABLE, 0), ERR_BLOB_IMMUTABLE_DUE_TO_POLICY);
+    assert_err(policy(f, S("x"), STORE_UNLOCKED, 9 * HOUR_US), ERR_BLOB_IMMUTABLE_DUE_TO_POLICY);
+    assert_err(policy(f, S("x"), STORE_LOCKED, HOUR_US / 2), ERR_BLOB_IMMUTABLE_DUE_TO_POLICY);
+    assert_protected(f, S("x"), ERR_BLOB_IMMUTABLE_DUE_TO_POLICY, ERR_CONTAINER_IMMUTABLE);
+    assert_ok(policy(f, S("x"), STORE_LOCKED, 2 * HOUR_US));
+    int64_t until = blob_of(f, S("x")).immutable_until_us;
+    assert_true(until > clock_wall_us() + HOUR_US);
+    /* a hold beside it */
+    assert_ok(hold(f, S("x"), true));
+    assert_protected(f, S("x"), ERR_BLOB_IMMUTABLE_DUE_TO_LEGAL_HOLD, ERR_CONTAINER_HAS_LEGAL_HOLD);
+    assert_ok(hold(f, S("x"), false));
+    assert_protected(f, S("x"), ERR_BLOB_IMMUTABLE_DUE_TO_POLICY, ERR_CONTAINER_IMMUTABLE);
+    assert_true(blob_of(f, S("x")).immutable_until_us == until);
+}
+
+static void pass(int64_t us) {
+    int64_t until = clock_wall_us() + us;
+    while (clock_wall_us() <= until) nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+}
+
+static void test_a_policy_ends(void **state) {
+    fixture *f = *state;
+    store_blob b;
+    put(f, S("x"), S("abc"));
+    put(f, S("y"), S("abc"));
+    assert_ok(policy(f, S("x"), STORE_LOCKED, 100000));
+    assert_ok(policy(f, S("y"), STORE_LOCKED, 100000));
+    assert_err(try_put(f, S("x"), S("new"), NULL, &b), ERR_BLOB_IMMUTABLE_DUE_TO_POLICY);
+    pass(120000);
+    assert_ok(try_put(f, S("x"), S("new"), NULL, &b));
+    assert_int_equal(b.immutable_mode, STORE_MUTABLE);
+    assert_sound(f);
+    assert_ok(store_container_delete(f->s, f->c, f->a, S("box"), NULL)); /* y is there still */
+    reaper_run(f->s);
+    assert_int_equal(index_rows(f), 0);
+}
+
+/* A blob that was to expire does not while it is protected. */
+static void test_expiry_waits(void **state) {
+    fixture *f = *state;
+    store_blob b;
+    store_expiry x = {.option = STORE_EXPIRE_FROM_NOW, .us = 50000};
+    put(f, S("x"), S("abc"));
+    assert_ok(store_blob_set_expiry(f->s, f->c, f->k, S("x"), NULL, &x, &b));
+    assert_ok(hold(f, S("x"), true));
+    pass(60000);
+    assert_ok(sweep_expired(f->s));
+    assert_protected(f, S("x"), ERR_BLOB_IMMUTABLE_DUE_TO_LEGAL_HOLD, ERR_CONTAINER_HAS_LEGAL_HOLD);
+    assert_ok(hold(f, S("x"), false));
+    assert_err(exists(f, S("x")), ERR_BLOB_NOT_FOUND);
+    assert_sound(f);
+    assert_ok(sweep_expired(f->s));
+    assert_int_equal(index_rows(f), 0);
+    assert_sound(f);
+}
+
+static void test_from_the_beginning(void **state) {
+    fixture *f = *state;
+    store_blob b;
+    store_put p = {.immutability = {.set_policy = true,
+                                    .mode = STORE_LOCKED,
+                                    .until_us = clock_wall_us() + HOUR_US,
+                                    .set_hold = true,
+                                    .hold = true}};
+    store_upload *u = upload(f, S("abc"), 3);
+    assert_ok(store_blob_put(f->s, f->c, f->k, S("x"), u, &p, &b));
+    assert_true(b.legal_hold && b.immutable_mode == STORE_LOCKED);
+    assert_ok(try_block(f, S("y"), S("1"), S("1")));
+    assert_ok(store_block_list_put(f->s, f->c, f->k, S("y"), &LATEST("1"), 1, &p, &b));
+    assert_protected(f, S("x"), ERR_BLOB_IMMUTABLE_DUE_TO_LEGAL_HOLD, ERR_CONTAINER_HAS_LEGAL_HOLD);
+    assert_protected(f, S("y"), ERR_BLOB_IMMUTABLE_DUE_TO_LEGAL_HOLD, ERR_CONTAINER_HAS_LEGAL_HOLD);
+    p.immutability.until_us = 1;
+    u = upload(f, S("abc"), 3);
+    assert_err(store_blob_put(f->s, f->c, f->k, S("z"), u, &p, &b), ERR_INVALID_HEADER_VALUE);
+    store_upload_free(u);
+    assert_err(exists(f, S("z")), ERR_BLOB_NOT_FOUND);
+    assert_sound(f);
+}
+
+#define STORE_TEST(t) cmocka_unit_test_setup_teardown(t, fixture_setup, fixture_teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        STORE_TEST(test_legal_hold),    STORE_TEST(test_unlocked_policy),
+        STORE_TEST(test_locked_policy), STORE_TEST(test_a_policy_ends),
+        STORE_TEST(test_expiry_waits),  STORE_TEST(test_from_the_beginning),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
