@@ -29,6 +29,7 @@ static void set_blob(ops_request *r, ops_response *w, const store_blob *b) {
     ops_set(w, "x-ms-server-encrypted", S("true"));
     if (b->tag_count > 0) ops_set_u64(r, w, "x-ms-tag-count", b->tag_count);
     blob_set_immutability(r, w, b);
+    if (b->accessed_us > 0) ops_set_time(r, w, "x-ms-last-access-time", b->accessed_us);
     if (b->expires_us > 0) ops_set_time(r, w, "x-ms-expiry-time", b->expires_us);
     blob_metadata_set(r, w, b->metadata, b->metadata_count);
 }

@@ -118,6 +118,7 @@ static void put_committed(blob_list_writer *lw, const store_blob *blob) {
         xml_element(b, "ImmutabilityPolicyMode", blob_immutability_mode(blob->immutable_mode));
     }
     if (lw->legal_hold && blob->legal_hold) LIT(b, "<LegalHold>true</LegalHold>");
+    if (blob->accessed_us > 0) xml_http_date(b, "LastAccessTime", blob->accessed_us);
     if (blob->expires_us > 0) xml_http_date(b, "Expiry-Time", blob->expires_us);
     if (blob->tag_count > 0) {
         LIT(b, "<TagCount>");

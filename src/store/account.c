@@ -218,9 +218,11 @@ err store_account_rotate(store *s, store_call c, slice name, int which) {
     return e;
 }
 
-static err set_in(store *s, store_call c, slice name, slice setting, engine_txn *txn) {
+static err set_in(store *s, store_call c, slice name, slice setting, engine_txn *txn,
+                  uint64_t *ret_id) {
     row_account row;
     TRY(account_row(s, c, name, &row));
+    *ret_id = row.id;
     TRY(store_setting_parse(&row.settings, setting));
     short_key k;
     key_account(&k, name);
@@ -235,13 +237,16 @@ err store_account_set(store *s, store_call c, slice name, slice setting) {
     key_account(&k, name);
     engine_txn *txn;
     TRY(engine_txn_begin(s->engine, key_slice(&k), &txn));
-    err e = set_in(s, c, name, setting, txn);
+    uint64_t id;
+    err e = set_in(s, c, name, setting, txn, &id);
     if (e != OK) {
         engine_txn_abort(txn);
         return e;
     }
     e = engine_txn_commit(txn);
     cache_drop(&s->accounts, name);
+    key_id(&k, id); /* their snapshots know settings too */
+    cache_drop_all(&s->containers, key_slice(&k));
     return e;
 }
 

@@ -114,6 +114,7 @@ err blob_new_row(change *ch, const store_put *p, const row_blob *old, row_blob *
                 .lease = old->pub.lease,
                 .rehydrate_due_us = STORE_TIME_NONE,
                 .expires_us = STORE_TIME_NONE,
+                .accessed_us = ch->track_access ? now.us : STORE_TIME_NONE,
                 .immutable_until_us = STORE_TIME_NONE}};
     if (p->http.has_md5) r.md5 = arena_dup(ch->arena, slice_of(p->http.md5, 16));
     TRY(metadata_pack(p->metadata, p->metadata_count, ch->arena, &r.metadata));

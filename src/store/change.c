@@ -39,6 +39,7 @@ err change_begin(change *ch, store *s, store_call c, const store_container *k, s
     ch->inside = true;
     ch->account = container_of(k)->account_id;
     ch->container_name = k->name;
+    ch->track_access = container_of(k)->track_access;
     return OK;
 }
 

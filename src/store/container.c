@@ -43,7 +43,9 @@ static err snapshot(store *s, arena *scratch, const struct account *ac, slice na
                     struct container **ret) {
     arena *mem = arena_new(2048, 1 << 20);
     struct container *k = arena_alloc(mem, sizeof *k);
-    *k = (struct container){.mem = mem, .account_id = ac->pub.id};
+    *k = (struct container){.mem = mem,
+                            .account_id = ac->pub.id,
+                            .track_access = ac->pub.settings.last_access_tracking};
     k->snap.free = container_free;
     k->snap.cost = 1;
     atomic_init(&k->snap.refs, 1);

@@ -104,12 +104,14 @@ typedef struct reader_pin {
 } reader_pin;
 
 /* Garbage or a purge, on its way to the reaper. */
-typedef enum job_kind { JOB_GARBAGE, JOB_PURGE, JOB_PURGE_ACCOUNT } job_kind;
+typedef enum job_kind { JOB_GARBAGE, JOB_PURGE, JOB_PURGE_ACCOUNT, JOB_ACCESS } job_kind;
 typedef struct job {
     job_kind kind;
     uint64_t container, id; /* of an account, for JOB_PURGE_ACCOUNT: id */
     uint64_t hash, seq;
     struct job *next;
+    int64_t accessed_us; /* JOB_ACCESS, of the blob of this name */
+    slice name;          /* its bytes stand behind the job */
 } job;
 
 #define READER_BUCKETS 256
@@ -239,7 +241,8 @@ struct store {
     opened_cache opened;
     gate gate;
     readers readers;
-    pthread_rwlock_t protecting; /* immutable.c */
+    pthread_rwlock_t protecting;                         /* immutable.c */
+    _Atomic uint64_t access_pending, access_noted[1024]; /* access.c: hashes of blobs */
     _Atomic uint64_t last_tick;
     _Atomic uint64_t uploads_open, garbage_pending;
     _Atomic uint64_t changes_later; /* whose outcome nobody waits for, under way */
@@ -260,6 +263,7 @@ struct container {
     snap snap;
     store_container pub;
     uint64_t slot, account_id;
+    bool track_access; /* the account's setting */
     crypto_key key;
     arena *mem;
 };
@@ -367,6 +371,7 @@ typedef struct change {
     /* Of the container, for the index; 0 and empty in the reaper's changes. */
     uint64_t account;
     slice container_name;
+    bool track_access;
     /* What the index says of the blob so far; known after change_blob. */
     slice indexed_tags;
     uint32_t indexed_count;
@@ -457,6 +462,14 @@ bool blob_expired(const row_blob *r);
 /* ERR_BLOB_ARCHIVED: before content is read, and before content or properties change. */
 err blob_online(const row_blob *r) CHECKED;
 
+/* ---- last access (access.c) ---- */
+
+/* The content of a blob with this row was asked for. */
+void access_note(store *s, const struct container *k, slice base, slice name, const row_blob *r);
+/* The reaper's: changes the row; and, whatever came of it, lets the next note through. */
+err access_write(store *s, const job *j, arena *a) CHECKED;
+void access_forget(store *s, const job *j);
+
 /* ---- immutability (immutable.c) ---- */
 
 bool blob_protected(const row_blob *r);
@@ -540,6 +553,7 @@ err piece_open_small(const crypto_key *key, uint64_t container, const row_piece 
 /* Hands jobs (linked by next) to the reaper; takes them. */
 void reaper_submit(store *s, job *jobs);
 job *job_new(job_kind kind, uint64_t container, uint64_t id, uint64_t hash);
+job *job_new_access(uint64_t container, uint64_t hash, slice name, int64_t accessed_us);
 void job_free(job *j);
 /* Does a job: it is done, or kept by the readers (ret_kept), or an error says again later. */
 err reaper_work(store *s, job *j, bool *ret_kept) CHECKED;

@@ -10,6 +10,7 @@
 
 static void job_done(store *s, job *j) {
     if (j->kind == JOB_GARBAGE) atomic_fetch_sub(&s->garbage_pending, 1);
+    if (j->kind == JOB_ACCESS) access_forget(s, j);
     job_free(j);
 }
 
@@ -105,6 +106,10 @@ static void work(reaper *r, job *j, job **later) {
     if (e != ERR_CONFLICT && e != ERR_CANCELLED)
         LOG(LOG_ERROR, "reaper_failed", LF_C("error", err_get(e)->name),
             LF_C("detail", err_detail()), LF_I("container", j->container), LF_I("job", j->id));
+    if (j->kind == JOB_ACCESS) { /* the next read notes it again */
+        job_done(s, j);
+        return;
+    }
     j->next = *later;
     *later = j;
 }

@@ -102,7 +102,9 @@ static err list_marker(page *p, slice name) {
                     .created_us = STORE_TIME_NONE,
                     .modified_us = STORE_TIME_NONE,
                     .tier_changed_us = STORE_TIME_NONE,
-                    .expires_us = STORE_TIME_NONE};
+                    .expires_us = STORE_TIME_NONE,
+                    .accessed_us = STORE_TIME_NONE,
+                    .immutable_until_us = STORE_TIME_NONE};
     return list_entry(p, name, &b, SLICE_NONE);
 }
 

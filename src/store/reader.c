@@ -138,6 +138,7 @@ static err open_once(store_reader *r, store_call c, slice name, const store_cond
     TRY(hot_find(r->store, c, &r->container->pub, name, cond, &key, row, &r->hot, &version));
     if (r->hot) {
         TRY(blob_online(row));
+        access_note(r->store, r->container, key_base(&key), name, row);
         keep(r, &key, row);
         return OK;
     }
@@ -149,6 +150,7 @@ static err open_once(store_reader *r, store_call c, slice name, const store_cond
         TRY(open_inline(r, c, &key, row));
         offer(r, c, &key, row, version);
     }
+    access_note(r->store, r->container, key_base(&key), name, row);
     keep(r, &key, row);
     return OK;
 }

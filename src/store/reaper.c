@@ -18,6 +18,16 @@ job *job_new(job_kind kind, uint64_t container, uint64_t id, uint64_t hash) {
     return j;
 }
 
+job *job_new_access(uint64_t container, uint64_t hash, slice name, int64_t accessed_us) {
+    job *j = malloc(sizeof *j + name.len);
+    MUST(j);
+    *j =
+        (job){.kind = JOB_ACCESS, .container = container, .hash = hash, .accessed_us = accessed_us};
+    memcpy(j + 1, name.p, name.len);
+    j->name = slice_of(j + 1, name.len);
+    return j;
+}
+
 void job_free(job *j) {
     free(j);
 }
@@ -496,9 +506,10 @@ err reaper_work(store *s, job *j, bool *ret_kept) {
     *ret_kept = j->kind == JOB_GARBAGE && !readers_admit(&s->readers, j);
     if (*ret_kept) return OK;
     arena *a = arena_new(16 << 10, 0);
-    err e = j->kind == JOB_GARBAGE ? collect(s, j->container, j->id, a)
-            : j->kind == JOB_PURGE ? purge(s, j, a)
-                                   : purge_account(s, j, a);
+    err e = j->kind == JOB_GARBAGE  ? collect(s, j->container, j->id, a)
+            : j->kind == JOB_PURGE  ? purge(s, j, a)
+            : j->kind == JOB_ACCESS ? access_write(s, j, a)
+                                    : purge_account(s, j, a);
     arena_free(a);
     return e;
 }

@@ -40,7 +40,9 @@ typedef struct row_account {
     T(3, created_us)                                                                               \
     B(4, keys[0])                                                                                  \
     B(5, keys[1])                                                                                  \
-    N(6, settings.versioning) N(7, settings.container_delete_days) N(8, settings.rehydrate_seconds)
+    N(6, settings.versioning)                                                                      \
+    N(7, settings.container_delete_days) N(8, settings.rehydrate_seconds)                          \
+        N(9, settings.last_access_tracking)
 
 typedef struct row_container {
     uint64_t id, slot, etag;
@@ -135,8 +137,9 @@ typedef struct row_blob {
     N(25, pub.lease.broken)                                                                        \
     T(26, pub.lease.until_us)                                                                      \
     B(60, tags)                                                                                    \
-    N(61, pub.tag_count) N(62, pub.rehydrate_to) N(63, pub.rehydrate_high)                         \
-        T(64, pub.rehydrate_due_us) T(65, pub.expires_us) N(67, pub.immutable_mode)                \
+    N(61, pub.tag_count)                                                                           \
+    N(62, pub.rehydrate_to) N(63, pub.rehydrate_high) T(64, pub.rehydrate_due_us)                  \
+        T(65, pub.expires_us) T(66, pub.accessed_us) N(67, pub.immutable_mode)                     \
             T(68, pub.immutable_until_us) N(69, pub.legal_hold)
 
 /* ---- BLOCK ---- */

@@ -12,6 +12,7 @@ static const store_setting settings[] = {
     NUMBER(container_delete_days, 365, "days a deleted container can be restored; 0: not at all"),
     NUMBER(rehydrate_seconds, 7 * 24 * 3600,
            "seconds that rehydration from the archive tier takes; 0: none"),
+    SWITCH(last_access_tracking, "note once a day when a blob was last read"),
 };
 
 const store_setting *store_setting_list(size_t *ret_count) {

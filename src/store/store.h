@@ -80,6 +80,7 @@ typedef struct store_settings {
     bool versioning;
     uint32_t container_delete_days; /* 0: a deleted container is gone at once */
     uint32_t rehydrate_seconds;     /* what rehydration from Archive takes */
+    bool last_access_tracking;
 } store_settings;
 
 typedef struct store_setting { /* what operators see of one */
@@ -347,7 +348,8 @@ typedef struct store_blob {
     store_tier rehydrate_to; /* of an archived blob that is on its way; STORE_TIER_INFERRED: none */
     bool rehydrate_high;
     int64_t rehydrate_due_us;
-    int64_t expires_us; /* STORE_TIME_NONE: never */
+    int64_t expires_us;  /* STORE_TIME_NONE: never */
+    int64_t accessed_us; /* STORE_TIME_NONE: not tracked */
     store_immutable_mode immutable_mode;
     int64_t immutable_until_us; /* STORE_TIME_NONE: no policy */
     bool legal_hold;

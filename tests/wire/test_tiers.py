@@ -164,3 +164,26 @@ def test_refused_expiry(api, blob, option, value, code):
 
 def test_expiry_without_option(api, blob):
     assert_error(api("PUT", blob + "?comp=expiry"), 400, "MissingRequiredHeader", "x-ms-expiry-option")
+
+
+# ---- last access ---------------------------------------------------------------------------------------------------
+
+def test_last_access_time(api, server, container, blob):
+    def tracking(value):
+        subprocess.run([server.program, "account", "set", ACCOUNT, f"last_access_tracking={value}", "--data",
+                        server.folder], check=True, capture_output=True)
+    assert api("HEAD", blob).get("x-ms-last-access-time") is None
+    tracking("on")
+    try:
+        etag = api("GET", blob).get("etag")
+        end = time.monotonic() + 10
+        while api("HEAD", blob).get("x-ms-last-access-time") is None and time.monotonic() < end:
+            time.sleep(0.02)
+        r = api("HEAD", blob)
+        assert abs(parsedate_to_datetime(r.get("x-ms-last-access-time")).timestamp() - time.time()) < 60
+        assert r.get("etag") == etag
+        assert next(api.list(container).xml.iter("Properties")).findtext("LastAccessTime")
+        api.put_ok(container, "new", b"x")
+        assert api("HEAD", f"/{container}/new").get("x-ms-last-access-time")
+    finally:
+        tracking("off")
