@@ -182,6 +182,13 @@ void time_put_iso7(buf *b, int64_t us) {
     buf_put(b, slice_of(text, sizeof(text)));
 }
 
+void time_put_tick(buf *b, uint64_t tick) {
+    uint64_t since = tick - TIME_TICKS_TO_1970;
+    size_t at = b->len;
+    time_put_iso7(b, (int64_t)(since / 10));
+    if (!b->failed) b->p[at + 26] = (uint8_t)('0' + since % 10);
+}
+
 void time_put_iso_s(buf *b, int64_t us) {
     unsigned micro;
     int64_t s = split_us(us, &micro);
@@ -337,5 +344,17 @@ err time_parse_iso(slice s, int64_t *ret_us) {
            SLICE_ARG(slice_take(s, 64)));
     TRY(us_of(&c, &us));
     *ret_us = us - east_s * US;
+    return OK;
+}
+
+err time_parse_tick(slice s, uint64_t *ret) {
+    int64_t us;
+    bool shaped = s.len == TIME_TICK_TEXT_LEN && s.p[19] == '.' && s.p[27] == 'Z' &&
+                  s.p[26] >= '0' && s.p[26] <= '9';
+    ENSURE(shaped, ERR_INVALID_TIME, "'%.*s' is not a time like 2026-11-23T20:40:24.1234567Z",
+           SLICE_ARG(slice_take(s, 64)));
+    TRY(time_parse_iso(s, &us));
+    ENSURE(us >= 0, ERR_INVALID_TIME, "'%.*s' lies before 1970", SLICE_ARG(s));
+    *ret = (uint64_t)us * 10 + (uint64_t)(s.p[26] - '0') + TIME_TICKS_TO_1970;
     return OK;
 }

@@ -16,6 +16,13 @@ void time_put_http(buf *b, int64_t us);
 err time_parse_http(slice s, int64_t *ret_us) CHECKED;
 /* "2026-11-23T20:40:24.1234567Z": seven fraction digits, as Azure's snapshots. */
 void time_put_iso7(buf *b, int64_t us);
+/* Ticks: 100 ns since year 1, as ETags, snapshots and version ids count. */
+#define TIME_TICKS_TO_1970 621355968000000000ull
+#define TIME_TICK_TEXT_LEN 28
+/* "2026-11-23T20:40:24.1234567Z" */
+void time_put_tick(buf *b, uint64_t tick);
+/* That form and no other. ERR_INVALID_TIME. */
+err time_parse_tick(slice s, uint64_t *ret) CHECKED;
 void time_put_iso_s(buf *b, int64_t us); /* "2026-11-23T20:40:24Z" */
 /* The ISO 8601 forms that Azure accepts in SAS and access policies: YYYY-MM-DD,
  * YYYY-MM-DDThh:mmZ, YYYY-MM-DDThh:mm:ssZ, with 1-7 fraction digits, with an offset instead of Z.

@@ -1,4 +1,4 @@
-/* Blobs: Get Blob, Get Blob Properties, Set Blob Properties, metadata, Delete Blob. */
+/* Blobs: Get Blob, Get Blob Properties, Set Blob Properties, metadata. */
 #include "blob/internal.h"
 
 /* ---- what an answer says of a blob --------------------------------------------------------------- */
@@ -25,7 +25,9 @@ static void set_blob(ops_request *r, ops_response *w, const store_blob *b) {
     ops_set(w, "Accept-Ranges", S("bytes"));
     ops_set(w, "x-ms-blob-type", S("BlockBlob"));
     ops_set_time(r, w, "x-ms-creation-time", b->created_us);
-    blob_set_lease(w, &b->lease);
+    if (b->current) blob_set_lease(w, &b->lease); /* snapshots and versions have none */
+    blob_set_version(r, w, b);
+    if (b->current && b->version) ops_set(w, "x-ms-is-current-version", S("true"));
     ops_set(w, "x-ms-server-encrypted", S("true"));
     if (b->tag_count > 0) ops_set_u64(r, w, "x-ms-tag-count", b->tag_count);
     blob_set_immutability(r, w, b);
@@ -50,6 +52,7 @@ static void set_tier(ops_request *r, ops_response *w, const store_blob *b) {
 /* ---- Get Blob ------------------------------------------------------------------------------------ */
 
 typedef struct get_asks {
+    store_pick pick;
     store_conditions cond;
     blob_range range;
     bool md5, crc64; /* of the range */
@@ -57,6 +60,7 @@ typedef struct get_asks {
 
 static err read_asks(const ops_request *r, get_asks *ret) {
     get_asks a = {0};
+    TRY(blob_pick_read(r, &a.pick));
     TRY(ops_conditions(r, &a.cond));
     TRY(blob_range_read(r, &a.range));
     TRY(blob_flag_read(r, "x-ms-range-get-content-md5", &a.md5));
@@ -213,7 +217,8 @@ err blob_get(ops_request *r, ops_response *w) {
     TRY(read_asks(r, &a));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     TRY(blob_container(r, &k));
-    err e = store_blob_open(r->server->store, ops_call(r), k, r->blob, &a.cond, &b, &reader);
+    err e =
+        store_blob_open(r->server->store, ops_call(r), k, r->blob, a.pick, &a.cond, &b, &reader);
     if (e == ERR_NOT_MODIFIED) return blob_not_modified(r, w, &b);
     TRY(e);
     uint64_t first = 0, count = b.length;
@@ -231,10 +236,12 @@ err blob_get(ops_request *r, ops_response *w) {
 
 static err find_blob(ops_request *r, store_blob *ret) {
     store_conditions cond;
+    store_pick pick;
+    TRY(blob_pick_read(r, &pick));
     TRY(ops_conditions(r, &cond));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     TRY(blob_container(r, &k));
-    return store_blob_get(r->server->store, ops_call(r), k, r->blob, &cond, ret);
+    return store_blob_get(r->server->store, ops_call(r), k, r->blob, pick, &cond, ret);
 }
 
 err blob_get_properties(ops_request *r, ops_response *w) {
@@ -292,37 +299,7 @@ err blob_set_metadata(ops_request *r, ops_response *w) {
                                 &b));
     w->status = 200;
     blob_set_state(r, w, b.etag, b.modified_us);
+    blob_set_version(r, w, &b);
     ops_set(w, "x-ms-request-server-encrypted", S("true"));
-    return OK;
-}
-
-/* ---- Delete Blob --------------------------------------------------------------------------------- */
-
-/* x-ms-delete-snapshots: only those of a blob that has none go with "only", and the blob stays. */
-static err read_snapshots(const ops_request *r, bool *ret_only) {
-    slice v = ops_header(r, "x-ms-delete-snapshots");
-    *ret_only = slice_eq(v, S("only"));
-    ENSURE(v.p == NULL || *ret_only || slice_eq(v, S("include")), ERR_INVALID_HEADER_VALUE,
-           "x-ms-delete-snapshots: '%.*s' is neither include nor only",
-           SLICE_ARG(slice_take(v, 32)));
-    return OK;
-}
-
-err blob_delete(ops_request *r, ops_response *w) {
-    store_conditions cond;
-    store_blob b;
-    bool only_snapshots;
-    TRY(blob_enter(r));
-    TRY(ops_conditions(r, &cond));
-    TRY(read_snapshots(r, &only_snapshots));
-    const store_container *k CLEANUP(blob_container_unref) = NULL;
-    TRY(blob_container(r, &k));
-    store *s = r->server->store;
-    if (only_snapshots)
-        TRY(store_blob_get(s, ops_call(r), k, r->blob, &cond, &b));
-    else
-        TRY(store_blob_delete(s, ops_call(r), k, r->blob, &cond));
-    w->status = 202;
-    if (!only_snapshots) ops_set(w, "x-ms-delete-type-permanent", S("true"));
     return OK;
 }

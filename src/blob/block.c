@@ -176,6 +176,7 @@ err blob_put_block_list(ops_request *r, ops_response *w) {
     TRY(blob_overwrite_error(e, a.forced));
     w->status = 201;
     blob_set_state(r, w, b.etag, b.modified_us);
+    blob_set_version(r, w, &b);
     if (a.said.has_md5) /* of the list, as everything here about the body */
         blob_set_md5(r, w, "Content-MD5", a.said.md5);
     else
@@ -247,9 +248,11 @@ static err answer_lists(ops_request *r, ops_response *w, const block_lists *l, b
 
 err blob_get_block_list(ops_request *r, ops_response *w) {
     store_conditions cond;
+    store_pick pick;
     bool committed, uncommitted;
     block_lists l = {0};
     TRY(blob_enter(r));
+    TRY(blob_pick_read(r, &pick));
     TRY(ops_conditions(r, &cond));
     TRY(read_type(r, &committed, &uncommitted));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
@@ -257,7 +260,7 @@ err blob_get_block_list(ops_request *r, ops_response *w) {
     /* Up to 150,000 blocks: in memory of their own, which goes before the answer does. */
     arena *mem CLEANUP(free_arena) = arena_new(16 << 10, BLOCKS_ARENA_MAX);
     store_call c = {.arena = mem, .nowait = r->nowait};
-    TRY(store_block_list_get(r->server->store, c, k, r->blob, &cond, committed, uncommitted,
+    TRY(store_block_list_get(r->server->store, c, k, r->blob, pick, &cond, committed, uncommitted,
                              &l.blob, &l.exists, &l.committed, &l.committed_count, &l.uncommitted,
                              &l.uncommitted_count));
     return answer_lists(r, w, &l, committed, uncommitted);

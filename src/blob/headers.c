@@ -320,16 +320,8 @@ static err refuse_header(const pair *h) {
 
 static err refuse_param(const ops_request *r, const pair *p) {
     bool moment = slice_eq(p->name, S("snapshot")) || slice_eq(p->name, S("versionid"));
-    if (moment && p->value.len > 0) {
-        /* Honest, and what a client that looks for one understands. */
-        ENSURE(r->method == OPS_PUT, ERR_BLOB_NOT_FOUND,
-               "%.*s: this server keeps no snapshots and versions yet, so there is none",
-               SLICE_ARG(p->name));
-        return err_fail(ERR_NOT_IMPLEMENTED, "%.*s is not supported yet by this server",
-                        SLICE_ARG(p->name));
-    }
-    ENSURE(!slice_eq(p->name, S("deletetype")), ERR_NOT_IMPLEMENTED,
-           "deletetype is not supported yet by this server");
+    ENSURE(!moment || p->value.len == 0 || (r->row && r->row->flags & OPS_PICKS),
+           ERR_INVALID_OPERATION, "%.*s: snapshots and versions are read-only", SLICE_ARG(p->name));
     return OK;
 }
 

@@ -83,9 +83,18 @@ void blob_set_state(ops_request *r, ops_response *w, uint64_t etag, int64_t modi
  * If-None-Match: * was added; blob_overwrite_error then names what the store refused. */
 err blob_write_conditions(const ops_request *r, store_conditions *ret, bool *ret_forced) CHECKED;
 err blob_overwrite_error(err e, bool forced) CHECKED;
+/* ---- moment.c: which state of a blob ---------------------------------------------------------------- */
+/* snapshot= or versionid=; STORE_CURRENT when neither is there. ERR_INVALID_QUERY_PARAMETER_VALUE,
+ * ERR_MUTUALLY_EXCLUSIVE_QUERY_PARAMETERS. */
+err blob_pick_read(const ops_request *r, store_pick *ret) CHECKED;
+/* "2026-11-23T20:40:24.1234567Z" */
+slice blob_moment(arena *a, uint64_t tick);
+/* x-ms-version-id, if it is a version. */
+void blob_set_version(ops_request *r, ops_response *w, const store_blob *b);
+
 /* What every handler asks first: are the names and `timeout` well formed, and is nothing asked for
- * that this server does not do yet (ERR_NOT_IMPLEMENTED; ERR_BLOB_NOT_FOUND for a snapshot or
- * version, of which there are none). ERR_INVALID_QUERY_PARAMETER_VALUE. */
+ * that this server does not do yet (ERR_NOT_IMPLEMENTED). ERR_INVALID_QUERY_PARAMETER_VALUE;
+ * ERR_INVALID_OPERATION for a snapshot or version where only the blob itself can be meant. */
 err blob_enter(const ops_request *r) CHECKED;
 /* The container that r addresses; unref it. ERR_CONTAINER_NOT_FOUND. */
 err blob_container(const ops_request *r, const store_container **ret) CHECKED;
@@ -196,6 +205,8 @@ err blob_set_properties(ops_request *r, ops_response *w) CHECKED;
 err blob_get_metadata(ops_request *r, ops_response *w) CHECKED;
 err blob_set_metadata(ops_request *r, ops_response *w) CHECKED;
 err blob_delete(ops_request *r, ops_response *w) CHECKED;
+err blob_snapshot(ops_request *r, ops_response *w) CHECKED;
+err blob_undelete(ops_request *r, ops_response *w) CHECKED;
 err blob_set_tags(ops_request *r, ops_response *w) CHECKED;
 err blob_get_tags(ops_request *r, ops_response *w) CHECKED;
 err blob_find(ops_request *r, ops_response *w) CHECKED;

@@ -153,17 +153,49 @@ void blob_list_lease(buf *b, const store_lease *l) {
                              : S("<LeaseDuration>infinite</LeaseDuration>"));
 }
 
+/* Which of the blob's states it is, as "List Blobs" orders the elements. */
+static void put_moment(blob_list_writer *lw, const store_blob *blob) {
+    buf *b = lw->b;
+    if (blob->snapshot) {
+        LIT(b, "<Snapshot>");
+        time_put_tick(b, blob->snapshot);
+        LIT(b, "</Snapshot>");
+    } else if (blob->version && !blob->versions_only) {
+        LIT(b, "<VersionId>");
+        time_put_tick(b, blob->version);
+        LIT(b, "</VersionId>");
+        if (blob->current) LIT(b, "<IsCurrentVersion>true</IsCurrentVersion>");
+    }
+    if (blob->until_us > 0) LIT(b, "<Deleted>true</Deleted>");
+    if (blob->versions_only) LIT(b, "<HasVersionsOnly>true</HasVersionsOnly>");
+}
+
+#define DAY_US (24ll * 3600 * 1000000)
+
+static void put_deletion(blob_list_writer *lw, const store_blob *blob) {
+    buf *b = lw->b;
+    int64_t left = blob->until_us - clock_wall_us();
+    LIT(b, "<DeletedTime>");
+    put_time(lw, 1, blob->deleted_us);
+    LIT(b, "</DeletedTime><RemainingRetentionDays>");
+    buf_u64(b, left > 0 ? (uint64_t)(left / DAY_US) : 0);
+    LIT(b, "</RemainingRetentionDays>");
+}
+
 void blob_list_entry(blob_list_writer *lw, const store_blob *blob) {
     buf *b = lw->b;
     LIT(b, "<Blob>");
     put_name(b, blob->name);
+    if (!blob->current || blob->version) put_moment(lw, blob);
     LIT(b, "<Properties>");
     if (blob->uncommitted)
         LIT(b, "<Content-Length>0</Content-Length><BlobType>BlockBlob</BlobType>");
     else
         put_committed(lw, blob);
-    blob_list_lease(b, &blob->lease);
-    LIT(b, "<ServerEncrypted>true</ServerEncrypted></Properties>");
+    if (blob->current || blob->uncommitted) blob_list_lease(b, &blob->lease);
+    LIT(b, "<ServerEncrypted>true</ServerEncrypted>");
+    if (blob->until_us > 0) put_deletion(lw, blob);
+    LIT(b, "</Properties>");
     if (lw->metadata) xml_metadata(b, blob->metadata, blob->metadata_count);
     if (lw->tags && blob->tag_count > 0) {
         LIT(b, "<Tags>");
@@ -193,7 +225,7 @@ err blob_maxresults(const ops_request *r, size_t *ret) {
     return OK;
 }
 
-/* Those of features that are not here (snapshots, versions, …) have nothing to add. */
+/* Those of features that are not here (tags, immutability, …) have nothing to add. */
 static err read_include(const ops_request *r, store_blob_list *q) {
     static const char *const known[] = {"copy",
                                         "deleted",
@@ -217,6 +249,10 @@ static err read_include(const ops_request *r, store_blob_list *q) {
         q->metadata |= slice_eq_nocase(part, S("metadata"));
         q->tags |= slice_eq_nocase(part, S("tags"));
         q->uncommitted |= slice_eq_nocase(part, S("uncommittedblobs"));
+        q->snapshots |= slice_eq_nocase(part, S("snapshots"));
+        q->versions |= slice_eq_nocase(part, S("versions"));
+        q->deleted |= slice_eq_nocase(part, S("deleted"));
+        q->deleted_with_versions |= slice_eq_nocase(part, S("deletedwithversions"));
     }
     return OK;
 }

@@ -63,6 +63,7 @@ static void answer(ops_request *r, ops_response *w, const store_blob *b) {
     blob_set_state(r, w, b->etag, b->modified_us);
     blob_set_md5(r, w, "Content-MD5", b->http.md5);
     blob_set_crc64(r, w, b->crc64);
+    blob_set_version(r, w, b);
     ops_set(w, "x-ms-request-server-encrypted", S("true"));
 }
 

@@ -127,6 +127,16 @@ static void put_cors(buf *b, const store_cors_rule *rule) {
     buf_put(b, S("</CorsRule>"));
 }
 
+static void put_delete_retention(buf *b, const store_service *v) {
+    buf_put(b, S("<DeleteRetentionPolicy>"));
+    xml_element_bool(b, "Enabled", v->delete_retention.enabled);
+    if (v->delete_retention.enabled) {
+        xml_element_u64(b, "Days", v->delete_retention.days);
+        xml_element_bool(b, "AllowPermanentDelete", v->delete_permanent);
+    }
+    buf_put(b, S("</DeleteRetentionPolicy>"));
+}
+
 static void put_website(buf *b, const store_service *v) {
     buf_put(b, S("<StaticWebsite>"));
     xml_element_bool(b, "Enabled", v->website);
@@ -157,7 +167,7 @@ void blob_service_render(buf *b, const store_service *v) {
         buf_put(b, S("</Cors>"));
     }
     if (v->default_version.len > 0) xml_element(b, "DefaultServiceVersion", v->default_version);
-    put_retention(b, "DeleteRetentionPolicy", &v->delete_retention);
+    put_delete_retention(b, v);
     put_website(b, v);
     buf_put(b, S("</StorageServiceProperties>"));
 }
@@ -232,6 +242,7 @@ static void reset_section(service_parse *p) {
         v->cors_count = 0;
     } else if (p->section == DELETE_RETENTION) {
         v->delete_retention = (store_retention){0};
+        v->delete_permanent = false;
         v->delete_permanent = false;
     } else if (p->section == WEBSITE) {
         v->website = false;
@@ -365,8 +376,6 @@ static err end_section(service_parse *p, slice text) {
         p->v->default_version = arena_dup(p->arena, text);
     } else if (p->section == DELETE_RETENTION) {
         TRY(end_retention(p, &p->v->delete_retention));
-        ENSURE(!p->v->delete_retention.enabled, ERR_NOT_IMPLEMENTED,
-               "DeleteRetentionPolicy: soft delete is not supported yet by this server");
     } else {
         ENSURE(text.len == 0, ERR_INVALID_XML_DOCUMENT, "there is text where elements belong");
     }

@@ -48,12 +48,12 @@
 
 static const ops_row rows[] = {
     /* name, method, level, restype, comp, header, value, need, action, class, conditions, flags,
-     * body_max, handler. Those that come most often stand first. */
+     * body_max, handler[, parameter]. Those that come most often stand first. */
     {"Get Blob", OPS_GET, OPS_BLOB, NULL, NULL, NULL, NULL, READS('o', "r", "r", AUTH_PUBLIC_BLOB),
-     BLOBS "read", OPS_CONSULTATION, ALL, OPS_FAST, 0, blob_get},
+     BLOBS "read", OPS_CONSULTATION, ALL, OPS_FAST | OPS_PICKS, 0, blob_get},
     {"Get Blob Properties", OPS_HEAD, OPS_BLOB, NULL, NULL, NULL, NULL,
-     READS('o', "r", "r", AUTH_PUBLIC_BLOB), BLOBS "read", OPS_CONSULTATION, ALL, OPS_FAST, 0,
-     blob_get_properties},
+     READS('o', "r", "r", AUTH_PUBLIC_BLOB), BLOBS "read", OPS_CONSULTATION, ALL,
+     OPS_FAST | OPS_PICKS, 0, blob_get_properties},
     {"Put Blob", OPS_PUT, OPS_BLOB, NULL, NULL, NULL, NULL, WRITES('o', "wc", "wc"), BLOBS "write",
      OPS_COLLECTION, ALL, LARGE | CHANGE, STORE_PUT_BLOB_LEN_MAX, blob_put},
     {"Put Block", OPS_PUT, OPS_BLOB, NULL, "block", NULL, NULL, WRITES('o', "wc", "wc"),
@@ -61,17 +61,28 @@ static const ops_row rows[] = {
     {"Put Block List", OPS_PUT, OPS_BLOB, NULL, "blocklist", NULL, NULL, WRITES('o', "wc", "wc"),
      BLOBS "write", OPS_COLLECTION, ALL, LARGE | OPS_NO_SECONDARY, BLOB_BLOCK_LIST_MAX,
      blob_put_block_list},
+    /* Of a soft-deleted snapshot or version for good; of a version; of all else. */
+    {"Delete Blob", OPS_DELETE, OPS_BLOB, NULL, NULL, NULL, NULL, WRITES('o', "y", "y"),
+     BLOBS "permanentDelete/action", OPS_ERASURE, ALL, OPS_NO_SECONDARY | OPS_PICKS, 0, blob_delete,
+     "deletetype"},
+    {"Delete Blob", OPS_DELETE, OPS_BLOB, NULL, NULL, NULL, NULL, WRITES('o', "x", "x"),
+     BLOBS "deleteBlobVersion/action", OPS_ERASURE, ALL, OPS_NO_SECONDARY | OPS_PICKS, 0,
+     blob_delete, "versionid"},
     {"Delete Blob", OPS_DELETE, OPS_BLOB, NULL, NULL, NULL, NULL, WRITES('o', "d", "d"),
-     BLOBS "delete", OPS_ERASURE, ALL, CHANGE, 0, blob_delete},
+     BLOBS "delete", OPS_ERASURE, ALL, CHANGE | OPS_PICKS, 0, blob_delete},
+    {"Snapshot Blob", OPS_PUT, OPS_BLOB, NULL, "snapshot", NULL, NULL, WRITES('o', "cw", "cw"),
+     BLOBS "write", OPS_COLLECTION, ALL, CHANGE, 0, blob_snapshot},
+    {"Undelete Blob", OPS_PUT, OPS_BLOB, NULL, "undelete", NULL, NULL, WRITES('o', "w", "w"),
+     BLOBS "write", OPS_ALTERATION, 0, OPS_NO_SECONDARY, 0, blob_undelete},
     {"Get Block List", OPS_GET, OPS_BLOB, NULL, "blocklist", NULL, NULL,
-     READS('o', "r", "r", AUTH_PUBLIC_BLOB), BLOBS "read", OPS_CONSULTATION, LEASE | OPS_IF_TAGS, 0,
-     0, blob_get_block_list},
+     READS('o', "r", "r", AUTH_PUBLIC_BLOB), BLOBS "read", OPS_CONSULTATION, LEASE | OPS_IF_TAGS,
+     OPS_PICKS, 0, blob_get_block_list},
     {"Get Blob Metadata", OPS_GET, OPS_BLOB, NULL, "metadata", NULL, NULL,
-     READS('o', "r", "r", AUTH_PUBLIC_BLOB), BLOBS "read", OPS_CONSULTATION, ALL, OPS_FAST, 0,
-     blob_get_metadata},
+     READS('o', "r", "r", AUTH_PUBLIC_BLOB), BLOBS "read", OPS_CONSULTATION, ALL,
+     OPS_FAST | OPS_PICKS, 0, blob_get_metadata},
     {"Get Blob Metadata", OPS_HEAD, OPS_BLOB, NULL, "metadata", NULL, NULL,
-     READS('o', "r", "r", AUTH_PUBLIC_BLOB), BLOBS "read", OPS_CONSULTATION, ALL, OPS_FAST, 0,
-     blob_get_metadata},
+     READS('o', "r", "r", AUTH_PUBLIC_BLOB), BLOBS "read", OPS_CONSULTATION, ALL,
+     OPS_FAST | OPS_PICKS, 0, blob_get_metadata},
     {"Set Blob Metadata", OPS_PUT, OPS_BLOB, NULL, "metadata", NULL, NULL, WRITES('o', "w", "w"),
      BLOBS "write", OPS_ALTERATION, ALL, CHANGE, 0, blob_set_metadata},
     {"Set Blob Properties", OPS_PUT, OPS_BLOB, NULL, "properties", NULL, NULL,
@@ -95,7 +106,7 @@ static const ops_row rows[] = {
      PROTECT, OPS_POLICY, 0, OPS_NO_SECONDARY, 0, blob_set_legal_hold},
     {"Get Blob Tags", OPS_GET, OPS_BLOB, NULL, "tags", NULL, NULL,
      READS('o', "t", "t", AUTH_PUBLIC_NEVER), BLOBS "tags/read", OPS_CONSULTATION, TAGGING,
-     OPS_FAST, 0, blob_get_tags},
+     OPS_FAST | OPS_PICKS, 0, blob_get_tags},
     {"Set Blob Tags", OPS_PUT, OPS_BLOB, NULL, "tags", NULL, NULL, WRITES('o', "t", "t"),
      BLOBS "tags/write", OPS_ALTERATION, TAGGING, BODY | OPS_NO_SECONDARY, BLOB_DOCUMENT_MAX,
      blob_set_tags},
@@ -215,8 +226,6 @@ static bool is_later(slice comp) {
         "query",
         "rename",
         "seal",
-        "snapshot",
-        "undelete",
         "userdelegationkey",
         "layout",
         "session",
@@ -281,6 +290,7 @@ static err find_row(const ops_request *r, const ops_row **ret) {
         if (!here || row->method == OPS_OPTIONS) continue;
         other_method = true;
         if (row->method != r->method) continue;
+        if (row->param && ops_param(r, row->param).len == 0) continue;
         if (!header_is(row, r)) {
             header = row->header;
             continue;

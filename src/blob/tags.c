@@ -126,12 +126,14 @@ err blob_set_tags(ops_request *r, ops_response *w) {
 
 err blob_get_tags(ops_request *r, ops_response *w) {
     store_conditions cond;
+    store_pick pick;
     store_blob blob;
     TRY(blob_enter(r));
+    TRY(blob_pick_read(r, &pick));
     TRY(ops_conditions(r, &cond));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     TRY(blob_container(r, &k));
-    TRY(store_blob_get(r->server->store, ops_call(r), k, r->blob, &cond, &blob));
+    TRY(store_blob_get(r->server->store, ops_call(r), k, r->blob, pick, &cond, &blob));
     buf b;
     buf_init(&b, BLOB_BODY_MAX);
     buf_put(&b, XML_HEAD);

@@ -78,6 +78,7 @@ static void print_request(const ops_row *row) {
     printf("`%s %s", method_name(row->method), levels[row->level]);
     if (row->restype) printf("?restype=%s", row->restype);
     if (row->comp) printf("%ccomp=%s", row->restype ? '&' : '?', row->comp);
+    if (row->param) printf("%c%s=…", row->restype || row->comp ? '&' : '?', row->param);
     printf("`");
     if (row->header && row->header_value)
         printf(", `%s: %s`", row->header, row->header_value);

@@ -71,6 +71,7 @@ enum {                             /* flags of a row */
        /* The handler makes one change, and nothing that can fail comes after it: the answer may be held
         * back until the change is durable while the thread goes on with other requests. */
        OPS_LATER = 1u << 5,
+       OPS_PICKS = 1u << 6, /* also of a snapshot or a version: snapshot=, versionid= */
 };
 enum { /* conditional headers a row honours; others it is sent are refused or ignored as Azure does */
        OPS_IF_MATCH = 1u << 0,
@@ -98,6 +99,7 @@ struct ops_row {
     unsigned flags;
     uint64_t body_max; /* bytes; larger: 413 before the body is read */
     err (*run)(ops_request *r, ops_response *w);
+    const char *param; /* a query parameter that must be there, whatever its value; NULL: none */
 };
 
 struct ops_request {

@@ -52,6 +52,27 @@ static err open_shared_keys(struct account *ac, const row_account *row) {
     return OK;
 }
 
+static err load_keeping(store *s, arena *scratch, struct account *a) {
+    store_service v;
+    TRY(store_service_get(s, (store_call){.arena = scratch}, &a->pub, &v));
+    a->keeping = (keeping){.versioning = a->pub.settings.versioning,
+                           .permanent = v.delete_retention.enabled && v.delete_permanent,
+                           .delete_days = v.delete_retention.enabled ? v.delete_retention.days : 0};
+    return OK;
+}
+
+err account_keeping(store *s, arena *a, bool nowait, slice account, keeping *ret) {
+    const store_account *ac;
+    err e = store_account_get(s, (store_call){.arena = a, .nowait = nowait}, account, &ac);
+    if (e == ERR_NOT_FOUND)
+        return err_fail(ERR_CONTAINER_NOT_FOUND, "the account '%.*s' was deleted",
+                        SLICE_ARG(account));
+    TRY(e);
+    *ret = account_of(ac)->keeping;
+    store_account_unref(ac);
+    return OK;
+}
+
 static err account_load(store *s, slice name, arena *scratch, struct account **ret) {
     short_key k;
     key_account(&k, name);
@@ -72,6 +93,7 @@ static err account_load(store *s, slice name, arena *scratch, struct account **r
     a->pub.settings = row.settings;
     err e = account_key(s, scratch, row.id, row.slot, &a->key);
     if (e == OK) e = open_shared_keys(a, &row);
+    if (e == OK) e = load_keeping(s, scratch, a);
     if (e != OK) {
         snap_unref(&a->snap);
         return e;
@@ -394,6 +416,7 @@ err store_service_change(store *s, store_call c, const store_account *a,
         e = engine_txn_commit(txn);
     else
         engine_txn_abort(txn);
+    cache_drop(&s->accounts, a->name); /* its policy */
     gate_leave(&s->gate, t);
     return e;
 }

@@ -1,4 +1,4 @@
-/* Blobs: properties, Put Blob, changes of properties, delete. */
+/* Blobs: properties, Put Blob, changes of properties. */
 #include "store/internal.h"
 
 err blob_missing(slice name) {
@@ -17,6 +17,7 @@ err blob_from_row(arena *a, slice name, const row_blob *r, store_blob *ret) {
         b.tags = pairs;
     }
     b.name = name;
+    b.current = r->past == ROW_PAST_NONE;
     *ret = b;
     return OK;
 }
@@ -25,21 +26,44 @@ condition_target target_of(const row_blob *r, bool exists) {
     return (condition_target){.exists = exists,
                               .etag = r->pub.etag,
                               .modified_us = r->pub.modified_us,
-                              .lease = &r->pub.lease,
+                              .lease = r->past == ROW_PAST_NONE ? &r->pub.lease : NULL,
                               .tags = r->tags,
                               .tag_count = r->pub.tag_count};
 }
 
-err blob_read_row(store *s, store_call c, const store_container *k, slice name,
-                  const store_conditions *cond, blob_key *key, row_blob *ret) {
-    if (!store_blob_name_valid(name)) return blob_missing(name);
+static err current_row(store *s, store_call c, slice name, blob_key *key, row_blob *ret) {
     slice value;
-    key_blob(key, k->id, name);
     err e = engine_get(s->engine, ENGINE_BLOB, key_state(key), c.arena, c.nowait, &value);
     if (e == ERR_NOT_FOUND) return blob_missing(name);
     TRY(e);
     TRY(row_blob_get(value, ret));
-    if (blob_expired(ret)) return blob_missing(name);
+    return blob_expired(ret) ? blob_missing(name) : OK;
+}
+
+/* The current state first: a version goes from there to the history, never back. */
+static err picked_row(store *s, store_call c, slice name, store_pick pick, blob_key *key,
+                      row_blob *ret) {
+    uint64_t tick;
+    if (pick.version) {
+        err e = current_row(s, c, name, key, ret);
+        if (e == OK && ret->pub.version == pick.version) return OK;
+        if (e != ERR_BLOB_NOT_FOUND) TRY(e);
+    }
+    err e = past_find(s, c, key, pick, ret, &tick);
+    if (e == ERR_NOT_FOUND || (e == OK && row_deleted(ret)))
+        return err_fail(ERR_BLOB_NOT_FOUND, "the blob '%.*s' has no such %s",
+                        SLICE_ARG(slice_take(name, 256)), pick.snapshot ? "snapshot" : "version");
+    return e;
+}
+
+err blob_read_row(store *s, store_call c, const store_container *k, slice name, store_pick pick,
+                  const store_conditions *cond, blob_key *key, row_blob *ret) {
+    if (!store_blob_name_valid(name)) return blob_missing(name);
+    key_blob(key, k->id, name);
+    if (pick.snapshot || pick.version)
+        TRY(picked_row(s, c, name, pick, key, ret));
+    else
+        TRY(current_row(s, c, name, key, ret));
     return conditions_check(cond, CONDITION_READ, target_of(ret, true));
 }
 
@@ -62,21 +86,22 @@ err hot_find(store *s, store_call c, const store_container *k, slice name,
     return OK;
 }
 
-static err get_row(store *s, store_call c, const store_container *k, slice name,
+static err get_row(store *s, store_call c, const store_container *k, slice name, store_pick pick,
                    const store_conditions *cond, row_blob *ret) {
     blob_key key;
-    hot_blob *hot;
+    hot_blob *hot = NULL;
     uint64_t version;
-    TRY(hot_find(s, c, k, name, cond, &key, ret, &hot, &version));
-    if (!hot) return blob_read_row(s, c, k, name, cond, &key, ret);
+    if (!pick.snapshot && !pick.version)
+        TRY(hot_find(s, c, k, name, cond, &key, ret, &hot, &version));
+    if (!hot) return blob_read_row(s, c, k, name, pick, cond, &key, ret);
     snap_unref(&hot->snap);
     return OK;
 }
 
-err store_blob_get(store *s, store_call c, const store_container *k, slice name,
+err store_blob_get(store *s, store_call c, const store_container *k, slice name, store_pick pick,
                    const store_conditions *cond, store_blob *ret) {
     row_blob row;
-    err e = get_row(s, c, k, name, cond, &row);
+    err e = get_row(s, c, k, name, pick, cond, &row);
     if (e == OK) return blob_from_row(c.arena, name, &row, ret);
     if (e == ERR_NOT_MODIFIED) *ret = blob_unmodified(name, &row);
     return e;
@@ -101,8 +126,22 @@ err metadata_pack(const pair *metadata, size_t count, arena *a, slice *ret) {
     return OK;
 }
 
-err blob_new_row(change *ch, const store_put *p, const row_blob *old, row_blob *ret) {
-    store_now now = store_tick(ch->s, old->pub.etag);
+err blob_new_version(change *ch, row_blob *r) {
+    keeping p;
+    TRY(change_keeping(ch, &p));
+    r->pub.version = p.versioning ? r->pub.etag : 0;
+    return OK;
+}
+
+err blob_new_row(change *ch, const store_put *p, const row_blob *old, row_blob *ret,
+                 bool *ret_kept) {
+    *ret_kept = false;
+    TRY(change_head(ch));
+    if (old->pub.content_id)
+        TRY(change_retire(ch, old, RETIRE_OVERWRITE, ret_kept));
+    else
+        TRY(change_supersede_base(ch));
+    store_now now = change_now(ch, old);
     row_blob r = {
         .pub = {.type = STORE_BLOCK_BLOB,
                 .etag = now.etag,
@@ -121,6 +160,7 @@ err blob_new_row(change *ch, const store_put *p, const row_blob *old, row_blob *
     TRY(tags_pack(p->tags, p->tag_count, ch->arena, &r.tags));
     r.pub.tag_count = (uint32_t)p->tag_count;
     TRY(immutable_new(&r, &p->immutability));
+    TRY(blob_new_version(ch, &r));
     *ret = r;
     return OK;
 }
@@ -137,13 +177,13 @@ static err put_once(store *s, store_call c, const store_container *k, slice name
     change ch CLEANUP(change_done);
     row_blob old, row;
     row_staging staging;
-    bool exists, staged;
+    bool exists, staged, kept;
     TRY(change_begin(&ch, s, c, k, name));
     TRY(change_blob(&ch, &old, &exists));
     TRY(conditions_check(p->cond, CONDITION_CREATE, target_of(&old, exists)));
     if (exists) TRY(blob_online(&old));
     TRY(change_staging(&ch, &staging, &staged));
-    TRY(blob_new_row(&ch, p, &old, &row));
+    TRY(blob_new_row(&ch, p, &old, &row, &kept));
     row_piece piece = upload_piece(u);
     row.pub.content_id = piece.id;
     row.pub.length = piece.len;
@@ -153,7 +193,7 @@ static err put_once(store *s, store_call c, const store_container *k, slice name
     row.wrapped = piece.wrapped;
     row.ref = piece.ref;
     TRY(blob_result(&ch, &row, ret));
-    if (exists) change_drop_content(&ch, &old);
+    if (exists && !kept) change_drop_content(&ch, &old);
     if (staged) change_drop_staging(&ch, &staging, true);
     change_put_blob(&ch, &row);
     upload_give(u, &ch);
@@ -195,15 +235,19 @@ static err change_properties_once(store *s, store_call c, const store_container 
     if (!store_blob_name_valid(name)) return blob_missing(name);
     change ch CLEANUP(change_done);
     row_blob row;
-    bool exists;
+    bool exists, kept;
     TRY(change_begin(&ch, s, c, k, name));
     TRY(change_blob(&ch, &row, &exists));
     if (!exists) return blob_missing(name);
     TRY(conditions_check(cond, CONDITION_WRITE, target_of(&row, true)));
     TRY(blob_online(&row));
-    store_now now = store_tick(s, row.pub.etag);
+    TRY(change_head(&ch));
+    /* "Versioning on write operations": Set Blob Metadata makes a version, Set Blob Properties none. */
+    if (what->metadata) TRY(change_retire(&ch, &row, RETIRE_PROPERTIES, &kept));
+    store_now now = change_now(&ch, &row);
     row.pub.etag = now.etag;
     row.pub.modified_us = now.us;
+    if (what->metadata) TRY(blob_new_version(&ch, &row));
     if (what->http) {
         row.pub.http = *what->http;
         row.md5 = what->http->has_md5 ? slice_of(what->http->md5, 16) : SLICE_NONE;
@@ -260,34 +304,6 @@ err store_blob_set_tags(store *s, store_call c, const store_container *k, slice 
     TRY(tags_pack(tags, count, c.arena, &packed));
     for (int try = 1;; try++) {
         err e = set_tags_once(s, c, k, name, cond, packed, count);
-        if (e != ERR_CONFLICT || try == STORE_CONFLICT_TRIES) return e;
-    }
-}
-
-/* ---- Delete Blob ---- */
-
-static err delete_once(store *s, store_call c, const store_container *k, slice name,
-                       const store_conditions *cond) {
-    if (!store_blob_name_valid(name)) return blob_missing(name);
-    change ch CLEANUP(change_done);
-    row_blob row;
-    row_staging staging;
-    bool exists, staged;
-    TRY(change_begin(&ch, s, c, k, name));
-    TRY(change_blob(&ch, &row, &exists));
-    if (!exists) return blob_missing(name);
-    TRY(conditions_check(cond, CONDITION_WRITE, target_of(&row, true)));
-    TRY(change_staging(&ch, &staging, &staged));
-    change_drop_content(&ch, &row);
-    if (staged) change_drop_staging(&ch, &staging, true);
-    change_delete_blob(&ch);
-    return change_commit(&ch);
-}
-
-err store_blob_delete(store *s, store_call c, const store_container *k, slice name,
-                      const store_conditions *cond) {
-    for (int try = 1;; try++) {
-        err e = delete_once(s, c, k, name, cond);
         if (e != ERR_CONFLICT || try == STORE_CONFLICT_TRIES) return e;
     }
 }

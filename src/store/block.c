@@ -175,8 +175,6 @@ static err unhex(arena *a, slice hex, slice *ret) {
 }
 
 /* Calls each staged block of a session in the order of ids. */
-typedef err each_block(void *ctx, const row_block *b);
-
 static err walk_staged(engine_cursor *cur, size_t prefix_len, each_block *each, void *ctx) {
     arena *tmp = arena_new(512, 1 << 20);
     err e;
@@ -214,6 +212,14 @@ static err walk_list(engine_cursor *cur, each_block *each, void *ctx) {
     }
 }
 
+err list_walk(store *s, arena *a, blob_key *key, uint64_t content, each_block *each, void *ctx) {
+    engine_cursor *cur;
+    TRY(open_rows(s, a, key_manifest_all(key, content), &cur));
+    err e = walk_list(cur, each, ctx);
+    engine_cursor_free(cur);
+    return e;
+}
+
 static err add_to_table(void *ctx, const row_block *b) {
     return table_add(ctx, b);
 }
@@ -232,12 +238,8 @@ static err load_staged(change *ch, const row_staging *st, block_table *t) {
 }
 
 static err load_list(change *ch, const row_blob *row, block_table *t) {
-    engine_cursor *cur;
     table_init(t, t->mem, row->pub.block_count);
-    TRY(open_rows(ch->s, ch->arena, key_manifest_all(&ch->key, row->pub.content_id), &cur));
-    err e = walk_list(cur, add_to_table, t);
-    engine_cursor_free(cur);
-    TRY(e);
+    TRY(list_walk(ch->s, ch->arena, &ch->key, row->pub.content_id, add_to_table, t));
     ENSURE(t->count == row->pub.block_count, ERR_CORRUPT,
            "the block list has %zu blocks instead of %u", t->count, row->pub.block_count);
     return OK;
@@ -317,8 +319,7 @@ static void drop_unused(commit *m, const block_table *t) {
 }
 
 /* Takes over pieces of the old list, and drops the rest of it. */
-static void drop_old(commit *m, const row_blob *old, bool exists) {
-    if (!exists) return;
+static void drop_old(commit *m, const row_blob *old) {
     bool kept = false;
     for (size_t i = 0; i < m->listed.count && !kept; i++) kept = m->listed.blocks[i].used;
     if (!kept) {
@@ -362,15 +363,15 @@ static err commit_list(commit *m, const store_put *p, store_blob *ret) {
     change *ch = m->ch;
     row_blob old;
     row_staging st;
-    bool exists, staged;
+    bool exists, staged, kept;
     TRY(change_blob(ch, &old, &exists));
     TRY(conditions_check(p->cond, CONDITION_CREATE, target_of(&old, exists)));
     if (exists) TRY(blob_online(&old));
     TRY(change_staging(ch, &st, &staged));
-    TRY(blob_new_row(ch, p, &old, &m->row));
+    TRY(blob_new_row(ch, p, &old, &m->row, &kept));
     TRY(build_list(m, &old, exists, &st, staged));
     TRY(blob_result(ch, &m->row, ret));
-    drop_old(m, &old, exists);
+    if (exists && !kept) drop_old(m, &old);
     if (staged) {
         drop_unused(m, &m->staged);
         change_drop_staging(ch, &st, false);
@@ -459,12 +460,8 @@ static err list_staged(store *s, store_call c, blob_key *key, listing *l) {
 }
 
 static err list_committed(store *s, store_call c, blob_key *key, const row_blob *row, listing *l) {
-    engine_cursor *cur;
     listing_init(l, c.arena, row->pub.block_count);
-    TRY(open_rows(s, c.arena, key_manifest_all(key, row->pub.content_id), &cur));
-    err e = walk_list(cur, add_to_listing, l);
-    engine_cursor_free(cur);
-    return e;
+    return list_walk(s, c.arena, key, row->pub.content_id, add_to_listing, l);
 }
 
 typedef struct list_get {
@@ -474,23 +471,24 @@ typedef struct list_get {
 } list_get;
 
 static err list_get_once(store *s, store_call c, const store_container *k, slice name,
-                         const store_conditions *cond, bool committed, bool uncommitted,
-                         list_get *g) {
+                         store_pick pick, const store_conditions *cond, bool committed,
+                         bool uncommitted, list_get *g) {
     blob_key key;
     row_blob row, again;
     g->committed = g->uncommitted = (listing){0};
-    err e = blob_read_row(s, c, k, name, cond, &key, &row);
+    err e = blob_read_row(s, c, k, name, pick, cond, &key, &row);
     *g->exists = e == OK;
     if (e != OK && e != ERR_BLOB_NOT_FOUND) return e;
     if (e == ERR_BLOB_NOT_FOUND && !store_blob_name_valid(name)) return e;
+    bool picked = pick.snapshot || pick.version;
     row_staging st;
     TRY(read_staging(s, c, &key, &st));
-    if (e == ERR_BLOB_NOT_FOUND && st.session == 0) return blob_missing(name);
+    if (e == ERR_BLOB_NOT_FOUND && (picked || st.session == 0)) return blob_missing(name);
     if (*g->exists && committed && row.where == ROW_LIST)
         TRY(list_committed(s, c, &key, &row, &g->committed));
     if (uncommitted) TRY(list_staged(s, c, &key, &g->uncommitted));
     /* Both lists of one moment: the blob has not changed meanwhile. */
-    err e2 = blob_read_row(s, c, k, name, NULL, &key, &again);
+    err e2 = blob_read_row(s, c, k, name, pick, NULL, &key, &again);
     if (e2 != OK && e2 != ERR_BLOB_NOT_FOUND) return e2;
     if (e2 != e || (e == OK && again.pub.content_id != row.pub.content_id)) return ERR_CONFLICT;
     *g->blob = (store_blob){.name = name};
@@ -498,10 +496,10 @@ static err list_get_once(store *s, store_call c, const store_container *k, slice
 }
 
 err store_block_list_get(store *s, store_call c, const store_container *k, slice name,
-                         const store_conditions *cond, bool committed, bool uncommitted,
-                         store_blob *ret, bool *ret_exists, store_block **ret_committed,
-                         size_t *ret_committed_count, store_block **ret_uncommitted,
-                         size_t *ret_uncommitted_count) {
+                         store_pick pick, const store_conditions *cond, bool committed,
+                         bool uncommitted, store_blob *ret, bool *ret_exists,
+                         store_block **ret_committed, size_t *ret_committed_count,
+                         store_block **ret_uncommitted, size_t *ret_uncommitted_count) {
     if (c.nowait) return ERR_WOULD_BLOCK;
     /* Registered, so that the list's rows are not collected while they are read. */
     reader_pin pin;
@@ -511,9 +509,10 @@ err store_block_list_get(store *s, store_call c, const store_container *k, slice
     readers_enter(&s->readers, &pin, k->id, slice_hash(key_base(&key)));
     err e = container_current(s, c.arena, false, container_of(k));
     list_get g = {.blob = ret, .exists = ret_exists};
-    if (e == OK) e = list_get_once(s, c, k, name, cond, committed, uncommitted, &g);
+    if (pick.snapshot || pick.version) uncommitted = false;
+    if (e == OK) e = list_get_once(s, c, k, name, pick, cond, committed, uncommitted, &g);
     for (int try = 1; e == ERR_CONFLICT && try < STORE_CONFLICT_TRIES; try++)
-        e = list_get_once(s, c, k, name, cond, committed, uncommitted, &g);
+        e = list_get_once(s, c, k, name, pick, cond, committed, uncommitted, &g);
     reaper_submit(s, readers_leave(&s->readers, &pin));
     TRY(e);
     *ret_committed = g.committed.blocks;

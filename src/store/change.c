@@ -35,6 +35,7 @@ err change_begin(change *ch, store *s, store_call c, const store_container *k, s
         gate_leave(&s->gate, token);
         return e;
     }
+    ch->account_name = k->account;
     ch->token = token;
     ch->inside = true;
     ch->account = container_of(k)->account_id;
@@ -85,7 +86,7 @@ err change_blob(change *ch, row_blob *ret, bool *ret_exists) {
         ch->index_known = true;
     }
     if (*ret_exists && blob_expired(ret)) {
-        change_drop_content(ch, ret);
+        TRY(change_drop_current(ch, ret));
         change_delete_blob(ch);
         *ret = (row_blob){0};
         *ret_exists = false;
@@ -260,6 +261,16 @@ static void commit_later(change *ch) {
     engine_txn_commit_later(t, finish_later, l);
 }
 
+/* The head is a row of JOB, so that blobs with a history can be deleted on a full disk. */
+static void flush_head(change *ch) {
+    if (!ch->head_changed) return;
+    slice key = key_head(&ch->key);
+    if (ch->head.states == 0)
+        engine_txn_delete(ch->txn, ENGINE_JOB, key);
+    else
+        engine_txn_put(ch->txn, ENGINE_JOB, key, ROW_ENCODE(head, ch->arena, &ch->head));
+}
+
 err change_commit(change *ch) {
     if (ch->failed != OK) {
         err failed = ch->failed;
@@ -267,6 +278,12 @@ err change_commit(change *ch) {
         return failed;
     }
     flush_waste(ch);
+    flush_head(ch);
+    if (ch->dropped) {
+        job *j = job_new_dropped(ch->container, key_base(&ch->key));
+        j->next = ch->jobs;
+        ch->jobs = j;
+    }
     if (ch->later && !ch->later->taken) {
         commit_later(ch);
         return OK;

@@ -1,4 +1,5 @@
-/* What the files of the check share. check.c walks the tables, check_content.c opens content. */
+/* What the files of the check share. check.c walks the tables, check_blob.c the rows of blobs,
+ * check_content.c opens content. */
 #pragma once
 
 #include "store/internal.h"
@@ -25,15 +26,6 @@ typedef struct checked_garbage {
 #define CHECK_CHUNKS     ((size_t)16) /* read at once */
 #define CHECK_SEALED_MAX (CHECK_CHUNKS * CRYPTO_SEALED_CHUNK_LEN)
 
-/* A set of ids: 0 is no id. */
-typedef struct id_set {
-    uint64_t *slots;
-    size_t count, room; /* room: a power of two, or 0 */
-} id_set;
-void id_set_add(id_set *s, uint64_t id);
-bool id_set_has(const id_set *s, uint64_t id);
-void id_set_clear(id_set *s);
-
 typedef struct check {
     store *s;
     engine_report *report;
@@ -48,6 +40,7 @@ typedef struct check {
     checked_account *accounts;
     size_t account_count, account_room, account_last;
     id_set purged_accounts;
+    id_set expiries; /* of the container that is being walked: check_expiry_id */
     /* Where the walk stands. */
     const checked_container *k; /* NULL: of an unknown container */
     uint64_t container;
@@ -58,6 +51,23 @@ typedef struct check {
     uint8_t *sealed, *plain; /* for content_check */
 } check;
 
+/* What garbage of a blob says of a block list or a session. */
+typedef enum check_ownership {
+    CHECK_OWNED_BY_NOBODY,
+    CHECK_ROWS_ONLY,
+    CHECK_ROWS_AND_PIECES
+} check_ownership;
+
+/* All rows of blobs. */
+err check_blobs(check *ck) CHECKED;
+/* The walk comes to another container: its garbage and its expiries are read. */
+err check_enter_container(check *ck, uint64_t id) CHECKED;
+check_ownership check_garbage_owns(const check *ck, uint64_t manifest, uint64_t session);
+/* CONTENT rows that garbage of the blob names one by one. */
+void check_own_garbage(const check *ck, id_set *owned);
+uint64_t check_expiry_id(slice name, uint64_t tick, int64_t until_us);
+void check_report_row(check *ck, const char *table, slice key, const char *what);
+void check_tell_progress(check *ck);
 /* Room for one more element of an array. */
 void *check_grow(void *array, size_t count, size_t *room, size_t size);
 const checked_container *check_container(const check *ck, uint64_t id); /* or NULL */

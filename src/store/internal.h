@@ -13,7 +13,9 @@
  *  4. The reaper takes garbage of a blob only when every reader of that blob that registered before
  * the garbage was committed is closed (readers.c). A reader registers before it reads the blob row
  * that it then serves, so it finds what that row names.
- *  5. Snapshots of accounts and containers in the cache were read after the last change of their
+ *  5. States of one blob share content: a piece belongs to a run of states that follow one another
+ * (older, newer, current), and is released when the last state of the run goes (history.c).
+ *  6. Snapshots of accounts and containers in the cache were read after the last change of their
  * row: a change drops them after its commit and before it returns. */
 #pragma once
 
@@ -104,14 +106,20 @@ typedef struct reader_pin {
 } reader_pin;
 
 /* Garbage or a purge, on its way to the reaper. */
-typedef enum job_kind { JOB_GARBAGE, JOB_PURGE, JOB_PURGE_ACCOUNT, JOB_ACCESS } job_kind;
+typedef enum job_kind {
+    JOB_GARBAGE,
+    JOB_DROPPED,
+    JOB_PURGE,
+    JOB_PURGE_ACCOUNT,
+    JOB_ACCESS
+} job_kind;
 typedef struct job {
     job_kind kind;
     uint64_t container, id; /* of an account, for JOB_PURGE_ACCOUNT: id */
     uint64_t hash, seq;
     struct job *next;
     int64_t accessed_us; /* JOB_ACCESS, of the blob of this name */
-    slice name;          /* its bytes stand behind the job */
+    slice name;          /* JOB_DROPPED: BASE of the blob; its bytes stand behind the job */
 } job;
 
 #define READER_BUCKETS 256
@@ -251,9 +259,17 @@ struct store {
     reaper reapers[REAPERS];
 };
 
+/* What becomes of what is overwritten and deleted: the account's settings. */
+typedef struct keeping {
+    bool versioning;
+    bool permanent;       /* soft-deleted snapshots and versions can be deleted for good */
+    uint32_t delete_days; /* that soft-deleted states are kept; 0: no soft delete */
+} keeping;
+
 struct account {
     snap snap;
     store_account pub;
+    keeping keeping;
     uint64_t slot;
     crypto_key key;
     arena *mem;
@@ -291,6 +307,7 @@ void piece_context(uint8_t out[STORE_PIECE_CONTEXT], uint64_t container, uint64_
 
 /* OK while the account of that name is still this one. ERR_NOT_FOUND. */
 err account_current(store *s, arena *a, bool nowait, slice name, uint64_t id) CHECKED;
+err account_keeping(store *s, arena *a, bool nowait, slice account, keeping *ret) CHECKED;
 /* OK while the container (and its account) is still the one of that name. ERR_CONTAINER_NOT_FOUND.
  */
 err container_current(store *s, arena *a, bool nowait, const struct container *k) CHECKED;
@@ -366,8 +383,12 @@ typedef struct change {
     store_later *later; /* of the call */
     blob_key key;
     uint64_t hash;
+    slice account_name;   /* empty: the reaper's change */
     bool state_changed;   /* the blob's own row */
     bool content_dropped; /* that readers may have opened */
+    row_head head;        /* of its history, once change_head has read it */
+    keeping keeping;
+    bool head_known, head_changed, keeping_known, dropped;
     /* Of the container, for the index; 0 and empty in the reaper's changes. */
     uint64_t account;
     slice container_name;
@@ -487,11 +508,75 @@ void immutable_leave(store *s);
 /* ERR_CONTAINER_HAS_LEGAL_HOLD, ERR_CONTAINER_IMMUTABLE when it has a protected blob. */
 err container_mutable(store *s, uint64_t container) CHECKED;
 
+/* ---- the history of a blob (history.c; delete.c: Delete and Undelete; release.c: giving back) ---- */
+
+/* Reads ch->head, once. */
+err change_head(change *ch) CHECKED;
+/* A point in time later than all that the blob and its history know. After change_head. */
+store_now change_now(change *ch, const row_blob *old);
+err change_keeping(change *ch, keeping *ret) CHECKED;
+
+typedef enum retire {
+    RETIRE_OVERWRITE, /* new content takes its place */
+    RETIRE_PROPERTIES, /* its metadata change, or a snapshot is taken: content stays current as well */
+    RETIRE_DELETE
+} retire;
+/* Decides what becomes of the current state, which the change replaces or deletes: a version, a
+ * soft-deleted state, or a dropped one. ret_kept false: it has no part in the history, and the
+ * caller drops its content (with RETIRE_PROPERTIES: nothing is to be done). */
+err change_retire(change *ch, const row_blob *old, retire why, bool *ret_kept) CHECKED;
+/* The current state, which nothing keeps: given back at once, or by the reaper when the blob has a
+ * history. */
+err change_drop_current(change *ch, const row_blob *old) CHECKED;
+/* Called when a blob is made under a name that has none: what was deleted softly stays behind as a
+ * soft-deleted snapshot. */
+err change_supersede_base(change *ch) CHECKED;
+/* Rows of the history; each keeps the head's counts. */
+void change_add_past(change *ch, uint64_t tick, const row_blob *r);
+void change_put_past(change *ch, uint64_t tick, const row_blob *before, const row_blob *after);
+/* Nobody sees it from here on; the reaper gives its content back. */
+void change_drop_past(change *ch, uint64_t tick, const row_blob *r);
+/* The soft-deleted blob becomes the current state again. */
+void change_restore_base(change *ch, uint64_t tick, const row_blob *r);
+/* r becomes soft-deleted; the row is still to be put. */
+void change_soften(change *ch, uint64_t tick, row_blob *r, uint32_t days);
+/* What every state of the history loses of the current one it was: its lease, its expiry, and its
+ * protection, under which it cannot give way (immutable.c). */
+row_blob past_of(const row_blob *current, row_past kind);
+
+/* A state by snapshot or version, also a soft-deleted one; key is that blob's. ERR_NOT_FOUND. */
+err past_find(store *s, store_call c, blob_key *key, store_pick pick, row_blob *ret,
+              uint64_t *ret_tick) CHECKED;
+/* Calls each state of the blob with a tick >= from in order, until each sets *stop. */
+typedef err past_each(void *ctx, uint64_t tick, const row_blob *r, bool *stop);
+err past_walk(store *s, arena *a, blob_key *key, uint64_t from, past_each *each, void *ctx) CHECKED;
+
+/* release.c. base: BASE of a blob. */
+err history_release(store *s, slice base) CHECKED;
+/* All of a deleted container's. */
+err history_purge(store *s, uint64_t container) CHECKED;
+/* Lets go of soft-deleted states of this thread's containers whose time has come. */
+err history_expire(reaper *r, int64_t now_us) CHECKED;
+/* For tests, and stores without background threads. */
+err sweep_deleted(store *s, int64_t now_us) CHECKED;
+
+/* ---- sets of ids (idset.c) ---- */
+
+/* 0 is no id. */
+typedef struct id_set {
+    uint64_t *slots;
+    size_t count, room; /* room: a power of two, or 0 */
+} id_set;
+void id_set_add(id_set *s, uint64_t id);
+bool id_set_has(const id_set *s, uint64_t id);
+void id_set_clear(id_set *s);
+
 /* ---- blobs (blob.c) ---- */
 
 err blob_missing(slice name) CHECKED; /* ERR_BLOB_NOT_FOUND */
-/* A blob's row under reading conditions; key is left at that blob. */
-err blob_read_row(store *s, store_call c, const store_container *k, slice name,
+/* The row of a state under reading conditions; key is left at that blob. Soft-deleted ones are not
+ * found. */
+err blob_read_row(store *s, store_call c, const store_container *k, slice name, store_pick pick,
                   const store_conditions *cond, blob_key *key, row_blob *ret) CHECKED;
 /* The same from memory, if it is there: ret_hot a reference, and the row in the arena; or NULL. */
 err hot_find(store *s, store_call c, const store_container *k, slice name,
@@ -501,13 +586,21 @@ err hot_find(store *s, store_call c, const store_container *k, slice name,
 store_blob blob_unmodified(slice name, const row_blob *row);
 condition_target target_of(const row_blob *r, bool exists);
 /* The row of a new state that replaces old (content_id 0: none) and keeps its lease; its content is
- * still to be filled in. */
-err blob_new_row(change *ch, const store_put *p, const row_blob *old, row_blob *ret) CHECKED;
+ * still to be filled in. Retires old: ret_kept false when the caller drops its content. */
+err blob_new_row(change *ch, const store_put *p, const row_blob *old, row_blob *ret,
+                 bool *ret_kept) CHECKED;
+/* A version of its own, when the account keeps versions. */
+err blob_new_version(change *ch, row_blob *r) CHECKED;
 err blob_result(change *ch, const row_blob *r, store_blob *ret) CHECKED;
 /* Sorts by key. The errors of store_tags_check. */
 err tags_pack(const pair *tags, size_t count, arena *a, slice *ret) CHECKED;
 /* ERR_METADATA_TOO_LARGE. */
 err metadata_pack(const pair *metadata, size_t count, arena *a, slice *ret) CHECKED;
+
+/* Calls each block of a list in order (block.c). */
+typedef err each_block(void *ctx, const row_block *b);
+err list_walk(store *s, arena *a, blob_key *key, uint64_t content, each_block *each,
+              void *ctx) CHECKED;
 
 /* ---- uploads (upload.c) ---- */
 
@@ -554,6 +647,7 @@ err piece_open_small(const crypto_key *key, uint64_t container, const row_piece 
 void reaper_submit(store *s, job *jobs);
 job *job_new(job_kind kind, uint64_t container, uint64_t id, uint64_t hash);
 job *job_new_access(uint64_t container, uint64_t hash, slice name, int64_t accessed_us);
+job *job_new_dropped(uint64_t container, slice base);
 void job_free(job *j);
 /* Does a job: it is done, or kept by the readers (ret_kept), or an error says again later. */
 err reaper_work(store *s, job *j, bool *ret_kept) CHECKED;

@@ -74,9 +74,39 @@ out:
     return e;
 }
 
+/* Blobs with dropped states: one job a blob. */
+static err rescan_dropped(reaper *r) {
+    short_key low = {.len = 1, .b = {KEY_JOB_DROPPED}}, high = low;
+    key_end(&high);
+    engine_cursor *cur;
+    buf last;
+    err e;
+    TRY(engine_scan(r->store->engine, ENGINE_JOB, key_slice(&low), key_slice(&high), &cur));
+    buf_init(&last, ENGINE_KEY_MAX);
+    for (;;) {
+        slice k, v;
+        bool more;
+        uint64_t container;
+        TRY_TO(out, engine_cursor_next(cur, &k, &v, &more));
+        if (!more) break;
+        slice base = slice_of(k.p + 1, k.len > 17 ? k.len - 17 : 0), rest = base;
+        TRY_TO(out, id_take(&rest, &container));
+        if (container % REAPERS != (uint64_t)(r - r->store->reapers)) continue;
+        if (slice_eq(base, buf_slice(&last))) continue;
+        buf_reset(&last);
+        buf_put(&last, base);
+        reaper_submit(r->store, job_new_dropped(container, base));
+    }
+out:
+    buf_done(&last);
+    engine_cursor_free(cur);
+    return e;
+}
+
 static void rescan_all(reaper *r) {
     err e = rescan(r, KEY_JOB_PURGE_ACCOUNT, JOB_PURGE_ACCOUNT);
     if (e == OK) e = rescan(r, KEY_JOB_PURGE, JOB_PURGE);
+    if (e == OK) e = rescan_dropped(r);
     if (e == OK) e = rescan(r, KEY_JOB_GARBAGE, JOB_GARBAGE);
     if (e != OK)
         LOG(LOG_ERROR, "reaper_scan_failed", LF_C("error", err_get(e)->name),
@@ -148,6 +178,7 @@ static void sweep_now_and_then(reaper *r, int64_t *next_us) {
     *next_us = clock_mono_us() + SWEEP_EVERY_US;
     err e = reaper_sweep(r, clock_wall_us() - STORE_STAGED_LIFE_US);
     if (e == OK) e = reaper_expire(r);
+    if (e == OK) e = history_expire(r, clock_wall_us());
     if (e != OK && e != ERR_CANCELLED)
         LOG(LOG_ERROR, "sweep_failed", LF_C("error", err_get(e)->name),
             LF_C("detail", err_detail()));

@@ -65,6 +65,20 @@ static size_t put_hex(uint8_t *out, uint64_t v, int n) {
     return (size_t)n;
 }
 
+err hex16_take(slice *s, uint64_t *ret) {
+    ENSURE(s->len >= 16, ERR_CORRUPT, "a key is too short for its number");
+    uint64_t v = 0;
+    for (int i = 0; i < 16; i++) {
+        uint8_t c = s->p[i];
+        unsigned digit = c >= '0' && c <= '9' ? (unsigned)(c - '0') : (unsigned)(c - 'a') + 10;
+        ENSURE(digit < 16 && (c <= '9' || c >= 'a'), ERR_CORRUPT, "a key's number is malformed");
+        v = v << 4 | digit;
+    }
+    *s = slice_skip(*s, 16);
+    *ret = v;
+    return OK;
+}
+
 /* ---- keys of one blob ---- */
 
 void key_blob(blob_key *k, uint64_t container, slice name) {
@@ -85,8 +99,18 @@ slice key_escaped(const blob_key *k) {
     return slice_of(k->b + 1 + KEY_ID_LEN, k->base - KEY_ID_LEN - 2);
 }
 
+/* Keys of JOB: one byte before BASE. */
+static slice job_key(blob_key *k, char kind, size_t tail_len) {
+    k->b[0] = (uint8_t)kind;
+    return slice_of(k->b, 1 + k->base + tail_len);
+}
+
 slice key_staging(blob_key *k) {
-    return slice_of(k->b, 1 + k->base);
+    return job_key(k, KEY_JOB_STAGING, 0);
+}
+
+slice key_head(blob_key *k) {
+    return job_key(k, KEY_JOB_HEAD, 0);
 }
 
 static uint8_t *tail(blob_key *k) {
@@ -124,6 +148,20 @@ slice key_manifest(blob_key *k, uint64_t content, uint64_t end, unsigned n) {
     put_hex(p, end, 16);
     put_hex(p + 16, n, 4);
     return whole(k, 1 + KEY_ID_LEN + 20);
+}
+
+slice key_past(blob_key *k, uint64_t tick) {
+    put_hex(tail(k), tick, 16);
+    return whole(k, 16);
+}
+
+slice key_dropped(blob_key *k, uint64_t tick) {
+    put_hex(tail(k), tick, 16);
+    return job_key(k, KEY_JOB_DROPPED, 16);
+}
+
+slice key_dropped_all(blob_key *k) {
+    return job_key(k, KEY_JOB_DROPPED, 0);
 }
 
 slice key_staged_all(blob_key *k, uint64_t session) {
@@ -230,6 +268,13 @@ void key_service(short_key *k, uint64_t account) {
 
 void key_garbage(short_key *k, uint64_t container, uint64_t id) {
     key_job(k, KEY_JOB_GARBAGE, container);
+    put_id(k, id);
+}
+
+void key_expiry(short_key *k, uint64_t container, int64_t until_us, uint64_t id) {
+    key_job(k, KEY_JOB_EXPIRY, container);
+    MUST(k->len + 16 <= sizeof k->b);
+    k->len += put_hex(k->b + k->len, (uint64_t)until_us, 16);
     put_id(k, id);
 }
 

@@ -13,12 +13,13 @@
  *          's' ID(account)                     the properties of an account's blob service
  * BLOB     BASE '0'                            the current state of a blob
  *          BASE '1'                            a marker: blocks are staged under this name (for listings)
- *          (later: versions and snapshots, BASE '2' and up, after the state they belong to)
  * BLOCK    BASE 'm' ID(content) HEX16(end) HEX4(n)
  *                                              chunk n of a block list, which ends before offset `end`: the
  *                                              first such key past offset+1 holds the block with `offset`
  *          BASE 'u' ID(session) hex(id)        a staged block
  * CONTENT  BASE ID(piece)                      sealed bytes of a small piece of content
+ * HISTORY  BASE HEX16(tick)                    a state of the blob beside its current one: snapshot,
+ *                                              version, or what a soft delete keeps
  * INDEX    'c' ID(container) TAG NAME          a current blob of the container that has the tag
  *          'a' ID(account) TAG ID(container) NAME
  *                                              the same, for searches through the account. TAG is the tag's key, 01,
@@ -27,9 +28,16 @@
  *          'w' ID(container) NAME              a blob with an immutability policy or a legal hold
  *          'e' ID(time) BASE                   a blob that is gone at that time (microseconds)
  * JOB      's' BASE                            staging session of a blob: which, how many, since when
+ *          'h' BASE                            the head of a blob's history, as long as it has one
+ *          'd' BASE HEX16(tick)                a dropped state: nobody sees it, its content is still to
+ *                                              be given back
+ *          'e' ID(container) HEX16(us) ID      a soft-deleted state, and until when it is kept
  *          'g' ID(container) ID                garbage: content to be given back
  *          'p' ID(container)                   a deleted container, to be purged
  *          'P' ID(account)                     a deleted account, to be purged
+ *
+ * A tick is a point in time, 100 ns since year 1 (base/clock.h); ticks of one blob's rows are never
+ * used twice and rise with the order of its states (history.c).
  *
  * All rows of one blob belong to the shard BASE. A piece of content is named by an id that is never
  * used again, so rows under different pieces, contents and sessions never meet. */
@@ -47,6 +55,9 @@
 #define KEY_STAGED   'u'
 
 #define KEY_JOB_STAGING       's'
+#define KEY_JOB_HEAD          'h'
+#define KEY_JOB_DROPPED       'd'
+#define KEY_JOB_EXPIRY        'e'
 #define KEY_JOB_GARBAGE       'g'
 #define KEY_JOB_PURGE         'p'
 #define KEY_JOB_PURGE_ACCOUNT 'P'
@@ -70,6 +81,10 @@ slice key_manifest_all(blob_key *k, uint64_t content);
 slice key_staged(blob_key *k, uint64_t session, slice id);
 slice key_staged_all(blob_key *k, uint64_t session);
 slice key_staging(blob_key *k);
+slice key_head(blob_key *k);
+slice key_past(blob_key *k, uint64_t tick);
+slice key_dropped(blob_key *k, uint64_t tick);
+slice key_dropped_all(blob_key *k);
 
 /* Keys of the index over tags. */
 typedef struct index_key {
@@ -112,6 +127,7 @@ void key_account(short_key *k, slice name);
 void key_container(short_key *k, uint64_t account, slice name);
 void key_service(short_key *k, uint64_t account);
 void key_garbage(short_key *k, uint64_t container, uint64_t id);
+void key_expiry(short_key *k, uint64_t container, int64_t until_us, uint64_t id);
 /* kind, ID: purge jobs, or what all garbage of a container begins with. */
 void key_job(short_key *k, char kind, uint64_t id);
 /* ID alone: what all rows of a container in BLOB, BLOCK and CONTENT begin with. */
@@ -122,6 +138,9 @@ void key_end(short_key *k);
 void id_put(uint8_t out[KEY_ID_LEN], uint64_t id);
 /* ERR_CORRUPT unless s begins with an id; moves s on. */
 err id_take(slice *s, uint64_t *ret) CHECKED;
+
+/* ERR_CORRUPT unless s begins with 16 hexadecimal digits; moves s on. */
+err hex16_take(slice *s, uint64_t *ret) CHECKED;
 
 /* Writes name escaped, without its end; out has room for 2 * name.len. Returns the length. */
 size_t name_escape(uint8_t *out, slice name);

@@ -110,13 +110,13 @@ static void keep(store_reader *r, const blob_key *key, const row_blob *row) {
 }
 
 /* Registers, then reads the row again. */
-static err open_pinned(store_reader *r, store_call c, slice name, const store_conditions *cond,
-                       blob_key *key, row_blob *row) {
+static err open_pinned(store_reader *r, store_call c, slice name, store_pick pick,
+                       const store_conditions *cond, blob_key *key, row_blob *row) {
     uint64_t hash = slice_hash(key_base(key));
     readers_enter(&r->store->readers, &r->pin, r->container->pub.id, hash);
     r->opened_version = opened_version(&r->store->opened, hash);
     TRY(container_current(r->store, c.arena, c.nowait, r->container));
-    return blob_read_row(r->store, c, &r->container->pub, name, cond, key, row);
+    return blob_read_row(r->store, c, &r->container->pub, name, pick, cond, key, row);
 }
 
 /* Offers what was read to the hot cache. A container that was deleted meanwhile leaves nothing
@@ -131,36 +131,38 @@ static void offer(store_reader *r, store_call c, const blob_key *key, const row_
         cache_drop(&hot->cache, base);
 }
 
-static err open_once(store_reader *r, store_call c, slice name, const store_conditions *cond,
-                     row_blob *row) {
+static err open_once(store_reader *r, store_call c, slice name, store_pick pick,
+                     const store_conditions *cond, row_blob *row) {
     blob_key key;
     uint64_t version;
-    TRY(hot_find(r->store, c, &r->container->pub, name, cond, &key, row, &r->hot, &version));
+    bool current = !pick.snapshot && !pick.version; /* only such are kept in memory */
+    if (current)
+        TRY(hot_find(r->store, c, &r->container->pub, name, cond, &key, row, &r->hot, &version));
     if (r->hot) {
         TRY(blob_online(row));
         access_note(r->store, r->container, key_base(&key), name, row);
         keep(r, &key, row);
         return OK;
     }
-    TRY(blob_read_row(r->store, c, &r->container->pub, name, cond, &key, row));
+    TRY(blob_read_row(r->store, c, &r->container->pub, name, pick, cond, &key, row));
     if (row->where == ROW_STREAM || row->where == ROW_LIST)
-        TRY(open_pinned(r, c, name, cond, &key, row));
+        TRY(open_pinned(r, c, name, pick, cond, &key, row));
     TRY(blob_online(row));
     if (row->where == ROW_INLINE) {
         TRY(open_inline(r, c, &key, row));
-        offer(r, c, &key, row, version);
+        if (current) offer(r, c, &key, row, version);
     }
-    access_note(r->store, r->container, key_base(&key), name, row);
+    if (row->past == ROW_PAST_NONE) access_note(r->store, r->container, key_base(&key), name, row);
     keep(r, &key, row);
     return OK;
 }
 
-err store_blob_open(store *s, store_call c, const store_container *k, slice name,
+err store_blob_open(store *s, store_call c, const store_container *k, slice name, store_pick pick,
                     const store_conditions *cond, store_blob *ret, store_reader **ret_reader) {
     for (int try = 1;; try++) {
         row_blob row;
         store_reader *r = reader_new(s, k);
-        err e = open_once(r, c, name, cond, &row);
+        err e = open_once(r, c, name, pick, cond, &row);
         if (e == OK) e = blob_from_row(c.arena, name, &row, ret);
         if (e == OK) {
             *ret_reader = r;

@@ -28,6 +28,18 @@ job *job_new_access(uint64_t container, uint64_t hash, slice name, int64_t acces
     return j;
 }
 
+job *job_new_dropped(uint64_t container, slice base) {
+    job *j = malloc(sizeof *j + base.len);
+    MUST(j);
+    *j = (job){
+        .kind = JOB_DROPPED,
+        .container = container,
+    };
+    memcpy(j + 1, base.p, base.len);
+    j->name = slice_of(j + 1, base.len);
+    return j;
+}
+
 void job_free(job *j) {
     free(j);
 }
@@ -295,10 +307,10 @@ static err purge_index(store *s, uint64_t container) {
     return delete_range(&r);
 }
 
-static err purge_sessions(store *s, uint64_t container) {
+static err purge_jobs(store *s, uint64_t container, char kind) {
     short_key low, high, shard;
     key_id(&shard, container);
-    key_job(&low, KEY_JOB_STAGING, container);
+    key_job(&low, kind, container);
     high = low;
     key_end(&high);
     range r = {.s = s,
@@ -336,12 +348,16 @@ static err purge(store *s, const job *j, arena *a) {
     TRY(engine_vault_destroy(s->engine, j->container, row.slot));
     gate_wait(&s->gate);
     if (!readers_quiet(&s->readers, j->container, j->seq)) return ERR_CONFLICT;
+    TRY(history_purge(s, j->container));
     TRY(purge_garbage(s, j->container));
     TRY(purge_table(s, j->container, ENGINE_BLOCK, also_streams_of_blocks));
     TRY(purge_table(s, j->container, ENGINE_BLOB, also_stream_of_blob));
     TRY(purge_table(s, j->container, ENGINE_CONTENT, NULL));
     TRY(purge_index(s, j->container));
-    TRY(purge_sessions(s, j->container));
+    TRY(purge_jobs(s, j->container, KEY_JOB_STAGING));
+    TRY(purge_jobs(s, j->container, KEY_JOB_EXPIRY));
+    TRY(purge_jobs(s, j->container, KEY_JOB_DROPPED)); /* of a history whose head was lost */
+    TRY(purge_table(s, j->container, ENGINE_HISTORY, NULL));
     TRY(delete_job_row(s, KEY_JOB_PURGE, j->container));
     LOG(LOG_INFO, "container_purged", LF_S("account", row.account),
         LF_S("container", row.container));
@@ -505,6 +521,7 @@ err sweep_staged(store *s, int64_t before_us) {
 err reaper_work(store *s, job *j, bool *ret_kept) {
     *ret_kept = j->kind == JOB_GARBAGE && !readers_admit(&s->readers, j);
     if (*ret_kept) return OK;
+    if (j->kind == JOB_DROPPED) return history_release(s, j->name);
     arena *a = arena_new(16 << 10, 0);
     err e = j->kind == JOB_GARBAGE  ? collect(s, j->container, j->id, a)
             : j->kind == JOB_PURGE  ? purge(s, j, a)

@@ -169,6 +169,8 @@ static err blob_valid(row_blob *r) {
         r->pub.http.has_md5 = true;
         memcpy(r->pub.http.md5, r->md5.p, 16);
     }
+    ENSURE(r->past < ROW_PAST_COUNT, ERR_CORRUPT, "a state is of unknown kind %u",
+           (unsigned)r->past);
     if (r->where == ROW_LIST) {
         ENSURE(r->wrapped.len == 0 && r->ref.len == 0, ERR_CORRUPT,
                "a block list has a key or a stream of its own");
@@ -203,6 +205,17 @@ static err staging_valid(const row_staging *r) {
     return OK;
 }
 
+static err head_valid(const row_head *r) {
+    ENSURE(r->states >= 1 && r->newest != 0 && r->base <= r->newest, ERR_CORRUPT,
+           "the head of a history is damaged");
+    return OK;
+}
+
+static err expiry_valid(const row_expiry *r) {
+    ENSURE(store_blob_name_valid(r->name) && r->tick != 0, ERR_CORRUPT, "an expiry names no blob");
+    return OK;
+}
+
 static err garbage_valid(const row_garbage *r) {
     /* Also what makes it fit a key when it is escaped. */
     ENSURE(store_blob_name_valid(r->name), ERR_CORRUPT, "garbage names no blob");
@@ -224,6 +237,8 @@ ROW_DEFINE(, staged, row_staged, ROW_STAGED, staged_valid)
 ROW_DEFINE(, chunk, row_chunk, ROW_CHUNK, chunk_valid)
 ROW_DEFINE(, index, row_index, ROW_INDEX, index_valid)
 ROW_DEFINE(, staging, row_staging, ROW_STAGING, staging_valid)
+ROW_DEFINE(, head, row_head, ROW_HEAD, head_valid)
+ROW_DEFINE(, expiry, row_expiry, ROW_EXPIRY, expiry_valid)
 ROW_DEFINE(, garbage, row_garbage, ROW_GARBAGE, garbage_valid)
 ROW_DEFINE(, purge, row_purge, ROW_PURGE, purge_valid)
 

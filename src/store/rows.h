@@ -41,8 +41,8 @@ typedef struct row_account {
     B(4, keys[0])                                                                                  \
     B(5, keys[1])                                                                                  \
     N(6, settings.versioning)                                                                      \
-    N(7, settings.container_delete_days) N(8, settings.rehydrate_seconds)                          \
-        N(9, settings.last_access_tracking)
+    N(7, settings.container_delete_days)                                                           \
+    N(8, settings.rehydrate_seconds) N(9, settings.last_access_tracking)
 
 typedef struct row_container {
     uint64_t id, slot, etag;
@@ -101,13 +101,23 @@ typedef struct row_service {
 
 /* ---- BLOB ---- */
 
+/* What a state of HISTORY is. */
+typedef enum row_past {
+    ROW_PAST_NONE, /* the current state, in BLOB; or one that is only to be given back */
+    ROW_PAST_SNAPSHOT,
+    ROW_PAST_VERSION,
+    ROW_PAST_BASE, /* the blob itself, soft-deleted: Undelete makes it the current state */
+    ROW_PAST_COUNT
+} row_past;
+
 typedef struct row_blob {
     store_blob
         pub; /* name and metadata pairs are not here: the key and row_blob.metadata hold them */
     row_where where;
     uint32_t id_len; /* length of the ids of its committed blocks */
     slice md5, metadata, wrapped, ref;
-    slice tags; /* pairs, as metadata; in order of keys */
+    slice tags;    /* pairs, as metadata; in order of keys */
+    row_past past; /* rows of HISTORY, and dropped states */
 } row_blob;
 #define ROW_BLOB(N, T, B)                                                                          \
     N(1, pub.type)                                                                                 \
@@ -136,11 +146,17 @@ typedef struct row_blob {
     N(24, pub.lease.duration_s)                                                                    \
     N(25, pub.lease.broken)                                                                        \
     T(26, pub.lease.until_us)                                                                      \
+    N(30, pub.version)                                                                             \
+    N(31, past)                                                                                    \
+    T(32, pub.deleted_us)                                                                          \
+    T(33, pub.until_us)                                                                            \
     B(60, tags)                                                                                    \
     N(61, pub.tag_count)                                                                           \
-    N(62, pub.rehydrate_to) N(63, pub.rehydrate_high) T(64, pub.rehydrate_due_us)                  \
-        T(65, pub.expires_us) T(66, pub.accessed_us) N(67, pub.immutable_mode)                     \
-            T(68, pub.immutable_until_us) N(69, pub.legal_hold)
+    N(62, pub.rehydrate_to)                                                                        \
+    N(63, pub.rehydrate_high)                                                                      \
+    T(64, pub.rehydrate_due_us)                                                                    \
+    T(65, pub.expires_us) T(66, pub.accessed_us) N(67, pub.immutable_mode)                         \
+        T(68, pub.immutable_until_us) N(69, pub.legal_hold)
 
 /* ---- BLOCK ---- */
 
@@ -191,6 +207,22 @@ typedef struct row_staging {
 } row_staging;
 #define ROW_STAGING(N, T, B) N(1, session) N(2, count) N(3, id_len) T(4, changed_us)
 
+/* The head of a blob's history. It is there as long as any state of HISTORY, or a dropped one. */
+typedef struct row_head {
+    uint32_t states;              /* rows of HISTORY, and dropped states */
+    uint32_t snapshots, versions; /* of HISTORY, those that are not soft-deleted */
+    uint64_t base;   /* tick of its ROW_PAST_BASE, of which there is at most one; 0: none */
+    uint64_t newest; /* no tick of a state was higher */
+} row_head;
+#define ROW_HEAD(N, T, B) N(1, states) N(2, snapshots) N(3, versions) N(4, base) N(5, newest)
+
+/* A soft-deleted state that will have to go: the key says when. */
+typedef struct row_expiry {
+    slice name;
+    uint64_t tick;
+} row_expiry;
+#define ROW_EXPIRY(N, T, B) B(1, name) N(2, tick)
+
 /* Content of one blob to be given back: single pieces, a block list, a staging session; of the last
  * two the rows only, or (…_all) the pieces with them. */
 typedef struct row_garbage {
@@ -226,8 +258,15 @@ ROW_DECLARE(staged, row_staged)
 ROW_DECLARE(chunk, row_chunk)
 ROW_DECLARE(index, row_index)
 ROW_DECLARE(staging, row_staging)
+ROW_DECLARE(head, row_head)
+ROW_DECLARE(expiry, row_expiry)
 ROW_DECLARE(garbage, row_garbage)
 ROW_DECLARE(purge, row_purge)
+
+/* Soft-deleted: nobody sees it, unless asked for; until pub.until_us it can be restored. */
+static inline bool row_deleted(const row_blob *r) {
+    return r->pub.until_us > 0;
+}
 
 /* The piece of a blob that was put whole. */
 row_piece row_blob_piece(const row_blob *r);

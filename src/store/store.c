@@ -61,12 +61,10 @@ void store_get_stats(store *s, store_stats *ret) {
     opened_get_stats(&s->opened, &ret->opened);
 }
 
-/* 0001-01-01 to 1970-01-01 in ticks of 100 ns: ETags then look as Azure's do. */
-#define TICKS_TO_1970 621355968000000000ull
-
+/* ETags are ticks, and look as Azure's do. */
 store_now store_tick(store *s, uint64_t previous) {
     int64_t us = clock_wall_us();
-    uint64_t tick = (uint64_t)us * 10 + TICKS_TO_1970;
+    uint64_t tick = (uint64_t)us * 10 + TIME_TICKS_TO_1970;
     uint64_t last = atomic_load(&s->last_tick), next;
     do {
         next = tick > last ? tick : last + 1;

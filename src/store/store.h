@@ -33,6 +33,8 @@
 #define STORE_POLICIES_MAX           5
 #define STORE_CORS_RULES_MAX         5
 #define STORE_LIST_MAX               5000
+#define STORE_SNAPSHOTS_MAX          50000 /* of one blob */
+#define STORE_HISTORY_STEP           2000  /* states that one transaction changes */
 #define STORE_TIME_NONE              INT64_MIN
 
 typedef struct store store;
@@ -360,16 +362,29 @@ typedef struct store_blob {
     bool uncommitted;     /* only in listings with uncommitted: length 0, no etag */
     uint32_t block_count; /* committed blocks; 0 when put whole */
     store_lease lease;
+    /* Which of the blob's states this is: the current one, a snapshot, or an earlier version. */
+    uint64_t snapshot; /* the snapshot's tick; 0: none */
+    uint64_t version;  /* the version's tick; 0: not a version */
+    bool current;
+    int64_t deleted_us, until_us; /* soft-deleted, and kept until; STORE_TIME_NONE: it is not */
+    bool versions_only; /* only in listings: it has no current state, this is its newest version */
 } store_blob;
+
+/* Which state of a blob is meant: a snapshot or a version, by its tick (base/clock.h); none: the
+ * current one. Never both. */
+typedef struct store_pick {
+    uint64_t snapshot, version;
+} store_pick;
+#define STORE_CURRENT ((store_pick){0})
 
 /* Properties. ERR_BLOB_NOT_FOUND, ERR_CONDITION_NOT_MET; ERR_NOT_MODIFIED, and then ret has the
  * blob's etag and modified_us, as from store_blob_open. */
-err store_blob_get(store *s, store_call c, const store_container *k, slice name,
+err store_blob_get(store *s, store_call c, const store_container *k, slice name, store_pick pick,
                    const store_conditions *cond, store_blob *ret) CHECKED;
 
 /* A reader holds the content of one state of a blob until it is freed. */
 typedef struct store_reader store_reader;
-err store_blob_open(store *s, store_call c, const store_container *k, slice name,
+err store_blob_open(store *s, store_call c, const store_container *k, slice name, store_pick pick,
                     const store_conditions *cond, store_blob *ret,
                     store_reader **ret_reader) CHECKED;
 /* Up to cap bytes from offset; ret_n 0 only at the end. Opens whole chunks: fastest with cap >= 64
@@ -447,12 +462,13 @@ typedef struct store_block {
     uint64_t length;
 } store_block;
 /* Blocks in order: committed in list order, uncommitted by id. ret_exists false when only
- * uncommitted blocks are there. ERR_BLOB_NOT_FOUND when neither is. */
+ * uncommitted blocks are there. ERR_BLOB_NOT_FOUND when neither is. Snapshots and versions have
+ * committed blocks only. */
 err store_block_list_get(store *s, store_call c, const store_container *k, slice name,
-                         const store_conditions *cond, bool committed, bool uncommitted,
-                         store_blob *ret, bool *ret_exists, store_block **ret_committed,
-                         size_t *ret_committed_count, store_block **ret_uncommitted,
-                         size_t *ret_uncommitted_count) CHECKED;
+                         store_pick pick, const store_conditions *cond, bool committed,
+                         bool uncommitted, store_blob *ret, bool *ret_exists,
+                         store_block **ret_committed, size_t *ret_committed_count,
+                         store_block **ret_uncommitted, size_t *ret_uncommitted_count) CHECKED;
 
 err store_blob_set_http(store *s, store_call c, const store_container *k, slice name,
                         const store_conditions *cond, const store_http *http,
@@ -491,8 +507,37 @@ typedef struct store_expiry {
 err store_blob_set_expiry(store *s, store_call c, const store_container *k, slice name,
                           const store_conditions *cond, const store_expiry *x,
                           store_blob *ret) CHECKED;
+
+typedef enum store_snapshots {
+    STORE_SNAPSHOTS_REFUSE,  /* ERR_SNAPSHOTS_PRESENT when the blob has any */
+    STORE_SNAPSHOTS_INCLUDE, /* the blob and its snapshots */
+    STORE_SNAPSHOTS_ONLY     /* its snapshots only */
+} store_snapshots;
+typedef struct store_delete {
+    store_pick pick;
+    store_snapshots snapshots; /* of the current state */
+    bool permanent;            /* a soft-deleted snapshot or version, for good */
+} store_delete;
+/* d NULL: the current state, unless it has snapshots. ret_permanent (may be NULL): false when what
+ * was deleted is kept, soft-deleted or as a version. Of more than STORE_HISTORY_STEP snapshots,
+ * so many go at a time, oldest first: each step is whole, and a crash between two leaves the rest.
+ * ERR_SNAPSHOTS_PRESENT; ERR_OPERATION_NOT_ALLOWED_ON_ROOT_BLOB: the version is the current one;
+ * ERR_BLOB_SNAPSHOT_NOT_SOFT_DELETED, ERR_PERMANENT_DELETE_NOT_ENABLED (d->permanent). */
 err store_blob_delete(store *s, store_call c, const store_container *k, slice name,
-                      const store_conditions *cond) CHECKED;
+                      const store_conditions *cond, const store_delete *d,
+                      bool *ret_permanent) CHECKED;
+
+/* Restores all that is soft-deleted of the blob: the blob itself when it has no current state, its
+ * snapshots and its versions; no version becomes current. In steps, as store_blob_delete.
+ * ERR_BLOB_NOT_FOUND: neither the blob nor anything deleted is there. */
+err store_blob_undelete(store *s, store_call c, const store_container *k, slice name) CHECKED;
+
+/* A snapshot of the current state; metadata (may be NULL): its own, instead of the blob's. ret: the
+ * snapshot; its version is the current state's, which versioning makes anew.
+ * ERR_SNAPSHOT_COUNT_EXCEEDED. */
+err store_blob_snapshot(store *s, store_call c, const store_container *k, slice name,
+                        const store_conditions *cond, const pair *metadata, size_t metadata_count,
+                        store_blob *ret) CHECKED;
 /* cond: without lease_id. ERR_LEASE_ALREADY_PRESENT, ERR_LEASE_ID_MISMATCH_WITH_LEASE_OPERATION,
  * ERR_LEASE_NOT_PRESENT_WITH_LEASE_OPERATION, ERR_LEASE_IS_BREAKING_AND_CANNOT_BE_ACQUIRED,
  * ERR_LEASE_IS_BREAKING_AND_CANNOT_BE_CHANGED, ERR_LEASE_IS_BROKEN_AND_CANNOT_BE_RENEWED. */
@@ -507,10 +552,13 @@ typedef struct store_blob_list {
     slice start_from; /* first name to list, inclusive; empty: from the beginning */
     size_t max;       /* 1..STORE_LIST_MAX: blobs and prefixes together */
     bool uncommitted; /* include blobs that have only uncommitted blocks */
-    bool metadata;    /* decode metadata: without it, metadata_count is 0 */
-    bool tags;        /* decode tags: without it, `tags` is NULL; tag_count is right either way */
+    bool snapshots, versions, deleted; /* include those states */
+    bool deleted_with_versions; /* include names without a current state that have versions */
+    bool metadata;              /* decode metadata: without it, metadata_count is 0 */
+    bool tags; /* decode tags: without it, `tags` is NULL; tag_count is right either way */
 } store_blob_list;
-/* Calls each entry in order of names (UTF-8 bytewise): a blob, or (blob NULL) a common prefix. The
+/* Calls each entry in order of names (UTF-8 bytewise): a blob, or (blob NULL) a common prefix. Of
+ * one name the states come oldest first, the current one last. The
  * blob lives only during the call. When each says ERR_TOO_LARGE the page ends before that entry.
  * ret_next: opaque marker of the next page (arena), or empty.
  * ERR_OUT_OF_RANGE_INPUT for a marker this store did not make. Cost is that of the page, wherever

@@ -119,7 +119,8 @@ static err set_expiry_once(store *s, store_call c, const store_container *k, sli
     if (!exists) return blob_missing(name);
     TRY(conditions_check(cond, CONDITION_WRITE, target_of(&row, true)));
     TRY(expiry_of(x, &row, &row.pub.expires_us));
-    store_now now = store_tick(s, row.pub.etag);
+    TRY(change_head(&ch));
+    store_now now = change_now(&ch, &row);
     row.pub.etag = now.etag;
     row.pub.modified_us = now.us;
     TRY(blob_result(&ch, &row, ret));

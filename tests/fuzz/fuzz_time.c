@@ -1,4 +1,4 @@
-/* The two readers of times: what they accept, written again, reads as the same.
+/* The readers of times: what they accept, written again, reads as the same.
  * fuzz-folders: base */
 #include "fuzz.h"
 
@@ -22,6 +22,15 @@ FUZZ(data) {
         MUST(us % US == 0);
         check_again(time_put_http, time_parse_http, us);
         check_again(time_put_iso_s, time_parse_iso, us);
+    }
+    uint64_t tick = 0;
+    if (time_parse_tick(data, &tick) == OK) { /* one text a tick */
+        uint8_t text[TIME_TICK_TEXT_LEN];
+        uint64_t again;
+        buf b;
+        buf_init_fixed(&b, text, sizeof(text));
+        time_put_tick(&b, tick);
+        MUST(!b.failed && time_parse_tick(buf_slice(&b), &again) == OK && again == tick);
     }
     if (time_parse_iso(data, &us) == OK) check_again(time_put_iso7, time_parse_iso, us);
 }

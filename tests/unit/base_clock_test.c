@@ -234,6 +234,40 @@ static void damaged_times(void **state) {
     }
 }
 
+static void ticks(void **state) {
+    (void)state;
+    static const struct {
+        uint64_t tick;
+        const char *text;
+    } known[] = {{TIME_TICKS_TO_1970, "1970-01-01T00:00:00.0000000Z"},
+                 {TIME_TICKS_TO_1970 + 1, "1970-01-01T00:00:00.0000001Z"},
+                 {TIME_TICKS_TO_1970 + 12345678, "1970-01-01T00:00:01.2345678Z"}};
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        uint8_t text[TIME_TICK_TEXT_LEN];
+        uint64_t back;
+        buf b;
+        buf_init_fixed(&b, text, sizeof text);
+        time_put_tick(&b, known[i].tick);
+        assert_true(slice_eq(buf_slice(&b), slice_str(known[i].text)));
+        assert_ok(time_parse_tick(slice_str(known[i].text), &back));
+        assert_true(back == known[i].tick);
+    }
+    static const char *const bad[] = {"",
+                                      "1970-01-01",
+                                      "1970-01-01T00:00:00Z",
+                                      "1970-01-01T00:00:00.000000Z",
+                                      "1970-01-01T00:00:00.00000000Z",
+                                      "1970-01-01T00:00:00.000000xZ",
+                                      "1970-01-01T00:00:00.0000000+",
+                                      "1969-12-31T23:59:59.9999999Z",
+                                      "2026-02-30T00:00:00.0000000Z",
+                                      "1970-01-01T00:00:00,0000000Z"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        uint64_t back;
+        assert_err(time_parse_tick(slice_str(bad[i]), &back), ERR_INVALID_TIME);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_handled),
@@ -244,6 +278,7 @@ int main(void) {
         cmocka_unit_test(two_digit_years),
         cmocka_unit_test(iso_times),
         cmocka_unit_test(damaged_times),
+        cmocka_unit_test(ticks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

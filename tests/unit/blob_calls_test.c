@@ -215,7 +215,7 @@ static void test_promises(void **state) {
            "BlobNotFound");
     expect(f, "DELETE", "/acct/box/b?versionid=2026-01-01T00:00:00.0000000Z", "", S(""), 404,
            "BlobNotFound");
-    expect(f, "PUT", "/acct/box/b?comp=metadata&versionid=x", "", S(""), 501, "NotImplemented");
+    expect(f, "PUT", "/acct/box/b?comp=metadata&versionid=x", "", S(""), 400, "InvalidOperation");
     expect(f, "PUT", "/acct/box/b?comp=tier", "", S(""), 400, "MissingRequiredHeader");
 }
 
@@ -492,9 +492,9 @@ static void test_table(void **state) {
         const ops_row *row = &blob_protocol.rows[i];
         buf b;
         buf_init(&b, 256);
-        buf_fmt(&b, "%s?%s%s&%s%s", paths[row->level], row->restype ? "restype=" : "",
+        buf_fmt(&b, "%s?%s%s&%s%s&%s%s", paths[row->level], row->restype ? "restype=" : "",
                 row->restype ? row->restype : "", row->comp ? "comp=" : "",
-                row->comp ? row->comp : "");
+                row->comp ? row->comp : "", row->param ? row->param : "", row->param ? "=x" : "");
         buf_byte(&b, 0);
         char header[128] = "";
         if (row->header)

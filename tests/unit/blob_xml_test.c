@@ -224,7 +224,9 @@ static void test_service_round_trip(void **state) {
                        .cors = {{S("http://a"), S("GET,PUT"), S("x-*"), S("etag"), 60}},
                        .default_version = S("2020-02-02"),
                        .website = true,
-                       .website_index = S("i&<>.html")};
+                       .website_index = S("i&<>.html"),
+                       .delete_retention = {true, 7},
+                       .delete_permanent = true};
     buf one, two;
     buf_init(&one, 1 << 20);
     buf_init(&two, 1 << 20);
@@ -234,7 +236,9 @@ static void test_service_round_trip(void **state) {
     blob_service_render(&two, &again);
     assert_slice(buf_slice(&two), buf_slice(&one));
     assert_contains(buf_slice(&one), "<IndexDocument>i&amp;&lt;&gt;.html</IndexDocument>");
-    assert_contains(buf_slice(&one), "<DeleteRetentionPolicy><Enabled>false</Enabled>");
+    assert_contains(buf_slice(&one),
+                    "<DeleteRetentionPolicy><Enabled>true</Enabled><Days>7</Days>"
+                    "<AllowPermanentDelete>true</AllowPermanentDelete></DeleteRetentionPolicy>");
     buf_done(&one);
     buf_done(&two);
     arena_free(a);
@@ -262,9 +266,8 @@ static void test_service_refused(void **state) {
          ERR_INVALID_XML_NODE_VALUE},
         {SERVICE("<HourMetrics><RetentionPolicy><Days>0</Days></RetentionPolicy></HourMetrics>"),
          ERR_INVALID_XML_NODE_VALUE},
-        {SERVICE("<DeleteRetentionPolicy><Enabled>true</Enabled><Days>5</Days>"
-                 "</DeleteRetentionPolicy>"),
-         ERR_NOT_IMPLEMENTED},
+        {SERVICE("<DeleteRetentionPolicy><Enabled>true</Enabled></DeleteRetentionPolicy>"),
+         ERR_MISSING_REQUIRED_XML_NODE},
         {SERVICE("<DeleteRetentionPolicy><RetentionPolicy/></DeleteRetentionPolicy>"),
          ERR_UNSUPPORTED_XML_NODE},
         {SERVICE("<DefaultServiceVersion>latest</DefaultServiceVersion>"),
@@ -368,6 +371,7 @@ static void test_list_entry(void **state) {
     (void)state;
     pair meta[] = {{S("Note"), S("a<b")}};
     store_blob b = {.name = S("a/b&c.txt"),
+                    .current = true,
                     .length = 18446744073709551615u,
                     .etag = 0x8D0123456789ABCu,
                     .created_us = 784111777000000,
@@ -398,6 +402,7 @@ static void test_list_entry(void **state) {
 static void test_list_entry_odd(void **state) {
     (void)state;
     store_blob b = {.name = S("a\x01%"),
+                    .current = true,
                     .tier = STORE_TIER_COOL,
                     .tier_changed_us = 1000000,
                     .created_us = 0,

@@ -7,7 +7,7 @@
 
 static store_blob blob_of(fixture *f, slice name) {
     store_blob b;
-    assert_ok(store_blob_get(f->s, f->c, f->k, name, NULL, &b));
+    assert_ok(store_blob_get(f->s, f->c, f->k, name, STORE_CURRENT, NULL, &b));
     return b;
 }
 
@@ -106,7 +106,7 @@ static void test_beside_others(void **state) {
     assert_ok(store_blob_set_immutability(f->s, f->c, f->k, S("held"), NULL, &x, &b));
     track(f, true);
     get(f, S("gone")), get(f, S("held"));
-    assert_ok(store_blob_delete(f->s, f->c, f->k, S("gone"), NULL));
+    assert_ok(store_blob_delete(f->s, f->c, f->k, S("gone"), NULL, NULL, NULL));
     reaper_run(f->s);
     assert_err(exists(f, S("gone")), ERR_BLOB_NOT_FOUND);
     assert_true(blob_of(f, S("held")).accessed_us != STORE_TIME_NONE);

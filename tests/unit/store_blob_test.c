@@ -13,7 +13,7 @@ static void test_sizes(void **state) {
         store_blob b = put(f, name, data), g;
         assert_int_equal(b.length, sizes[i]);
         assert_true(b.has_crc64 && b.crc64 == crc64(0, data));
-        assert_ok(store_blob_get(f->s, f->c, f->k, name, NULL, &g));
+        assert_ok(store_blob_get(f->s, f->c, f->k, name, STORE_CURRENT, NULL, &g));
         assert_true(g.etag == b.etag && g.content_id == b.content_id && g.crc64 == b.crc64);
         assert_slice(g.http.content_type, S("text/plain"));
         assert_slice(get(f, name), data);
@@ -53,7 +53,7 @@ static void test_ranges(void **state) {
     put(f, S("x"), data);
     store_blob b;
     store_reader *r;
-    assert_ok(store_blob_open(f->s, f->c, f->k, S("x"), NULL, &b, &r));
+    assert_ok(store_blob_open(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, &b, &r));
     rng random = {5};
     static uint8_t out[300000];
     for (int i = 0; i < 300; i++) {
@@ -109,7 +109,7 @@ static void test_properties(void **state) {
     store_blob b;
     assert_ok(store_blob_put(f->s, f->c, f->k, S("p"), u, &p, &b));
     fixture_restart(f);
-    assert_ok(store_blob_get(f->s, f->c, f->k, S("p"), NULL, &b));
+    assert_ok(store_blob_get(f->s, f->c, f->k, S("p"), STORE_CURRENT, NULL, &b));
     assert_slice(b.name, S("p"));
     assert_slice(b.http.content_type, S("a/b"));
     assert_slice(b.http.content_encoding, S("gzip"));
@@ -162,9 +162,9 @@ static void test_overwrite_and_delete(void **state) {
     assert_int_equal(memory_disk_rows(f->disk, ENGINE_JOB), 0);
     assert_slice(get(f, S("x")), small);
     put(f, S("y"), large);
-    assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL));
-    assert_ok(store_blob_delete(f->s, f->c, f->k, S("y"), NULL));
-    assert_err(store_blob_delete(f->s, f->c, f->k, S("y"), NULL), ERR_BLOB_NOT_FOUND);
+    assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL, NULL, NULL));
+    assert_ok(store_blob_delete(f->s, f->c, f->k, S("y"), NULL, NULL, NULL));
+    assert_err(store_blob_delete(f->s, f->c, f->k, S("y"), NULL, NULL, NULL), ERR_BLOB_NOT_FOUND);
     assert_err(exists(f, S("x")), ERR_BLOB_NOT_FOUND);
     /* Garbage outlives a restart. */
     assert_int_equal(memory_disk_streams(f->disk), 1);
@@ -181,10 +181,10 @@ static void test_reader_outlives_overwrite(void **state) {
     put(f, S("x"), old);
     store_blob b;
     store_reader *first, *second;
-    assert_ok(store_blob_open(f->s, f->c, f->k, S("x"), NULL, &b, &first));
+    assert_ok(store_blob_open(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, &b, &first));
     put(f, S("x"), new);
-    assert_ok(store_blob_open(f->s, f->c, f->k, S("x"), NULL, &b, &second));
-    assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL));
+    assert_ok(store_blob_open(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, &b, &second));
+    assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL, NULL, NULL));
     reaper_run(f->s);
     assert_int_equal(memory_disk_streams(f->disk), 2);
     assert_slice(read_all(f, first, old.len, 50000), old);
@@ -209,7 +209,7 @@ static void test_later_reader_blocks_nothing(void **state) {
     put(f, S("x"), content(f->c.arena, 2, 100000));
     store_blob b;
     store_reader *r;
-    assert_ok(store_blob_open(f->s, f->c, f->k, S("x"), NULL, &b, &r));
+    assert_ok(store_blob_open(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, &b, &r));
     reaper_run(f->s);
     assert_int_equal(memory_disk_streams(f->disk), 1);
     store_reader_free(r);
@@ -224,14 +224,15 @@ static void test_nowait(void **state) {
     store_blob b;
     store_reader *r;
     slice data;
-    assert_ok(store_blob_open(f->s, c, f->k, S("small"), NULL, &b, &r));
+    assert_ok(store_blob_open(f->s, c, f->k, S("small"), STORE_CURRENT, NULL, &b, &r));
     assert_true(store_reader_inline(r, &data));
     assert_slice(data, S("abc"));
     store_reader_free(r);
     memory_disk_set_cold(f->disk, true);
-    assert_err(store_blob_open(f->s, c, f->k, S("small"), NULL, &b, &r), ERR_WOULD_BLOCK);
-    assert_err(store_blob_get(f->s, c, f->k, S("small"), NULL, &b), ERR_WOULD_BLOCK);
-    assert_ok(store_blob_open(f->s, f->c, f->k, S("large"), NULL, &b, &r));
+    assert_err(store_blob_open(f->s, c, f->k, S("small"), STORE_CURRENT, NULL, &b, &r),
+               ERR_WOULD_BLOCK);
+    assert_err(store_blob_get(f->s, c, f->k, S("small"), STORE_CURRENT, NULL, &b), ERR_WOULD_BLOCK);
+    assert_ok(store_blob_open(f->s, f->c, f->k, S("large"), STORE_CURRENT, NULL, &b, &r));
     assert_false(store_reader_inline(r, &data));
     uint8_t out[1000];
     size_t n;
@@ -240,7 +241,7 @@ static void test_nowait(void **state) {
     assert_memory_equal(out, large.p + 20000, n);
     store_reader_free(r);
     memory_disk_set_cold(f->disk, false);
-    assert_err(store_blob_delete(f->s, c, f->k, S("small"), NULL), ERR_WOULD_BLOCK);
+    assert_err(store_blob_delete(f->s, c, f->k, S("small"), NULL, NULL, NULL), ERR_WOULD_BLOCK);
     /* The caches of accounts and containers answer at once, or not at all. */
     const store_account *a;
     const store_container *k;
@@ -277,7 +278,7 @@ static void test_later(void **state) {
     assert_true(later.taken && o.told == 1 && o.e == OK);
     assert_true(b.etag != before.etag);
     /* One call leaves one change. */
-    assert_err(store_blob_delete(f->s, c, f->k, S("x"), NULL), ERR_WOULD_BLOCK);
+    assert_err(store_blob_delete(f->s, c, f->k, S("x"), NULL, NULL, NULL), ERR_WOULD_BLOCK);
     assert_int_equal(o.told, 1);
     later.taken = false;
     assert_ok(store_upload_new(f->s, f->k, 3, 100, 0, &u));
@@ -288,22 +289,23 @@ static void test_later(void **state) {
     assert_slice(get(f, S("x")), S("new"));
     /* Refused before it is left: told by the call alone. */
     later.taken = false;
-    assert_err(store_blob_delete(f->s, c, f->k, S("absent"), NULL), ERR_BLOB_NOT_FOUND);
+    assert_err(store_blob_delete(f->s, c, f->k, S("absent"), NULL, NULL, NULL), ERR_BLOB_NOT_FOUND);
     assert_true(!later.taken && o.told == 2);
     memory_disk_set_cold(f->disk, true);
-    assert_err(store_blob_delete(f->s, c, f->k, S("x"), NULL), ERR_WOULD_BLOCK);
+    assert_err(store_blob_delete(f->s, c, f->k, S("x"), NULL, NULL, NULL), ERR_WOULD_BLOCK);
     memory_disk_set_cold(f->disk, false);
     assert_true(!later.taken && o.told == 2);
     /* A commit that fails is told, and changed nothing, in memory neither. */
     assert_slice(get(f, S("x")), S("new"));
     memory_disk_fail_commits(f->disk, 1, ERR_NO_SPACE);
-    assert_ok(store_blob_delete(f->s, c, f->k, S("x"), NULL));
+    assert_ok(store_blob_delete(f->s, c, f->k, S("x"), NULL, NULL, NULL));
     assert_true(later.taken && o.told == 3 && o.e == ERR_NO_SPACE);
     assert_slice(get(f, S("x")), S("new"));
     later.taken = false;
-    assert_ok(store_blob_delete(f->s, c, f->k, S("x"), NULL));
+    assert_ok(store_blob_delete(f->s, c, f->k, S("x"), NULL, NULL, NULL));
     assert_true(later.taken && o.told == 4 && o.e == OK);
-    assert_err(store_blob_get(f->s, f->c, f->k, S("x"), NULL, &b), ERR_BLOB_NOT_FOUND);
+    assert_err(store_blob_get(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, &b),
+               ERR_BLOB_NOT_FOUND);
 }
 
 static void test_failed_commit_changes_nothing(void **state) {
@@ -411,7 +413,7 @@ static void test_changes_of_no_name(void **state) {
         volatile uint8_t dirt[32 << 10]; /* what the next frames find on the stack */
         for (size_t at = 0; at < sizeof dirt; at++) dirt[at] = 0xa5;
         assert_int_equal(dirt[100], 0xa5);
-        assert_err(store_blob_delete(f->s, f->c, f->k, none, NULL), ERR_BLOB_NOT_FOUND);
+        assert_err(store_blob_delete(f->s, f->c, f->k, none, NULL, NULL, NULL), ERR_BLOB_NOT_FOUND);
         assert_err(store_blob_set_metadata(f->s, f->c, f->k, none, NULL, NULL, 0, &b),
                    ERR_BLOB_NOT_FOUND);
     }

@@ -49,9 +49,9 @@ static void test_commit(void **state) {
                         (slice[]){content(f->c.arena, 3, BIG + 1), content(f->c.arena, 1, BIG),
                                   content(f->c.arena, 2, SMALL), content(f->c.arena, 1, BIG)},
                         4));
-    assert_ok(store_blob_get(f->s, f->c, f->k, S("x"), NULL, &g));
+    assert_ok(store_blob_get(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, &g));
     assert_int_equal(g.block_count, 5);
-    assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL));
+    assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL, NULL, NULL));
     assert_rest(f, 0, 0, 0);
     assert_int_equal(memory_disk_rows(f->disk, ENGINE_JOB), 0);
     assert_int_equal(memory_disk_rows(f->disk, ENGINE_BLOB), 0);
@@ -160,7 +160,7 @@ static void test_keep_some(void **state) {
     assert_rest(f, 3, 3, 1);
     store_reader *r;
     store_blob before;
-    assert_ok(store_blob_open(f->s, f->c, f->k, S("x"), NULL, &before, &r));
+    assert_ok(store_blob_open(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, &before, &r));
     slice all = joined(
         f,
         (slice[]){parts[0], parts[1], parts[2], parts[3], parts[4], parts[5], parts[1], parts[0]},
@@ -229,13 +229,13 @@ static void test_list_get(void **state) {
     store_block *c, *u;
     size_t cn, un;
     bool there;
-    assert_err(store_block_list_get(f->s, f->c, f->k, S("x"), NULL, true, true, &b, &there, &c, &cn,
-                                    &u, &un),
+    assert_err(store_block_list_get(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, true, true, &b,
+                                    &there, &c, &cn, &u, &un),
                ERR_BLOB_NOT_FOUND);
     assert_ok(try_block(f, S("x"), S("bb"), S("two")));
     assert_ok(try_block(f, S("x"), S("aa"), S("1")));
-    assert_ok(store_block_list_get(f->s, f->c, f->k, S("x"), NULL, true, true, &b, &there, &c, &cn,
-                                   &u, &un));
+    assert_ok(store_block_list_get(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, true, true, &b,
+                                   &there, &c, &cn, &u, &un));
     assert_false(there);
     assert_int_equal(cn, 0);
     assert_int_equal(un, 2);
@@ -244,8 +244,8 @@ static void test_list_get(void **state) {
     store_block_pick picks[] = {LATEST("bb"), LATEST("aa"), LATEST("bb")};
     assert_ok(try_commit(f, S("x"), picks, 3, &b));
     assert_ok(try_block(f, S("x"), S("cc"), S("three")));
-    assert_ok(store_block_list_get(f->s, f->c, f->k, S("x"), NULL, true, true, &b, &there, &c, &cn,
-                                   &u, &un));
+    assert_ok(store_block_list_get(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, true, true, &b,
+                                   &there, &c, &cn, &u, &un));
     assert_true(there);
     assert_int_equal(b.length, 7);
     assert_int_equal(cn, 3);
@@ -254,20 +254,20 @@ static void test_list_get(void **state) {
     assert_slice(c[2].id, S("bb"));
     assert_int_equal(c[2].length, 3);
     assert_int_equal(un, 1);
-    assert_ok(store_block_list_get(f->s, f->c, f->k, S("x"), NULL, true, false, &b, &there, &c, &cn,
-                                   &u, &un));
+    assert_ok(store_block_list_get(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, true, false, &b,
+                                   &there, &c, &cn, &u, &un));
     assert_int_equal(un, 0);
-    assert_ok(store_block_list_get(f->s, f->c, f->k, S("x"), NULL, false, true, &b, &there, &c, &cn,
-                                   &u, &un));
+    assert_ok(store_block_list_get(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, false, true, &b,
+                                   &there, &c, &cn, &u, &un));
     assert_int_equal(cn, 0);
     store_conditions other = STORE_NO_CONDITIONS;
     other.if_match = S("\"0x1\"");
-    assert_err(store_block_list_get(f->s, f->c, f->k, S("x"), &other, true, true, &b, &there, &c,
-                                    &cn, &u, &un),
+    assert_err(store_block_list_get(f->s, f->c, f->k, S("x"), STORE_CURRENT, &other, true, true, &b,
+                                    &there, &c, &cn, &u, &un),
                ERR_CONDITION_NOT_MET);
     put(f, S("whole"), S("x"));
-    assert_ok(store_block_list_get(f->s, f->c, f->k, S("whole"), NULL, true, true, &b, &there, &c,
-                                   &cn, &u, &un));
+    assert_ok(store_block_list_get(f->s, f->c, f->k, S("whole"), STORE_CURRENT, NULL, true, true,
+                                   &b, &there, &c, &cn, &u, &un));
     assert_true(there && cn == 0 && un == 0);
 }
 
@@ -315,7 +315,7 @@ static void test_long_list(void **state) {
     assert_int_equal(b.length, all.len);
     assert_true(b.crc64 == crc64(0, buf_slice(&all)));
     store_reader *r;
-    assert_ok(store_blob_open(f->s, f->c, f->k, S("x"), NULL, &b, &r));
+    assert_ok(store_blob_open(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, &b, &r));
     for (uint64_t at = 0; at < b.length; at += 9973) {
         uint8_t out[3];
         size_t n;
@@ -336,7 +336,7 @@ static void test_long_list(void **state) {
     assert_int_equal(memory_disk_rows(f->disk, ENGINE_CONTENT), rows);
     assert_int_equal(memory_disk_rows(f->disk, ENGINE_BLOCK), (N + 511) / 512);
     assert_int_equal(b.length, all.len);
-    assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL));
+    assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL, NULL, NULL));
     assert_rest(f, 0, 0, 0);
     buf_done(&all);
     free(ids);

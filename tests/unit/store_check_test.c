@@ -69,10 +69,10 @@ static void leave_garbage(fixture *f) {
     put(f, S("dir/\x01odd"), S("now small"));
     store_block_pick keep[] = {COMMITTED("0005"), COMMITTED("0001"), UNCOMMITTED("more")};
     assert_ok(try_commit(f, S("list"), keep, 3, &b));
-    assert_ok(store_blob_delete(f->s, f->c, f->k, S("small"), NULL));
+    assert_ok(store_blob_delete(f->s, f->c, f->k, S("small"), NULL, NULL, NULL));
     assert_ok(try_block(f, S("gone"), S("1"), content(f->c.arena, 5, BIG)));
     put(f, S("gone"), S("whole"));
-    assert_ok(store_blob_delete(f->s, f->c, f->k, S("gone"), NULL));
+    assert_ok(store_blob_delete(f->s, f->c, f->k, S("gone"), NULL, NULL, NULL));
 }
 
 static void test_sound(void **state) {
@@ -125,7 +125,7 @@ static void test_damaged_stream(void **state) {
     store_reader *r;
     static uint8_t out[BIG];
     size_t n;
-    assert_ok(store_blob_open(f->s, f->c, f->k, S("large"), NULL, &b, &r));
+    assert_ok(store_blob_open(f->s, f->c, f->k, S("large"), STORE_CURRENT, NULL, &b, &r));
     err e = OK;
     for (uint64_t at = 0; at < b.length && e == OK; at += n)
         e = store_reader_read(r, at, out, sizeof out, false, &n);
@@ -140,7 +140,8 @@ static void test_damaged_content_row(void **state) {
     assert_reports(f, S("acct/box/a b: content "));
     store_blob b;
     store_reader *r;
-    assert_err(store_blob_open(f->s, f->c, f->k, S("a b"), NULL, &b, &r), ERR_CORRUPT);
+    assert_err(store_blob_open(f->s, f->c, f->k, S("a b"), STORE_CURRENT, NULL, &b, &r),
+               ERR_CORRUPT);
 }
 
 static void test_lost_rows(void **state) {
@@ -150,7 +151,7 @@ static void test_lost_rows(void **state) {
     assert_reports(f, S("its row is missing"));
     store_blob b;
     store_reader *r;
-    assert_err(store_blob_open(f->s, f->c, f->k, S("a"), NULL, &b, &r), ERR_CORRUPT);
+    assert_err(store_blob_open(f->s, f->c, f->k, S("a"), STORE_CURRENT, NULL, &b, &r), ERR_CORRUPT);
     put(f, S("b"), S("1"));
     assert_true(memory_disk_lose_row(f->disk, ENGINE_BLOB, 1));
     assert_reports(f, S("acct/box/b: content "));

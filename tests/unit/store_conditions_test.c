@@ -117,13 +117,17 @@ static void test_put(void **state) {
     p.cond = &same;
     assert_err(store_block_list_put(f->s, f->c, f->k, S("x"), NULL, 0, &p, &b),
                ERR_CONDITION_NOT_MET);
-    assert_err(store_blob_delete(f->s, f->c, f->k, S("x"), &same), ERR_CONDITION_NOT_MET);
+    assert_err(store_blob_delete(f->s, f->c, f->k, S("x"), &same, NULL, NULL),
+               ERR_CONDITION_NOT_MET);
     assert_err(store_blob_set_metadata(f->s, f->c, f->k, S("x"), &same, NULL, 0, &b),
                ERR_CONDITION_NOT_MET);
-    assert_err(store_blob_delete(f->s, f->c, f->k, S("none"), &same), ERR_BLOB_NOT_FOUND);
+    assert_err(store_blob_delete(f->s, f->c, f->k, S("none"), &same, NULL, NULL),
+               ERR_BLOB_NOT_FOUND);
     store_reader *r;
-    assert_err(store_blob_open(f->s, f->c, f->k, S("x"), &same, &b, &r), ERR_CONDITION_NOT_MET);
-    assert_err(store_blob_get(f->s, f->c, f->k, S("none"), &same, &b), ERR_BLOB_NOT_FOUND);
+    assert_err(store_blob_open(f->s, f->c, f->k, S("x"), STORE_CURRENT, &same, &b, &r),
+               ERR_CONDITION_NOT_MET);
+    assert_err(store_blob_get(f->s, f->c, f->k, S("none"), STORE_CURRENT, &same, &b),
+               ERR_BLOB_NOT_FOUND);
     assert_slice(get(f, S("x")), S("3"));
 }
 
@@ -134,9 +138,9 @@ static void test_lease(void **state) {
     lease.lease_id = S("0123456789abcdef");
     assert_err(try_put(f, S("x"), S("1"), &lease, &b), ERR_LEASE_NOT_PRESENT_WITH_BLOB_OPERATION);
     put(f, S("x"), S("1"));
-    assert_err(store_blob_get(f->s, f->c, f->k, S("x"), &lease, &b),
+    assert_err(store_blob_get(f->s, f->c, f->k, S("x"), STORE_CURRENT, &lease, &b),
                ERR_LEASE_NOT_PRESENT_WITH_BLOB_OPERATION);
-    assert_err(store_blob_delete(f->s, f->c, f->k, S("x"), &lease),
+    assert_err(store_blob_delete(f->s, f->c, f->k, S("x"), &lease, NULL, NULL),
                ERR_LEASE_NOT_PRESENT_WITH_BLOB_OPERATION);
 }
 

@@ -241,7 +241,7 @@ static void test_container_delete(void **state) {
     assert_err(store_container_delete(f->s, f->c, f->a, S("box"), NULL), ERR_CONTAINER_NOT_FOUND);
     assert_err(try_put(f, S("late"), S("x"), NULL, &b), ERR_CONTAINER_NOT_FOUND);
     store_reader *r;
-    assert_err(store_blob_open(f->s, f->c, f->k, S("large"), NULL, &b, &r),
+    assert_err(store_blob_open(f->s, f->c, f->k, S("large"), STORE_CURRENT, NULL, &b, &r),
                ERR_CONTAINER_NOT_FOUND);
     /* The same name at once, and nothing of the old one in it. */
     uint64_t old = f->k->id;
@@ -268,7 +268,7 @@ static void test_purge_waits_for_readers(void **state) {
     put(f, S("x"), large);
     store_blob b;
     store_reader *r;
-    assert_ok(store_blob_open(f->s, f->c, f->k, S("x"), NULL, &b, &r));
+    assert_ok(store_blob_open(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, &b, &r));
     assert_ok(store_container_delete(f->s, f->c, f->a, S("box"), NULL));
     reaper_run(f->s);
     assert_int_equal(memory_disk_streams(f->disk), 1);

@@ -192,7 +192,7 @@ static void test_the_index_follows(void **state) {
     assert_finds(f, NULL, "a>=''", "box/x[a=1]");
     assert_sound(f);
     /* and nothing is left behind */
-    assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL));
+    assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL, NULL, NULL));
     assert_int_equal(index_rows(f), 0);
 }
 
@@ -377,7 +377,7 @@ static void test_damage(void **state) {
         put(f, S("xy"), S("untagged"));
         assert_int_equal(defects(f, "its blob has no such tag"), 1);
         raw(f, buf_slice(&wrong), NULL);
-        assert_ok(store_blob_delete(f->s, f->c, f->k, S("xy"), NULL));
+        assert_ok(store_blob_delete(f->s, f->c, f->k, S("xy"), NULL, NULL, NULL));
         assert_int_equal(defects(f, ""), 0);
     }
     raw(f, S("?"), &S("x"));

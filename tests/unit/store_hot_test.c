@@ -28,8 +28,8 @@ static void test_served_from_memory(void **state) {
     slice data;
     uint8_t out[10];
     size_t n;
-    assert_ok(store_blob_get(f->s, c, f->k, S("x"), NULL, &g));
-    assert_ok(store_blob_open(f->s, c, f->k, S("x"), NULL, &b, &r));
+    assert_ok(store_blob_get(f->s, c, f->k, S("x"), STORE_CURRENT, NULL, &g));
+    assert_ok(store_blob_open(f->s, c, f->k, S("x"), STORE_CURRENT, NULL, &b, &r));
     assert_true(b.etag == g.etag && b.length == 5);
     assert_slice(b.http.content_type, S("text/plain"));
     assert_true(store_reader_inline(r, &data));
@@ -43,7 +43,8 @@ static void test_served_from_memory(void **state) {
     store_conditions same = STORE_NO_CONDITIONS;
     same.if_none_match = S("*");
     store_reader *none;
-    assert_err(store_blob_open(f->s, c, f->k, S("x"), &same, &b, &none), ERR_NOT_MODIFIED);
+    assert_err(store_blob_open(f->s, c, f->k, S("x"), STORE_CURRENT, &same, &b, &none),
+               ERR_NOT_MODIFIED);
     /* A reader keeps what it has; others see the change. */
     put(f, S("x"), S("second"));
     assert_true(store_reader_inline(r, &data));
@@ -59,7 +60,7 @@ static void test_changes_are_seen(void **state) {
     put(f, S("x"), S("1"));
     warm(f, S("x"), S("1"));
     assert_ok(store_blob_set_metadata(f->s, f->c, f->k, S("x"), NULL, &meta, 1, &b));
-    assert_ok(store_blob_get(f->s, f->c, f->k, S("x"), NULL, &g));
+    assert_ok(store_blob_get(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, &g));
     assert_true(g.etag == b.etag && g.metadata_count == 1);
     warm(f, S("x"), S("1"));
     store_block_pick pick = LATEST("1");
@@ -70,9 +71,9 @@ static void test_changes_are_seen(void **state) {
     put(f, S("x"), S("2"));
     warm(f, S("x"), S("2"));
     memory_disk_fail_commits(f->disk, 1, ERR_NO_SPACE);
-    assert_err(store_blob_delete(f->s, f->c, f->k, S("x"), NULL), ERR_NO_SPACE);
+    assert_err(store_blob_delete(f->s, f->c, f->k, S("x"), NULL, NULL, NULL), ERR_NO_SPACE);
     warm(f, S("x"), S("2"));
-    assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL));
+    assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL, NULL, NULL));
     assert_err(exists(f, S("x")), ERR_BLOB_NOT_FOUND);
     assert_int_equal(held(f), 0);
 }

@@ -7,7 +7,7 @@
 
 static store_blob blob_of(fixture *f, slice name) {
     store_blob b;
-    assert_ok(store_blob_get(f->s, f->c, f->k, name, NULL, &b));
+    assert_ok(store_blob_get(f->s, f->c, f->k, name, STORE_CURRENT, NULL, &b));
     return b;
 }
 
@@ -62,7 +62,7 @@ static void assert_protected(fixture *f, slice name, err why, err container_why)
     assert_err(store_blob_set_metadata(f->s, f->c, f->k, name, NULL, &meta, 1, &b), why);
     assert_err(store_blob_set_http(f->s, f->c, f->k, name, NULL, &http, &b), why);
     assert_err(store_blob_set_expiry(f->s, f->c, f->k, name, NULL, &x, &b), why);
-    assert_err(store_blob_delete(f->s, f->c, f->k, name, NULL), why);
+    assert_err(store_blob_delete(f->s, f->c, f->k, name, NULL, NULL, NULL), why);
     assert_err(store_container_delete(f->s, f->c, f->a, S("box"), NULL), container_why);
     assert_err(store_account_delete(f->s, f->c, S("acct")), container_why);
     assert_sound(f);
@@ -93,7 +93,7 @@ static void test_legal_hold(void **state) {
         assert_int_equal(index_rows(f), 1);
         assert_ok(hold(f, names[i], false));
         assert_int_equal(index_rows(f), 0);
-        assert_ok(store_blob_delete(f->s, f->c, f->k, names[i], NULL));
+        assert_ok(store_blob_delete(f->s, f->c, f->k, names[i], NULL, NULL, NULL));
     }
     assert_err(hold(f, names[0], true), ERR_BLOB_NOT_FOUND);
     reaper_run(f->s);

@@ -40,7 +40,7 @@ static store_lease lease_of(const thing *t) {
     store_blob b;
     const store_container *k;
     if (!t->container) {
-        assert_ok(store_blob_get(f->s, f->c, f->k, t->name, NULL, &b));
+        assert_ok(store_blob_get(f->s, f->c, f->k, t->name, STORE_CURRENT, NULL, &b));
         return b.lease;
     }
     assert_ok(store_container_get(f->s, f->c, f->a, t->name, &k));
@@ -188,7 +188,7 @@ static err read_with(const thing *t, const store_conditions *cond) {
     fixture *f = t->f;
     store_blob b;
     const store_container *k;
-    if (!t->container) return store_blob_get(f->s, f->c, f->k, t->name, cond, &b);
+    if (!t->container) return store_blob_get(f->s, f->c, f->k, t->name, STORE_CURRENT, cond, &b);
     assert_ok(store_container_get(f->s, f->c, f->a, t->name, &k));
     err e = store_container_check(k, cond);
     store_container_unref(k);
@@ -220,7 +220,7 @@ static err block_with(const thing *t, const store_conditions *cond) {
 static err delete_with(const thing *t, const store_conditions *cond) {
     fixture *f = t->f;
     return t->container ? store_container_delete(f->s, f->c, f->a, t->name, cond)
-                        : store_blob_delete(f->s, f->c, f->k, t->name, cond);
+                        : store_blob_delete(f->s, f->c, f->k, t->name, cond, NULL, NULL);
 }
 
 static void try_use(fixture *f, bool container, err (*use)(const thing *, const store_conditions *),

@@ -102,8 +102,8 @@ static void test_everything_once(void **state) {
     store_block_pick some[] = {COMMITTED("003"), UNCOMMITTED("new"), COMMITTED("039")};
     assert_ok(try_commit(f, S("list"), some, 3, &b));
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
-        assert_ok(
-            store_blob_delete(f->s, f->c, f->k, arena_fmt(f->c.arena, "b%zu", sizes[i]), NULL));
+        assert_ok(store_blob_delete(f->s, f->c, f->k, arena_fmt(f->c.arena, "b%zu", sizes[i]), NULL,
+                                    NULL, NULL));
     assert_sound(f);
     local_restart(l); /* garbage is found again */
     reaper_run(f->s);
@@ -140,7 +140,7 @@ static void test_reader_during_overwrites(void **state) {
     put(f, S("x"), first);
     store_blob b;
     store_reader *r;
-    assert_ok(store_blob_open(f->s, f->c, f->k, S("x"), NULL, &b, &r));
+    assert_ok(store_blob_open(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, &b, &r));
     for (uint64_t i = 0; i < 20; i++) {
         put(f, S("x"), content(f->c.arena, 2 + i, 2000000));
         reaper_run(f->s);

@@ -1,6 +1,7 @@
 /* Random operations against a model that is a few arrays: after each, the store says what the model says.
- * Commits fail now and then, the store is restarted, the reaper runs or does not, readers stay open across
- * changes, the check finds nothing. A failure prints its seed. */
+ * Snapshots, versions and soft delete go on and off, time passes. Commits fail now and then, the store is
+ * restarted, the reaper runs or does not, readers stay open across changes, the check finds nothing. A failure
+ * prints its seed. */
 #include "store_test.h"
 
 #include "memory_engine.c"
@@ -9,6 +10,8 @@
 #define IDS        5
 #define BLOCKS_MAX 8
 #define READERS    3
+#define PAST_MAX   12 /* states kept of one blob; more are deleted */
+#define DAY_US     (24ll * 3600 * 1000000)
 
 typedef struct model_block {
     int id; /* -1: none */
@@ -16,14 +19,25 @@ typedef struct model_block {
     size_t len;
 } model_block;
 
-typedef struct model_blob {
+/* One state: the current one or one of the past. */
+typedef struct model_state {
     bool exists;
-    uint64_t etag;
+    uint64_t etag, version;         /* version: 0, none */
     bool listed;                    /* a block list */
     model_block blocks[BLOCKS_MAX]; /* put whole: one, with id -1 */
     size_t count;
     char meta[20];
+    /* Of the past: */
+    bool snapshot, base; /* neither: a version */
+    uint64_t tick;
+    int64_t until_us; /* soft-deleted until; 0: not */
+} model_state;
+
+typedef struct model_blob {
+    model_state now;
     model_block staged[IDS];
+    model_state past[2 * PAST_MAX]; /* in the order of ticks */
+    size_t past_count;
 } model_blob;
 
 typedef struct model_reader {
@@ -38,6 +52,9 @@ typedef struct model {
     model_blob blobs[NAMES];
     model_reader readers[READERS];
     uint64_t next_seed;
+    bool versioning, soft;
+    int64_t skew_us;
+    size_t check_every;
 } model;
 
 static const char *names[NAMES] = {"a", "a/b", "a\x01z", "z"};
@@ -55,7 +72,7 @@ static size_t some_len(model *m) {
     return sizes[rng_below(&m->random, ARRAY_LEN(sizes))];
 }
 
-static slice whole(model *m, arena *a, const model_blob *b) {
+static slice whole(model *m, arena *a, const model_state *b) {
     buf out;
     (void)m;
     buf_init_arena(&out, a, 1 << 30);
@@ -75,6 +92,65 @@ static void disarm(model *m) {
     memory_disk_fail_commits(m->f->disk, 0, OK);
 }
 
+/* ---- the model's history: what Azure's reference says, in a few lines ---- */
+
+static void forget(model_blob *b, size_t at) {
+    memmove(&b->past[at], &b->past[at + 1], (b->past_count - at - 1) * sizeof b->past[0]);
+    b->past_count--;
+}
+
+static void remember(model_blob *b, const model_state *p) {
+    size_t at = b->past_count;
+    assert_true(b->past_count < ARRAY_LEN(b->past));
+    for (; at > 0 && b->past[at - 1].tick > p->tick; at--) b->past[at] = b->past[at - 1];
+    b->past[at] = *p;
+    b->past_count++;
+}
+
+static bool is_deleted(const model_state *p) {
+    return p->until_us != 0;
+}
+
+static bool is_over(const model_state *p) {
+    return is_deleted(p) && p->until_us <= clock_wall_us();
+}
+
+static void soften(model *m, model_state *p) {
+    p->until_us = clock_wall_us() + 7 * DAY_US;
+    (void)m;
+}
+
+/* The current state gives way; the model learns the tick of what is kept from the store (ret). */
+static void gives_way(model *m, model_blob *b, bool deleting, uint64_t before) {
+    model_state p = b->now;
+    if (!p.exists) return;
+    if (m->versioning || (p.version && !deleting)) {
+        if (!p.version) p.version = p.etag;
+        p.tick = p.version;
+        remember(b, &p);
+    } else if (m->soft) {
+        p.snapshot = !deleting;
+        p.base = deleting;
+        p.version = p.base ? p.version : 0;
+        p.tick = before; /* unknown; later than all: found out by look_up */
+        soften(m, &p);
+        remember(b, &p);
+    }
+}
+
+/* A blob made anew leaves the deleted one behind as a snapshot. */
+static void supersede(model_blob *b) {
+    for (size_t i = 0; i < b->past_count; i++)
+        if (b->past[i].base)
+            b->past[i].base = false, b->past[i].snapshot = true, b->past[i].version = 0;
+}
+
+static size_t live_snapshots(const model_blob *b) {
+    size_t n = 0;
+    for (size_t i = 0; i < b->past_count; i++) n += b->past[i].snapshot && !is_deleted(&b->past[i]);
+    return n;
+}
+
 static void do_put(model *m, size_t i) {
     model_blob *b = &m->blobs[i];
     uint64_t seed = ++m->next_seed;
@@ -85,21 +161,167 @@ static void do_put(model *m, size_t i) {
     disarm(m);
     assert_err(e, fails ? ERR_NO_SPACE : OK);
     if (fails) return;
-    assert_true(ret.etag > b->etag || !b->exists);
-    *b = (model_blob){.exists = true, .etag = ret.etag, .count = 1};
-    b->blocks[0] = (model_block){-1, seed, len};
+    assert_true(ret.etag > b->now.etag || !b->now.exists);
+    if (!b->now.exists) supersede(b);
+    gives_way(m, b, false, ret.etag - 1);
+    b->now = (model_state){.exists = true, .etag = ret.etag, .version = ret.version, .count = 1};
+    assert_true((ret.version != 0) == m->versioning);
+    b->now.blocks[0] = (model_block){-1, seed, len};
     for (int j = 0; j < IDS; j++) b->staged[j].id = -1;
+}
+
+static void drop_snapshots(model *m, model_blob *b) {
+    for (size_t i = b->past_count; i-- > 0;) {
+        if (!b->past[i].snapshot || is_deleted(&b->past[i])) continue;
+        if (m->soft)
+            soften(m, &b->past[i]);
+        else
+            forget(b, i);
+    }
 }
 
 static void do_delete(model *m, size_t i) {
     model_blob *b = &m->blobs[i];
-    bool fails = arm(m);
-    err e = store_blob_delete(m->f->s, m->f->c, m->f->k, name_of(i), NULL);
+    store_delete d = {.snapshots = (store_snapshots)rng_below(&m->random, 3)};
+    bool fails = arm(m), permanent, only = d.snapshots == STORE_SNAPSHOTS_ONLY;
+    err e = store_blob_delete(m->f->s, m->f->c, m->f->k, name_of(i), NULL, &d, &permanent);
     disarm(m);
-    assert_err(e, !b->exists ? ERR_BLOB_NOT_FOUND : fails ? ERR_NO_SPACE : OK);
+    bool refused = d.snapshots == STORE_SNAPSHOTS_REFUSE && live_snapshots(b);
+    assert_err(e, !b->now.exists ? ERR_BLOB_NOT_FOUND
+                  : refused      ? ERR_SNAPSHOTS_PRESENT
+                  : fails        ? ERR_NO_SPACE
+                                 : OK);
     if (e != OK) return;
-    *b = (model_blob){0};
+    assert_true(permanent == (!m->soft && (only || !m->versioning)));
+    drop_snapshots(m, b);
+    if (only) return;
+    gives_way(m, b, true, UINT64_MAX);
+    b->now = (model_state){0};
     for (int j = 0; j < IDS; j++) b->staged[j].id = -1;
+}
+
+static void do_snapshot(model *m, size_t i) {
+    model_blob *b = &m->blobs[i];
+    store_blob ret;
+    bool fails = arm(m);
+    err e = store_blob_snapshot(m->f->s, m->f->c, m->f->k, name_of(i), NULL, NULL, 0, &ret);
+    disarm(m);
+    assert_err(e, !b->now.exists ? ERR_BLOB_NOT_FOUND : fails ? ERR_NO_SPACE : OK);
+    if (e != OK) return;
+    model_state p = b->now;
+    if (m->versioning) gives_way(m, b, false, 0);
+    p.snapshot = true;
+    p.version = 0;
+    p.tick = ret.snapshot;
+    remember(b, &p);
+    b->now.version = ret.version;
+    assert_true(!m->versioning || ret.version > ret.snapshot);
+}
+
+static store_pick pick_of(const model_state *p) {
+    return (store_pick){.snapshot = p->snapshot ? p->tick : 0,
+                        .version = p->snapshot ? 0 : p->tick};
+}
+
+/* Deletes one of the past, now and then for good. */
+static void do_delete_past(model *m, size_t i) {
+    model_blob *b = &m->blobs[i];
+    if (!b->past_count) return;
+    size_t at = rng_below(&m->random, b->past_count);
+    model_state *p = &b->past[at];
+    store_delete d = {.pick = pick_of(p), .permanent = rng_below(&m->random, 3) == 0};
+    if (p->base) return;
+    bool fails = arm(m), permanent;
+    err e = store_blob_delete(m->f->s, m->f->c, m->f->k, name_of(i), NULL, &d, &permanent);
+    disarm(m);
+    assert_err(e, is_deleted(p) && !d.permanent   ? ERR_BLOB_NOT_FOUND
+                  : d.permanent && !m->soft       ? ERR_PERMANENT_DELETE_NOT_ENABLED
+                  : d.permanent && !is_deleted(p) ? ERR_BLOB_SNAPSHOT_NOT_SOFT_DELETED
+                  : fails                         ? ERR_NO_SPACE
+                                                  : OK);
+    if (e != OK) return;
+    assert_true(permanent == (d.permanent || !m->soft));
+    if (permanent)
+        forget(b, at);
+    else
+        soften(m, p);
+}
+
+static void do_undelete(model *m, size_t i) {
+    model_blob *b = &m->blobs[i];
+    size_t left = b->now.exists, count = 0;
+    for (size_t j = 0; j < b->past_count; j++) {
+        left += !is_deleted(&b->past[j]);
+        count += is_deleted(&b->past[j]) && !is_over(&b->past[j]);
+    }
+    bool fails = arm(m);
+    err e = store_blob_undelete(m->f->s, m->f->c, m->f->k, name_of(i));
+    disarm(m);
+    /* A commit that changes nothing does not fail. */
+    assert_true(!left && !count ? e == ERR_BLOB_NOT_FOUND
+                : fails         ? e == ERR_NO_SPACE || e == OK
+                                : e == OK);
+    if (e != OK) return;
+    for (size_t j = b->past_count; j-- > 0;) {
+        model_state *p = &b->past[j];
+        if (!is_deleted(p) || is_over(p)) continue;
+        p->until_us = 0;
+        if (!p->base) continue;
+        b->now = *p;
+        b->now.base = false;
+        b->now.tick = 0;
+        forget(b, j);
+    }
+}
+
+/* Time passes: some retentions are over. */
+static void advance(model *m, int64_t us) {
+    m->skew_us += us;
+    clock_skew_us(m->skew_us);
+    assert_ok(sweep_deleted(m->f->s, clock_wall_us()));
+    for (size_t i = 0; i < NAMES; i++) {
+        model_blob *b = &m->blobs[i];
+        for (size_t j = b->past_count; j-- > 0;)
+            if (is_over(&b->past[j])) forget(b, j);
+    }
+}
+
+static void do_time(model *m) {
+    advance(m, (int64_t)rng_below(&m->random, 4) * DAY_US);
+}
+
+/* So many states that the arrays would overflow: away with some, softly or for good. */
+static void trim(model *m, size_t i) {
+    model_blob *b = &m->blobs[i];
+    while (b->past_count > PAST_MAX) {
+        size_t at = 0;
+        while (at < b->past_count && (b->past[at].base || (is_deleted(&b->past[at]) && !m->soft)))
+            at++;
+        if (at == b->past_count) {
+            advance(m, 8 * DAY_US);
+            continue;
+        }
+        model_state *p = &b->past[at];
+        store_delete d = {.pick = pick_of(p), .permanent = is_deleted(p)};
+        assert_ok(store_blob_delete(m->f->s, m->f->c, m->f->k, name_of(i), NULL, &d, NULL));
+        if (d.permanent || !m->soft)
+            forget(b, at);
+        else
+            soften(m, p);
+    }
+}
+
+static void set(model *m, bool versioning, bool soft) {
+    m->versioning = versioning;
+    m->soft = soft;
+    store_service v = {.delete_retention = {m->soft, 7}, .delete_permanent = true};
+    assert_ok(store_account_set(m->f->s, m->f->c, S("acct"),
+                                m->versioning ? S("versioning=on") : S("versioning=off")));
+    set_service(m->f, &v);
+}
+
+static void do_settings(model *m) {
+    set(m, rng_below(&m->random, 2), rng_below(&m->random, 2));
 }
 
 static void do_block(model *m, size_t i) {
@@ -115,8 +337,9 @@ static void do_block(model *m, size_t i) {
 }
 
 static const model_block *find_committed(const model_blob *b, int id) {
-    for (size_t i = 0; b->listed && i < b->count; i++)
-        if (b->blocks[i].id == id) return &b->blocks[i];
+    const model_state *s = &b->now;
+    for (size_t i = 0; s->listed && i < s->count; i++)
+        if (s->blocks[i].id == id) return &s->blocks[i];
     return NULL;
 }
 
@@ -126,7 +349,8 @@ static const model_block *resolve(const model_blob *b, int id, store_block_sourc
 }
 
 static void do_commit(model *m, size_t i) {
-    model_blob *b = &m->blobs[i], next = {.exists = true, .listed = true};
+    model_blob *b = &m->blobs[i];
+    model_state next = {.exists = true, .listed = true};
     store_block_pick picks[BLOCKS_MAX];
     bool there = true;
     next.count = rng_below(&m->random, BLOCKS_MAX);
@@ -147,8 +371,11 @@ static void do_commit(model *m, size_t i) {
     assert_err(e, !there ? ERR_INVALID_BLOCK_LIST : fails ? ERR_NO_SPACE : OK);
     if (e != OK) return;
     next.etag = ret.etag;
-    for (int j = 0; j < IDS; j++) next.staged[j].id = -1;
-    *b = next;
+    next.version = ret.version;
+    if (!b->now.exists) supersede(b);
+    gives_way(m, b, false, ret.etag - 1);
+    for (int j = 0; j < IDS; j++) b->staged[j].id = -1;
+    b->now = next;
 }
 
 static void do_metadata(model *m, size_t i) {
@@ -160,23 +387,78 @@ static void do_metadata(model *m, size_t i) {
     bool fails = arm(m);
     err e = store_blob_set_metadata(m->f->s, m->f->c, m->f->k, name_of(i), NULL, &p, 1, &ret);
     disarm(m);
-    assert_err(e, !b->exists ? ERR_BLOB_NOT_FOUND : fails ? ERR_NO_SPACE : OK);
+    assert_err(e, !b->now.exists ? ERR_BLOB_NOT_FOUND : fails ? ERR_NO_SPACE : OK);
     if (e != OK) return;
-    memcpy(b->meta, text, sizeof text);
-    b->etag = ret.etag;
+    if (m->versioning || b->now.version) gives_way(m, b, false, 0);
+    memcpy(b->now.meta, text, sizeof text);
+    b->now.etag = ret.etag;
+    b->now.version = ret.version;
+}
+
+static void check_state(model *m, size_t i, store_pick pick, const model_state *b) {
+    store_blob g;
+    store_reader *r;
+    err e = store_blob_open(m->f->s, m->f->c, m->f->k, name_of(i), pick, NULL, &g, &r);
+    assert_err(e, b->exists && !is_deleted(b) ? OK : ERR_BLOB_NOT_FOUND);
+    if (e != OK) return;
+    assert_true(g.etag == b->etag && g.version == b->version);
+    assert_int_equal(g.metadata_count, b->meta[0] ? 1 : 0);
+    if (b->meta[0]) assert_slice(g.metadata[0].value, slice_str(b->meta));
+    slice data = read_all(m->f, r, g.length, 1 + rng_below(&m->random, 100000));
+    assert_slice(data, whole(m, m->f->c.arena, b));
+    store_reader_free(r);
+}
+
+/* Ticks of soft-deleted states are the store's own: they are learned from a listing, where the states
+ * stand in the model's order. */
+typedef struct learning {
+    model_blob *b;
+    slice name;
+    size_t at;
+    bool current;
+} learning;
+
+static err learn(void *ctx, const store_blob *g, slice prefix) {
+    (void)prefix;
+    learning *l = ctx;
+    if (!slice_eq(g->name, l->name)) return OK;
+    if (g->current || g->versions_only) {
+        l->current = g->current;
+        if (g->current) assert_true(g->etag == l->b->now.etag);
+        return OK;
+    }
+    assert_true(l->at < l->b->past_count);
+    model_state *p = &l->b->past[l->at++];
+    assert_true(g->etag == p->etag && (g->until_us > 0) == is_deleted(p));
+    assert_true(p->snapshot == (g->snapshot != 0) && g->version == p->version);
+    if (p->snapshot) p->tick = g->snapshot;
+    return OK;
+}
+
+/* The listing, page by page, says what the model says; and so does a state of the past. */
+static void check_past(model *m, size_t i) {
+    model_blob *b = &m->blobs[i];
+    learning l = {.b = b, .name = name_of(i)};
+    store_blob_list q = {.prefix = name_of(i),
+                         .max = 1 + rng_below(&m->random, 8),
+                         .snapshots = true,
+                         .versions = true,
+                         .deleted = true,
+                         .deleted_with_versions = rng_below(&m->random, 2)};
+    do assert_ok(store_blob_scan(m->f->s, m->f->c, m->f->k, &q, learn, &l, &q.marker));
+    while (q.marker.len);
+    assert_int_equal(l.at, b->past_count);
+    assert_true(l.current == b->now.exists);
+    if (!b->past_count) return;
+    const model_state *p = &b->past[rng_below(&m->random, b->past_count)];
+    if (!p->base) check_state(m, i, pick_of(p), p);
 }
 
 static void check_blob(model *m, size_t i) {
     model_blob *b = &m->blobs[i];
-    store_blob g;
-    err e = store_blob_get(m->f->s, m->f->c, m->f->k, name_of(i), NULL, &g);
-    assert_err(e, b->exists ? OK : ERR_BLOB_NOT_FOUND);
-    if (!b->exists) return;
-    assert_true(g.etag == b->etag);
-    assert_int_equal(g.metadata_count, b->meta[0] ? 1 : 0);
-    if (b->meta[0]) assert_slice(g.metadata[0].value, slice_str(b->meta));
-    assert_slice(get_sized(m->f, name_of(i), 1 + rng_below(&m->random, 100000)),
-                 whole(m, m->f->c.arena, b));
+    check_state(m, i, STORE_CURRENT, &b->now);
+    if (b->now.exists && b->now.version)
+        check_state(m, i, (store_pick){.version = b->now.version}, &b->now);
 }
 
 static void check_blocks(model *m, size_t i) {
@@ -186,15 +468,15 @@ static void check_blocks(model *m, size_t i) {
     size_t cn, un, staged = 0;
     bool there;
     for (int j = 0; j < IDS; j++) staged += b->staged[j].id >= 0;
-    err e = store_block_list_get(m->f->s, m->f->c, m->f->k, name_of(i), NULL, true, true, &g,
-                                 &there, &c, &cn, &u, &un);
-    assert_err(e, b->exists || staged ? OK : ERR_BLOB_NOT_FOUND);
+    err e = store_block_list_get(m->f->s, m->f->c, m->f->k, name_of(i), STORE_CURRENT, NULL, true,
+                                 true, &g, &there, &c, &cn, &u, &un);
+    assert_err(e, b->now.exists || staged ? OK : ERR_BLOB_NOT_FOUND);
     if (e != OK) return;
-    assert_true(there == b->exists);
-    assert_int_equal(cn, b->listed ? b->count : 0);
+    assert_true(there == b->now.exists);
+    assert_int_equal(cn, b->now.listed ? b->now.count : 0);
     for (size_t j = 0; j < cn; j++) {
-        assert_slice(c[j].id, id_of(m, b->blocks[j].id));
-        assert_int_equal(c[j].length, b->blocks[j].len);
+        assert_slice(c[j].id, id_of(m, b->now.blocks[j].id));
+        assert_int_equal(c[j].length, b->now.blocks[j].len);
     }
     assert_int_equal(un, staged);
     for (size_t j = 0, at = 0; j < IDS; j++) {
@@ -220,9 +502,9 @@ static void check_listing(model *m) {
         const model_blob *b = &m->blobs[order[i]];
         bool staged = false;
         for (int j = 0; j < IDS; j++) staged |= b->staged[j].id >= 0;
-        if (!b->exists && !staged) continue;
+        if (!b->now.exists && !staged) continue;
         buf_put(&expected, name_of(order[i]));
-        buf_byte(&expected, b->exists ? ' ' : '?');
+        buf_byte(&expected, b->now.exists ? ' ' : '?');
     }
     store_blob_list q = {.max = 1 + rng_below(&m->random, 4), .uncommitted = true};
     do assert_ok(store_blob_scan(m->f->s, m->f->c, m->f->k, &q, collect, &found, &q.marker));
@@ -241,10 +523,17 @@ static void do_reader(model *m, size_t i) {
         return;
     }
     store_blob b;
-    if (!m->blobs[i].exists) return;
-    assert_ok(store_blob_open(m->f->s, m->f->c, m->f->k, name_of(i), NULL, &b, &r->r));
+    model_blob *of = &m->blobs[i];
+    const model_state *p = &of->now;
+    store_pick pick = STORE_CURRENT;
+    if (of->past_count && rng_below(&m->random, 2)) {
+        p = &of->past[rng_below(&m->random, of->past_count)];
+        pick = pick_of(p);
+    }
+    if (!p->exists || p->base || is_deleted(p)) return;
+    assert_ok(store_blob_open(m->f->s, m->f->c, m->f->k, name_of(i), pick, NULL, &b, &r->r));
     r->mem = arena_new(4096, 0);
-    r->expected = whole(m, r->mem, &m->blobs[i]);
+    r->expected = whole(m, r->mem, p);
 }
 
 static void close_readers(model *m) {
@@ -290,7 +579,7 @@ static void do_restart(model *m) {
 
 static void step(model *m) {
     size_t i = rng_below(&m->random, NAMES);
-    switch (rng_below(&m->random, 24)) {
+    switch (rng_below(&m->random, 36)) {
     case 0 ... 2:
         do_put(m, i);
         break;
@@ -324,10 +613,38 @@ static void step(model *m) {
     case 22:
         if (rng_below(&m->random, 10) == 0) do_container(m);
         break;
+    case 23 ... 26:
+        do_snapshot(m, i);
+        break;
+    case 27 ... 29:
+        do_delete_past(m, i);
+        break;
+    case 30 ... 31:
+        do_undelete(m, i);
+        break;
+    case 32:
+        if (rng_below(&m->random, 4) == 0) do_settings(m);
+        break;
+    case 33:
+        if (rng_below(&m->random, 4) == 0) do_time(m);
+        break;
     default:
-        check_sound(m);
+        if (rng_below(&m->random, m->check_every) == 0) check_sound(m);
     }
     check_blob(m, i);
+    check_past(m, i);
+    trim(m, i);
+}
+
+/* Everything deleted, and all retentions over. */
+static void clean(model *m, size_t i) {
+    model_blob *b = &m->blobs[i];
+    while (b->now.exists) do_delete(m, i);
+    for (size_t j = b->past_count; j-- > 0;) {
+        store_delete d = {.pick = pick_of(&b->past[j])};
+        assert_ok(store_blob_delete(m->f->s, m->f->c, m->f->k, name_of(i), NULL, &d, NULL));
+        forget(b, j);
+    }
 }
 
 /* What is there at the end is what the model says: nothing was lost, nothing was left behind. */
@@ -337,14 +654,16 @@ static void finish(model *m) {
     check_sound(m);
     for (size_t i = 0; i < NAMES; i++) {
         check_blob(m, i);
+        check_past(m, i);
         check_blocks(m, i);
     }
+    set(m, false, false);
+    advance(m, 8 * DAY_US);
     for (size_t i = 0; i < NAMES; i++) {
-        if (m->blobs[i].exists) do_delete(m, i);
-        if (m->blobs[i].exists) do_delete(m, i); /* its commit was made to fail */
-        do_put(m, i);
-        while (!m->blobs[i].exists) do_put(m, i);
-        while (m->blobs[i].exists) do_delete(m, i);
+        do_put(m, i); /* its commit may be made to fail */
+        while (!m->blobs[i].now.exists) do_put(m, i);
+        check_past(m, i);
+        clean(m, i);
     }
     reaper_run(m->f->s);
     assert_int_equal(memory_disk_streams(m->f->disk), 0);
@@ -352,25 +671,31 @@ static void finish(model *m) {
         assert_int_equal(memory_disk_rows(m->f->disk, (engine_table)t), 0);
 }
 
-static void run(fixture *f, uint64_t seed, int steps) {
-    model m = {.f = f, .random = {seed}};
+static int64_t run(fixture *f, uint64_t seed, int steps, int64_t skew_us, size_t check_every) {
+    model m = {.f = f, .random = {seed}, .skew_us = skew_us, .check_every = check_every};
     clear(&m);
+    set(&m, rng_below(&m.random, 2), rng_below(&m.random, 2));
     for (int i = 0; i < steps; i++) {
         arena_free(f->c.arena);
         f->c.arena = arena_new(64 << 10, 0);
         step(&m);
     }
     finish(&m);
+    return m.skew_us;
 }
 
+/* MODEL_SEED=n runs one seed, MODEL_STEPS=n so many steps of it. */
 static void test_model(void **state) {
-    const char *one = getenv("MODEL_SEED");
+    const char *one = getenv("MODEL_SEED"), *more = getenv("MODEL_STEPS");
     uint64_t first = one ? strtoull(one, NULL, 10) : 1, last = one ? first : 25;
+    int steps = more ? (int)strtol(more, NULL, 10) : 300;
     fixture *f = *state;
+    int64_t skew_us = 0; /* time goes on from one to the next */
     for (uint64_t seed = first; seed <= last; seed++) {
         print_message("seed %llu\n", (unsigned long long)seed);
-        run(f, seed, 300);
+        skew_us = run(f, seed, steps, skew_us, steps > 1000 ? 100 : 1);
     }
+    clock_skew_us(0);
 }
 
 int main(void) {

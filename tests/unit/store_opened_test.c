@@ -13,7 +13,7 @@ static opened_cache *cache_of(fixture *f) {
 static store_reader *open_blob(fixture *f, slice name) {
     store_blob b;
     store_reader *r;
-    assert_ok(store_blob_open(f->s, f->c, f->k, name, NULL, &b, &r));
+    assert_ok(store_blob_open(f->s, f->c, f->k, name, STORE_CURRENT, NULL, &b, &r));
     return r;
 }
 
@@ -151,7 +151,7 @@ static void test_overwritten_and_deleted(void **state) {
     pair meta = {S("k"), S("v")};
     assert_ok(store_blob_set_metadata(f->s, f->c, f->k, S("x"), NULL, &meta, 1, &b));
     assert_int_equal(cache_of(f)->count, 2);
-    assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL));
+    assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL, NULL, NULL));
     assert_int_equal(cache_of(f)->used, 0);
 }
 
@@ -162,7 +162,7 @@ static void test_late_reader(void **state) {
     put(f, S("x"), old);
     warm(f, S("x"), old);
     store_reader *r = open_blob(f, S("x"));
-    assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL));
+    assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL, NULL, NULL));
     assert_int_equal(cache_of(f)->used, 0);
     assert_int_equal(parts(f, r, old, 0, old.len), 2);
     assert_int_equal(cache_of(f)->count, 0);
@@ -179,7 +179,7 @@ static void test_disk_is_given_back(void **state) {
     put(f, S("x"), data);
     store_reader *r = open_blob(f, S("x"));
     assert_int_equal(parts(f, r, data, 0, data.len), 1);
-    assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL));
+    assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL, NULL, NULL));
     reaper_run(f->s);
     assert_int_equal(memory_disk_streams(f->disk), 0);
     store_reader_free(r);
@@ -397,7 +397,7 @@ static void *read_main(void *arg) {
         store_blob b;
         store_reader *reader;
         size_t n;
-        err e = store_blob_open(f->s, c, f->k, name, NULL, &b, &reader);
+        err e = store_blob_open(f->s, c, f->k, name, STORE_CURRENT, NULL, &b, &reader);
         if (e == ERR_BLOB_NOT_FOUND) continue;
         assert_ok(e);
         uint64_t first = rng_next(&r) % 1000;
@@ -424,7 +424,7 @@ static void test_threads(void **state) {
     while (atomic_load(&sh.running) > 0) {
         slice name = arena_fmt(f->c.arena, "%d", (int)(rng_next(&r) % NAMES));
         if (rng_next(&r) % 4 == 0 && exists(f, name) == OK)
-            assert_ok(store_blob_delete(f->s, f->c, f->k, name, NULL));
+            assert_ok(store_blob_delete(f->s, f->c, f->k, name, NULL, NULL, NULL));
         else
             put(f, name, sh.versions[rng_next(&r) % ARRAY_LEN(sh.versions)]);
         reaper_run(f->s);
@@ -433,7 +433,8 @@ static void test_threads(void **state) {
     for (size_t i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
     for (int i = 0; i < NAMES; i++) {
         slice name = arena_fmt(f->c.arena, "%d", i);
-        if (exists(f, name) == OK) assert_ok(store_blob_delete(f->s, f->c, f->k, name, NULL));
+        if (exists(f, name) == OK)
+            assert_ok(store_blob_delete(f->s, f->c, f->k, name, NULL, NULL, NULL));
     }
     assert_int_equal(cache_of(f)->used, 0);
 }

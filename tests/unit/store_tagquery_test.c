@@ -223,7 +223,7 @@ static err put_tagged(fixture *f, slice name, const pair *tags, size_t count,
 
 static store_blob blob_of(fixture *f, slice name) {
     store_blob b;
-    assert_ok(store_blob_get(f->s, f->c, f->k, name, NULL, &b));
+    assert_ok(store_blob_get(f->s, f->c, f->k, name, STORE_CURRENT, NULL, &b));
     return b;
 }
 
@@ -271,18 +271,22 @@ static void test_conditions(void **state) {
     /* What is not there has no tags. */
     assert_err(put_tagged(f, S("x"), NULL, 0, &met, &b), ERR_CONDITION_NOT_MET);
     assert_ok(put_tagged(f, S("x"), tags, 1, NULL, &b));
-    assert_ok(store_blob_get(f->s, f->c, f->k, S("x"), &met, &b));
-    assert_err(store_blob_get(f->s, f->c, f->k, S("x"), &not_met, &b), ERR_CONDITION_NOT_MET);
+    assert_ok(store_blob_get(f->s, f->c, f->k, S("x"), STORE_CURRENT, &met, &b));
+    assert_err(store_blob_get(f->s, f->c, f->k, S("x"), STORE_CURRENT, &not_met, &b),
+               ERR_CONDITION_NOT_MET);
     get(f, S("x")), get(f, S("x")); /* and from memory */
-    assert_ok(store_blob_get(f->s, f->c, f->k, S("x"), &met, &b));
-    assert_err(store_blob_get(f->s, f->c, f->k, S("x"), &not_met, &b), ERR_CONDITION_NOT_MET);
+    assert_ok(store_blob_get(f->s, f->c, f->k, S("x"), STORE_CURRENT, &met, &b));
+    assert_err(store_blob_get(f->s, f->c, f->k, S("x"), STORE_CURRENT, &not_met, &b),
+               ERR_CONDITION_NOT_MET);
     assert_err(store_blob_set_tags(f->s, f->c, f->k, S("x"), &not_met, NULL, 0),
                ERR_CONDITION_NOT_MET);
-    assert_err(store_blob_delete(f->s, f->c, f->k, S("x"), &not_met), ERR_CONDITION_NOT_MET);
+    assert_err(store_blob_delete(f->s, f->c, f->k, S("x"), &not_met, NULL, NULL),
+               ERR_CONDITION_NOT_MET);
     assert_err(put_tagged(f, S("x"), NULL, 0, &not_met, &b), ERR_CONDITION_NOT_MET);
     /* With the others: all must hold. */
     met.if_match = S("\"0x1\"");
-    assert_err(store_blob_get(f->s, f->c, f->k, S("x"), &met, &b), ERR_CONDITION_NOT_MET);
+    assert_err(store_blob_get(f->s, f->c, f->k, S("x"), STORE_CURRENT, &met, &b),
+               ERR_CONDITION_NOT_MET);
     met.if_match = S("*");
     assert_ok(put_tagged(f, S("x"), NULL, 0, &met, &b));
 }

@@ -168,7 +168,7 @@ static inline slice read_all(fixture *f, store_reader *r, uint64_t length, size_
 static inline slice get_sized(fixture *f, slice name, size_t cap) {
     store_blob b;
     store_reader *r;
-    assert_ok(store_blob_open(f->s, f->c, f->k, name, NULL, &b, &r));
+    assert_ok(store_blob_open(f->s, f->c, f->k, name, STORE_CURRENT, NULL, &b, &r));
     slice data = read_all(f, r, b.length, cap);
     assert_int_equal(data.len, b.length);
     if (b.has_crc64) assert_true(crc64(0, data) == b.crc64);
@@ -191,5 +191,5 @@ static inline void set_service(fixture *f, store_service *v) {
 
 static inline err exists(fixture *f, slice name) {
     store_blob b;
-    return store_blob_get(f->s, f->c, f->k, name, NULL, &b);
+    return store_blob_get(f->s, f->c, f->k, name, STORE_CURRENT, NULL, &b);
 }

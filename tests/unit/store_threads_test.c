@@ -40,14 +40,14 @@ static void do_put(worker *w) {
 }
 
 static void do_delete(worker *w) {
-    expect_one_of(store_blob_delete(w->f->s, w->own.c, w->f->k, name_of(w), NULL),
+    expect_one_of(store_blob_delete(w->f->s, w->own.c, w->f->k, name_of(w), NULL, NULL, NULL),
                   ERR_BLOB_NOT_FOUND, OK);
 }
 
 static void do_read(worker *w) {
     store_blob b;
     store_reader *r;
-    err e = store_blob_open(w->f->s, w->own.c, w->f->k, name_of(w), NULL, &b, &r);
+    err e = store_blob_open(w->f->s, w->own.c, w->f->k, name_of(w), STORE_CURRENT, NULL, &b, &r);
     expect_one_of(e, ERR_BLOB_NOT_FOUND, OK);
     if (e != OK) return;
     uint8_t *out = malloc(50000);
@@ -84,8 +84,8 @@ static void do_list_blocks(worker *w) {
     store_block *c, *u;
     size_t cn, un;
     bool there;
-    expect_one_of(store_block_list_get(w->f->s, w->own.c, w->f->k, name_of(w), NULL, true, true, &b,
-                                       &there, &c, &cn, &u, &un),
+    expect_one_of(store_block_list_get(w->f->s, w->own.c, w->f->k, name_of(w), STORE_CURRENT, NULL,
+                                       true, true, &b, &there, &c, &cn, &u, &un),
                   ERR_BLOB_NOT_FOUND, ERR_CONFLICT);
 }
 

@@ -5,7 +5,7 @@
 
 static store_blob blob_of(fixture *f, slice name) {
     store_blob b;
-    assert_ok(store_blob_get(f->s, f->c, f->k, name, NULL, &b));
+    assert_ok(store_blob_get(f->s, f->c, f->k, name, STORE_CURRENT, NULL, &b));
     return b;
 }
 
@@ -16,7 +16,7 @@ static err set_tier(fixture *f, slice name, store_tier tier, bool high, bool *re
 static err open_blob(fixture *f, slice name) {
     store_blob b;
     store_reader *r;
-    err e = store_blob_open(f->s, f->c, f->k, name, NULL, &b, &r);
+    err e = store_blob_open(f->s, f->c, f->k, name, STORE_CURRENT, NULL, &b, &r);
     if (e == OK) store_reader_free(r);
     return e;
 }
@@ -67,7 +67,7 @@ static void test_archive_closes(void **state) {
         assert_err(try_put(f, n, S("new"), &cond, &b), ERR_CONDITION_NOT_MET);
         assert_ok(store_blob_set_tags(f->s, f->c, f->k, n, NULL, &meta, 1));
         assert_int_equal(blob_of(f, n).tier, STORE_TIER_ARCHIVE);
-        assert_ok(store_blob_delete(f->s, f->c, f->k, n, NULL));
+        assert_ok(store_blob_delete(f->s, f->c, f->k, n, NULL, NULL, NULL));
         put(f, n, S("again"));
     }
 }
@@ -236,7 +236,8 @@ static void test_expired_is_not_there(void **state) {
     for (size_t i = 0; i < 3; i++) {
         assert_err(exists(f, names[i]), ERR_BLOB_NOT_FOUND);
         assert_err(open_blob(f, names[i]), ERR_BLOB_NOT_FOUND);
-        assert_err(store_blob_delete(f->s, f->c, f->k, names[i], NULL), ERR_BLOB_NOT_FOUND);
+        assert_err(store_blob_delete(f->s, f->c, f->k, names[i], NULL, NULL, NULL),
+                   ERR_BLOB_NOT_FOUND);
         assert_err(store_blob_set_tags(f->s, f->c, f->k, names[i], NULL, &tag, 1),
                    ERR_BLOB_NOT_FOUND);
     }
