@@ -19,26 +19,26 @@ static uint8_t *blocks_new(size_t n) {
     return p;
 }
 
-static bool take_large(buffers *b, uint8_t **ret) {
-    *ret = NULL;
-    pthread_mutex_lock(&b->mutex);
-    const bool granted = b->large < STREAM_BUFFERS_MAX;
-    if (granted) b->large++;
-    if (granted && b->kept_count > 0) *ret = b->kept[--b->kept_count];
-    pthread_mutex_unlock(&b->mutex);
-    return granted;
+bool stream_buffer_large(local *l, stream_buffer *ret) {
+    buffers *all = &l->buffers;
+    uint8_t *p = NULL;
+    pthread_mutex_lock(&all->mutex);
+    const bool granted = all->large < STREAM_BUFFERS_MAX;
+    if (granted) all->large++;
+    if (granted && all->kept_count > 0) p = all->kept[--all->kept_count];
+    pthread_mutex_unlock(&all->mutex);
+    if (!granted) return false;
+    if (p == NULL) p = blocks_new(STREAM_BUFFER + STREAM_SLACK + STREAM_TAIL_MAX);
+    *ret = (stream_buffer){.p = p, .cap = STREAM_BUFFER, .slack = STREAM_SLACK, .large = true};
+    return true;
 }
 
 stream_buffer stream_buffer_get(local *l, uint64_t len) {
-    stream_buffer b = {
-        .cap = STREAM_BUFFER, .slack = STREAM_SLACK, .large = len > STREAM_BUFFER_SMALL};
-    if (b.large) b.large = take_large(&l->buffers, &b.p);
-    if (!b.large) {
-        const uint64_t blocks = (len + EXTENT_BLOCK - 1) / EXTENT_BLOCK * EXTENT_BLOCK;
-        b.cap = len < STREAM_BUFFER_SMALL ? (size_t)blocks : STREAM_BUFFER_SMALL;
-        b.slack = 0;
-    }
-    if (b.p == NULL) b.p = blocks_new(b.cap + b.slack + STREAM_TAIL_MAX);
+    stream_buffer b;
+    if (len > STREAM_BUFFER_SMALL && stream_buffer_large(l, &b)) return b;
+    const uint64_t blocks = (len + EXTENT_BLOCK - 1) / EXTENT_BLOCK * EXTENT_BLOCK;
+    b = (stream_buffer){.cap = len < STREAM_BUFFER_SMALL ? (size_t)blocks : STREAM_BUFFER_SMALL};
+    b.p = blocks_new(b.cap + STREAM_TAIL_MAX);
     return b;
 }
 

@@ -67,6 +67,7 @@ static void local_close(engine *e) {
     rows_close(l);
     vault_close(l);
     fds_done(l);
+    writers_done(l);
     buffers_done(l);
     commit_done(l);
     folder_close(l);
@@ -128,6 +129,7 @@ static local *local_new(const engine_local_options *o, const local_tune *tune) {
     commit_init(l);
     fds_init(l);
     buffers_init(l);
+    writers_init(l);
     vault_init(l);
     extents_init(l);
     return l;

@@ -7,7 +7,7 @@
  *   vault.c    slots for secrets                         check.c   verification
  *   syncer.c   one fdatasync for all who wait            io.c      calls to the kernel
  *   fds.c      open files for reading                    wal.c     what a damaged log lost
- *   buffers.c  memory that streams are written from */
+ *   buffers.c  memory that streams are written from      writer.c  writes that go on behind a stream */
 #pragma once
 
 #include <pthread.h>
@@ -26,17 +26,21 @@
 #define RUNS_MAX         336    /* of a stream; a reference takes 22 + 12 each, at most 4096 */
 #define SEGMENT_BYTES    65536u /* one CRC-32C each */
 #define FRAME_BYTES      64u    /* ends every run */
-/* Streams gather what they write: in a large buffer, which is written past the page cache when it is full,
- * or a small one. At most so many large ones are in use at once, and some are kept for the next. */
-#define STREAM_BUFFER       (1u << 20)
+/* Streams gather what they write: in a large buffer, of which those that are written past the page cache
+ * have two, or in a small one. At most so many large ones are in use at once, and some are kept for
+ * the next stream. */
+#define STREAM_BUFFER       (512u << 10)
 #define STREAM_BUFFER_SMALL (128u << 10)
 #define STREAM_SLACK        (64u << 10) /* more that may wait for one last write */
-#define STREAM_BUFFERS_MAX  32u
-#define STREAM_BUFFERS_KEPT 8u
-#define STREAM_TAIL_MAX     (3 * EXTENT_BLOCK) /* zeros, table and frame of the longest run */
-#define LANES_MAX           4
-#define SHARD_STRIPES       4096u
-#define VAULT_SLOT_BYTES    128u
+#define STREAM_BUFFERS_MAX  64u
+#define STREAM_BUFFERS_KEPT 16u
+/* Shorter ones stay in the page cache, where they may be read soon. */
+#define STREAM_DIRECT_MIN (4u << 20)
+#define WRITERS_MAX       8u
+#define STREAM_TAIL_MAX   (3 * EXTENT_BLOCK) /* zeros, table and frame of the longest run */
+#define LANES_MAX         4
+#define SHARD_STRIPES     4096u
+#define VAULT_SLOT_BYTES  128u
 /* Below this much free space nothing that grows the store is accepted, so that RocksDB, which
  * cannot undo half a flush, never meets the end of the disk itself. 1/32 of a small disk. */
 #define SPACE_RESERVE_MIN (16ull << 20)
@@ -341,7 +345,40 @@ void buffers_init(local *l);
 void buffers_done(local *l);
 /* For a stream of len bytes, or ENGINE_LEN_UNKNOWN. */
 stream_buffer stream_buffer_get(local *l, uint64_t len);
+/* A second large one; false when no more of them may be in use. */
+bool stream_buffer_large(local *l, stream_buffer *ret);
 void stream_buffer_put(local *l, stream_buffer b);
+
+/* ---- writer.c ---- */
+
+typedef struct write_job {
+    extent *x;
+    const uint8_t *p;
+    size_t n;
+    uint64_t at;
+    bool direct;          /* in and out, as extent_write */
+    bool busy;            /* begun and not waited for: the owner's */
+    bool done;            /* guarded by the writers' mutex */
+    int result;           /* 0 or a negative errno, once done */
+    pthread_cond_t ended; /* the owner inits it */
+    struct write_job *next;
+} write_job;
+
+typedef struct writers {
+    pthread_mutex_t mutex;
+    pthread_cond_t work;
+    write_job *head, **tail;
+    pthread_t threads[WRITERS_MAX];
+    unsigned started, idle;
+    bool stop;
+} writers;
+
+void writers_init(local *l);
+void writers_done(local *l); /* when no stream is left */
+/* Begins to write j's n bytes. False: no thread can be had, nothing is begun. */
+bool write_begin(local *l, write_job *j);
+/* Its result; 0 when none was begun. */
+int write_wait(local *l, write_job *j);
 
 /* ---- stream.c ---- */
 
@@ -444,6 +481,7 @@ struct local {
     extents ext;
     fds fds;
     buffers buffers;
+    writers writers;
     vault vault;
 };
 

@@ -1,4 +1,4 @@
-/* Streams: written once through a buffer into runs, read by reference.
+/* Streams: written once through a buffer or two into runs, read by reference.
  *
  * Invariants
  *   1. A run's bytes are written once each, in order, into space that only this stream holds; so
@@ -32,13 +32,15 @@ struct local_stream {
     uint32_t count, cap;
 
     bool open;        /* the last of runs is being written */
-    bool direct;      /* past the page cache: it has filled a large buffer */
+    bool direct;      /* past the page cache */
     uint64_t room;    /* data bytes it has room for */
     uint64_t put;     /* data bytes of it handed to the kernel: whole blocks */
     uint64_t started; /* and of those, up to where writeback was started */
     uint64_t step;    /* next reservation, for an unknown length */
     stream_buffer buffer;
-    size_t fill;          /* data that follows, in the buffer */
+    size_t fill;           /* data that follows, in the buffer */
+    stream_buffer writing; /* what `job` writes from, or wrote; p NULL: there is none yet */
+    write_job job;
     uint32_t crc, *table; /* of the present segment; of those before it in this run */
     uint32_t table_cap;
     local_stream *in_txn; /* next of the transaction's adopted */
@@ -58,12 +60,17 @@ err local_stream_create(engine *e, uint64_t len, engine_stream **ret) {
     s->declared = len;
     s->step = l->ext.run_step_first;
     s->buffer = stream_buffer_get(l, len);
+    s->direct = s->buffer.large && len >= STREAM_DIRECT_MIN; /* also when it is not known */
+    pthread_cond_init(&s->job.ended, NULL);
     *ret = &s->base;
     return OK;
 }
 
 static void stream_free(local_stream *s) {
+    MUST(!s->job.busy);
+    pthread_cond_destroy(&s->job.ended);
     stream_buffer_put(stream_local(s), s->buffer);
+    if (s->writing.p != NULL) stream_buffer_put(stream_local(s), s->writing);
     free(s->runs);
     free(s->homes);
     free(s->table);
@@ -126,21 +133,63 @@ static void table_add(local_stream *s, uint64_t at, slice data) {
     }
 }
 
-/* Writes the first n bytes of the buffer, whole blocks, behind what the run has already. What goes through
- * the page cache is started on its way to the disk early, so that the sync has little left to wait
+/* Waits for the write that is under way, if one is. */
+static err job_end(local_stream *s) {
+    if (!s->job.busy) return OK;
+    const int e = write_wait(stream_local(s), &s->job);
+    if (!s->job.direct) s->direct = false;
+    return e < 0 ? write_error(stream_local(s), s->job.x, e) : OK;
+}
+
+/* Starts what went through the page cache on its way to the disk, so that the sync has little left to wait
  * for. */
+static void start_writeback(local_stream *s) {
+    local *l = stream_local(s);
+    const run *r = &s->runs[s->count - 1];
+    const uint64_t whole = s->put / WRITEBACK_BYTES * WRITEBACK_BYTES;
+    if (s->direct || whole <= s->started) return;
+    (void)l->io->writeback(l->io, s->homes[s->count - 1]->fd, r->offset + s->started,
+                           whole - s->started);
+    s->started = whole;
+}
+
+/* Writes the first n bytes of the buffer, whole blocks, behind what the run has already; and waits for what
+ * was under way. */
 static err put_blocks(local_stream *s, size_t n) {
     local *l = stream_local(s);
     const run *r = &s->runs[s->count - 1];
     extent *x = s->homes[s->count - 1];
     MUST(n % EXTENT_BLOCK == 0 && s->put % EXTENT_BLOCK == 0);
-    int e = extent_write(l, x, &s->direct, s->buffer.p, n, r->offset + s->put);
+    const int e = extent_write(l, x, &s->direct, s->buffer.p, n, r->offset + s->put);
+    TRY(job_end(s));
     if (e < 0) return write_error(l, x, e);
     s->put += n;
-    const uint64_t whole = s->put / WRITEBACK_BYTES * WRITEBACK_BYTES;
-    if (whole > s->started && !s->direct)
-        (void)l->io->writeback(l->io, x->fd, r->offset + s->started, whole - s->started);
-    if (whole > s->started) s->started = whole;
+    start_writeback(s);
+    return OK;
+}
+
+/* The buffer is full of whole blocks. A stream that passes the page cache goes on in the other
+ * buffer meanwhile. */
+static err buffer_flush(local_stream *s) {
+    local *l = stream_local(s);
+    MUST(s->fill % EXTENT_BLOCK == 0 && s->put % EXTENT_BLOCK == 0);
+    TRY(job_end(s));
+    const bool two = s->direct && (s->writing.p != NULL || stream_buffer_large(l, &s->writing));
+    s->job.x = s->homes[s->count - 1];
+    s->job.p = s->buffer.p;
+    s->job.n = s->fill;
+    s->job.at = s->runs[s->count - 1].offset + s->put;
+    s->job.direct = s->direct;
+    if (!two || !write_begin(l, &s->job)) {
+        TRY(put_blocks(s, s->fill));
+        s->fill = 0;
+        return OK;
+    }
+    const stream_buffer full = s->buffer;
+    s->buffer = s->writing;
+    s->writing = full;
+    s->put += s->fill;
+    s->fill = 0;
     return OK;
 }
 
@@ -209,9 +258,7 @@ err local_stream_room(engine_stream *base, uint8_t **ret, size_t *ret_len) {
     if (len > 0 && (!s->open || s->put + s->fill == s->room)) TRY(run_more(s));
     size_t limit = buffer_limit(s);
     if (len > 0 && s->fill == limit) {
-        if (s->buffer.large) s->direct = true;
-        TRY(put_blocks(s, s->fill));
-        s->fill = 0;
+        TRY(buffer_flush(s));
         limit = buffer_limit(s);
     }
     if (len > limit - s->fill) len = limit - s->fill;
@@ -235,6 +282,7 @@ err local_stream_sync(engine_stream *base, arena *a, slice *ret_ref) {
     local *l = stream_local(s);
     TRY(local_writable(l));
     if (s->open) TRY(run_end(s));
+    TRY(job_end(s));
     for (uint32_t i = 0; i < s->count; i++) {
         extent *x = s->homes[i];
         if (i + 1 < s->count && s->homes[i + 1] == x) continue; /* once, after its last run */
@@ -251,6 +299,7 @@ err local_stream_sync(engine_stream *base, arena *a, slice *ret_ref) {
 
 void local_stream_abort(engine_stream *base) {
     local_stream *s = (local_stream *)base;
+    (void)!job_end(s); /* nothing may be written to what is given back */
     for (uint32_t i = 0; i < s->count; i++) extent_abandoned(stream_local(s), &s->runs[i]);
     stream_free(s);
 }
