@@ -98,9 +98,14 @@ static void fail_later(change *ch, err e) {
     if (e != OK && ch->failed == OK) ch->failed = e;
 }
 
+void change_refuse_protected(change *ch, const row_blob *r) {
+    fail_later(ch, blob_mutable(r));
+}
+
 /* A protected blob stays as it is: its state is what its ETag stands for (immutable.c). */
 static void check_protected(change *ch, const row_blob *now) {
     if (ch->protected_by == OK || (now && now->pub.etag == ch->protected_etag)) return;
+    if (ch->kept_as_version) return; /* it lives on there, as protected as it was */
     fail_later(ch, err_fail(ch->protected_by, "nothing was changed"));
 }
 
@@ -262,13 +267,28 @@ static void commit_later(change *ch) {
 }
 
 /* The head is a row of JOB, so that blobs with a history can be deleted on a full disk. */
+/* The history is over: what stood for its protection goes, unless the current state has its own. */
+static void end_protection(change *ch) {
+    slice value;
+    row_blob row;
+    bool keep = ch->indexed_protected;
+    if (!ch->index_known) {
+        err e = change_get(ch, ENGINE_BLOB, key_state(&ch->key), &value);
+        keep = e != ERR_NOT_FOUND &&
+               (e != OK || row_blob_get(value, &row) != OK || index_protected(&row));
+    }
+    if (!keep) index_purge_protected(ch->txn, ch->container, key_escaped(&ch->key));
+}
+
 static void flush_head(change *ch) {
     if (!ch->head_changed) return;
-    slice key = key_head(&ch->key);
-    if (ch->head.states == 0)
-        engine_txn_delete(ch->txn, ENGINE_JOB, key);
-    else
-        engine_txn_put(ch->txn, ENGINE_JOB, key, ROW_ENCODE(head, ch->arena, &ch->head));
+    if (ch->head.states == 0) {
+        engine_txn_delete(ch->txn, ENGINE_JOB, key_head(&ch->key));
+        end_protection(ch);
+    } else {
+        engine_txn_put(ch->txn, ENGINE_JOB, key_head(&ch->key),
+                       ROW_ENCODE(head, ch->arena, &ch->head));
+    }
 }
 
 err change_commit(change *ch) {

@@ -87,9 +87,10 @@ static const char *check_protected(check *ck, slice key, arena *a) {
     if (!store_blob_name_valid(name)) return "it names no blob";
     key_blob(&bk, container, name);
     err e = engine_get(ck->s->engine, ENGINE_BLOB, key_state(&bk), a, false, &value);
-    if (e == ERR_NOT_FOUND) return "its blob is not there";
-    if (e != OK || row_blob_get(value, &blob) != OK) return NULL; /* told where blobs are checked */
-    return index_protected(&blob) ? NULL : "its blob has no policy and no hold";
+    if (e != OK && e != ERR_NOT_FOUND) return NULL; /* told where blobs are checked */
+    if (e == OK && (row_blob_get(value, &blob) != OK || index_protected(&blob))) return NULL;
+    bool history = engine_get(ck->s->engine, ENGINE_JOB, key_head(&bk), a, false, &value) == OK;
+    return history ? NULL : "its blob has no policy, no hold and no history";
 }
 
 static const char *check_row(check *ck, slice key, slice value, arena *a) {

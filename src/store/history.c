@@ -89,6 +89,7 @@ void change_add_past(change *ch, uint64_t tick, const row_blob *r) {
 
 void change_put_past(change *ch, uint64_t tick, const row_blob *before, const row_blob *after) {
     MUST(ch->head_known);
+    if (row_deleted(after) && !row_deleted(before)) change_refuse_protected(ch, before);
     count(ch, tick, before, false);
     count(ch, tick, after, true);
     engine_txn_put(ch->txn, ENGINE_HISTORY, key_past(&ch->key, tick),
@@ -103,6 +104,7 @@ static void put_dropped(change *ch, uint64_t tick, const row_blob *r) {
 
 void change_drop_past(change *ch, uint64_t tick, const row_blob *r) {
     MUST(ch->head_known);
+    if (!row_deleted(r)) change_refuse_protected(ch, r);
     count(ch, tick, r, false);
     engine_txn_delete(ch->txn, ENGINE_HISTORY, key_past(&ch->key, tick));
     put_dropped(ch, tick, r);
@@ -134,9 +136,12 @@ row_blob past_of(const row_blob *current, row_past kind) {
     r.past = kind;
     if (kind != ROW_PAST_VERSION && kind != ROW_PAST_BASE) r.pub.version = 0;
     r.pub.deleted_us = r.pub.until_us = STORE_TIME_NONE;
-    r.pub.expires_us = r.pub.immutable_until_us = STORE_TIME_NONE;
-    r.pub.immutable_mode = STORE_MUTABLE;
-    r.pub.legal_hold = false;
+    r.pub.expires_us = STORE_TIME_NONE;
+    if (kind != ROW_PAST_VERSION) { /* a version is as protected as it was */
+        r.pub.immutable_until_us = STORE_TIME_NONE;
+        r.pub.immutable_mode = STORE_MUTABLE;
+        r.pub.legal_hold = false;
+    }
     r.pub.lease = (store_lease){.until_us = STORE_TIME_NONE};
     return r;
 }
@@ -149,6 +154,7 @@ static void retire_version(change *ch, const row_blob *old) {
     if (!r.pub.version) r.pub.version = old->pub.etag;
     uint64_t tick = old->pub.type == STORE_BLOCK_BLOB ? r.pub.version : change_now(ch, old).etag;
     change_add_past(ch, tick, &r);
+    ch->kept_as_version = true;
 }
 
 static void retire_softly(change *ch, const row_blob *old, retire why, uint32_t days) {

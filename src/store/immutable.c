@@ -5,9 +5,12 @@
  * gives it a new ETag is committed (content, metadata, properties, expiry), and it is not deleted, nor is
  * its container or its account. Leases, tags and tiers may change.
  *
+ * With versions, the state that is protected becomes a version, and that one stays: "the current
+ * version can be overwritten or deleted, the previous version is protected".
+ *
  * It is kept in one place: whatever changes or deletes a blob's row does it through
- * change_put_row and change_delete_blob, which compare the row before with the row after
- * (immutable_allows). A container finds its protected blobs through rows in INDEX. */
+ * change_put_row and change_delete_blob, which compare the row before with the row after; what
+ * takes a state from the history does it through change_drop_past and change_put_past. A container finds its protected blobs through rows in INDEX. */
 #include "store/internal.h"
 
 bool blob_protected(const row_blob *r) {
@@ -103,20 +106,31 @@ void immutable_exclude(store *s) {
     pthread_rwlock_wrlock(&s->protecting);
 }
 
+static err state_protects(void *ctx, uint64_t tick, const row_blob *r, bool *stop) {
+    (void)tick, (void)stop;
+    const slice *name = ctx;
+    ENSURE(!blob_protected(r),
+           r->pub.legal_hold ? ERR_CONTAINER_HAS_LEGAL_HOLD : ERR_CONTAINER_IMMUTABLE,
+           "blob '%.*s' is protected", SLICE_ARG(slice_take(*name, 256)));
+    return OK;
+}
+
+/* The current state, and all of the history. */
 static err row_protects(store *s, arena *a, uint64_t container, slice escaped) {
     blob_key key;
     row_blob row;
     slice value;
+    bool stop = false;
     slice name = name_unescape(arena_alloc(a, escaped.len + 1), escaped);
     key_blob(&key, container, name);
     err e = engine_get(s->engine, ENGINE_BLOB, key_state(&key), a, false, &value);
-    if (e == ERR_NOT_FOUND) return OK;
-    TRY(e);
-    TRY(row_blob_get(value, &row));
-    ENSURE(!blob_protected(&row),
-           row.pub.legal_hold ? ERR_CONTAINER_HAS_LEGAL_HOLD : ERR_CONTAINER_IMMUTABLE,
-           "blob '%.*s' is protected", SLICE_ARG(slice_take(name, 256)));
-    return OK;
+    if (e == OK) {
+        TRY(row_blob_get(value, &row));
+        TRY(state_protects(&name, 0, &row, &stop));
+    } else if (e != ERR_NOT_FOUND) {
+        return e;
+    }
+    return past_walk(s, a, &key, 1, state_protects, &name);
 }
 
 err container_mutable(store *s, uint64_t container) {

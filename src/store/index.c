@@ -7,7 +7,8 @@
  *     snapshots, but those tags aren't passed to the blob index engine".
  *  2. Each of them holds all tags of the blob, and when it expires.
  *  3. A blob that expires has one more row, by that time, through which the sweeper finds it.
- *  4. A blob with an immutability policy or a legal hold has a row of its container.
+ *  4. A blob with an immutability policy or a legal hold, current or in its history, has a row of its
+ *     container. The row may outlive them while the blob has a history.
  * All follow from one rule: whatever puts or deletes a blob's row (change_put_blob,
  * change_delete_blob) comes through index_change in the same transaction. A search can therefore
  * trust what it reads, and reads nothing else. */
@@ -120,9 +121,12 @@ void index_purge_protected(engine_txn *t, uint64_t container, slice escaped) {
     engine_txn_delete(t, ENGINE_INDEX, protected_key(&k, container, escaped));
 }
 
-static void change_protected(change *ch, bool now) {
+/* A blob with a history keeps the row: one of its states may be protected. */
+static err change_protected(change *ch, bool now) {
     index_key k;
     if (!now) {
+        TRY(change_head(ch));
+        if (ch->head.states) return OK;
         index_purge_protected(ch->txn, ch->container, key_escaped(&ch->key));
     } else {
         buf empty;
@@ -132,6 +136,7 @@ static void change_protected(change *ch, bool now) {
                        protected_key(&k, ch->container, key_escaped(&ch->key)), buf_slice(&empty));
     }
     ch->indexed_protected = now;
+    return OK;
 }
 
 bool index_protected(const row_blob *r) {
@@ -174,7 +179,7 @@ err index_change(change *ch, const row_blob *r) {
     bool same = expires_us == ch->indexed_expiry && protect == ch->indexed_protected;
     if (same && slice_eq(tags, ch->indexed_tags)) return OK; /* nearly always: nothing */
     if (expires_us != ch->indexed_expiry) change_expiry(ch, expires_us);
-    if (protect != ch->indexed_protected) change_protected(ch, protect);
+    if (protect != ch->indexed_protected) TRY(change_protected(ch, protect));
     if (ch->indexed_count == 0 && tags.len == 0) return OK;
     return change_tags(ch, tags, r ? r->pub.tag_count : 0, r ? index_expiry(r) : STORE_TIME_NONE);
 }

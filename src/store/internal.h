@@ -402,7 +402,8 @@ typedef struct change {
     /* The blob is protected as it stands: why, and its ETag. OK: it is not. */
     err protected_by;
     uint64_t protected_etag;
-    err failed; /* a change that could not be written down: change_commit says it */
+    bool kept_as_version; /* what the change replaces or deletes is a version from now on */
+    err failed;           /* a change that could not be written down: change_commit says it */
     /* Garbage of this change, gathered. */
     row_garbage waste;
     buf pieces;
@@ -424,6 +425,8 @@ err change_begin_unchecked(change *ch, store *s, arena *a, uint64_t container, s
 err change_blob(change *ch, row_blob *ret, bool *ret_exists) CHECKED;
 /* A new state of the blob, with what the change leaves of its lease. */
 void change_put_blob(change *ch, const row_blob *r);
+/* A state of the history is to go, or to be deleted softly: not while it is protected. */
+void change_refuse_protected(change *ch, const row_blob *r);
 /* The row as it is: for what is no change of the blob, as a change of its lease. */
 void change_put_row(change *ch, const row_blob *r);
 void change_delete_blob(change *ch);
@@ -540,8 +543,8 @@ void change_drop_past(change *ch, uint64_t tick, const row_blob *r);
 void change_restore_base(change *ch, uint64_t tick, const row_blob *r);
 /* r becomes soft-deleted; the row is still to be put. */
 void change_soften(change *ch, uint64_t tick, row_blob *r, uint32_t days);
-/* What every state of the history loses of the current one it was: its lease, its expiry, and its
- * protection, under which it cannot give way (immutable.c). */
+/* What every state of the history loses of the current one it was: its lease, its expiry, and, unless
+ * it is a version, its protection (immutable.c). */
 row_blob past_of(const row_blob *current, row_past kind);
 
 /* A state by snapshot or version, also a soft-deleted one; key is that blob's. ERR_NOT_FOUND. */

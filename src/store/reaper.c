@@ -208,13 +208,8 @@ static err also_stream_of_blob(void *ctx, engine_txn *t, slice key, slice value)
     row_blob row;
     TRY(row_blob_get(value, &row));
     if (row.where == ROW_STREAM) engine_txn_release(t, row.ref);
-    slice base = slice_take(key, key.len - 1), rest = base, escaped;
-    uint64_t container;
-    if (row.pub.expires_us != STORE_TIME_NONE) index_purge_expiry(t, row.pub.expires_us, base);
-    if (!index_protected(&row)) return OK; /* any more: its policy had ended */
-    TRY(id_take(&rest, &container));
-    TRY(name_take(&rest, &escaped));
-    index_purge_protected(t, container, escaped);
+    if (row.pub.expires_us != STORE_TIME_NONE)
+        index_purge_expiry(t, row.pub.expires_us, slice_take(key, key.len - 1));
     return OK;
 }
 
@@ -292,10 +287,10 @@ static err also_row_of_account(void *ctx, engine_txn *t, slice key, slice value)
     return index_purge_row(t, key, value);
 }
 
-static err purge_index(store *s, uint64_t container) {
+static err purge_index_rows(store *s, uint64_t container, char kind, also *also_fn) {
     short_key low, high, shard;
     key_id(&shard, container);
-    key_job(&low, KEY_INDEX_CONTAINER, container);
+    key_job(&low, kind, container);
     high = low;
     key_end(&high);
     range r = {.s = s,
@@ -303,8 +298,13 @@ static err purge_index(store *s, uint64_t container) {
                .table = ENGINE_INDEX,
                .lower = key_slice(&low),
                .upper = key_slice(&high),
-               .also = also_row_of_account};
+               .also = also_fn};
     return delete_range(&r);
+}
+
+static err purge_index(store *s, uint64_t container) {
+    TRY(purge_index_rows(s, container, KEY_INDEX_PROTECTED, NULL));
+    return purge_index_rows(s, container, KEY_INDEX_CONTAINER, also_row_of_account);
 }
 
 static err purge_jobs(store *s, uint64_t container, char kind) {

@@ -11,7 +11,7 @@ static store_blob blob_of(fixture *f, slice name) {
     return b;
 }
 
-static err policy(fixture *f, slice name, store_immutable_mode mode, int64_t from_now_us) {
+static err set_policy(fixture *f, slice name, store_immutable_mode mode, int64_t from_now_us) {
     store_blob b;
     store_immutability x = {
         .set_policy = true, .mode = mode, .until_us = clock_wall_us() + from_now_us};
@@ -104,12 +104,12 @@ static void test_legal_hold(void **state) {
 static void test_unlocked_policy(void **state) {
     fixture *f = *state;
     put(f, S("x"), S("abc"));
-    assert_err(policy(f, S("x"), STORE_UNLOCKED, -1), ERR_INVALID_HEADER_VALUE);
-    assert_ok(policy(f, S("x"), STORE_UNLOCKED, 2 * HOUR_US));
+    assert_err(set_policy(f, S("x"), STORE_UNLOCKED, -1), ERR_INVALID_HEADER_VALUE);
+    assert_ok(set_policy(f, S("x"), STORE_UNLOCKED, 2 * HOUR_US));
     assert_protected(f, S("x"), ERR_BLOB_IMMUTABLE_DUE_TO_POLICY, ERR_CONTAINER_IMMUTABLE);
-    assert_ok(policy(f, S("x"), STORE_UNLOCKED, HOUR_US)); /* shorter */
-    assert_ok(policy(f, S("x"), STORE_UNLOCKED, 3 * HOUR_US));
-    assert_ok(policy(f, S("x"), STORE_MUTABLE, 0));
+    assert_ok(set_policy(f, S("x"), STORE_UNLOCKED, HOUR_US)); /* shorter */
+    assert_ok(set_policy(f, S("x"), STORE_UNLOCKED, 3 * HOUR_US));
+    assert_ok(set_policy(f, S("x"), STORE_MUTABLE, 0));
     assert_true(blob_of(f, S("x")).immutable_until_us == STORE_TIME_NONE);
     put(f, S("x"), S("new"));
     assert_int_equal(index_rows(f), 0);
@@ -119,13 +119,14 @@ static void test_unlocked_policy(void **state) {
 static void test_locked_policy(void **state) {
     fixture *f = *state;
     put(f, S("x"), S("abc"));
-    assert_ok(policy(f, S("x"), STORE_UNLOCKED, 2 * HOUR_US));
-    assert_ok(policy(f, S("x"), STORE_LOCKED, HOUR_US));
-    assert_err(policy(f, S("x"), STORE_MUTABLE, 0), ERR_BLOB_IMMUTABLE_DUE_TO_POLICY);
-    assert_err(policy(f, S("x"), STORE_UNLOCKED, 9 * HOUR_US), ERR_BLOB_IMMUTABLE_DUE_TO_POLICY);
-    assert_err(policy(f, S("x"), STORE_LOCKED, HOUR_US / 2), ERR_BLOB_IMMUTABLE_DUE_TO_POLICY);
+    assert_ok(set_policy(f, S("x"), STORE_UNLOCKED, 2 * HOUR_US));
+    assert_ok(set_policy(f, S("x"), STORE_LOCKED, HOUR_US));
+    assert_err(set_policy(f, S("x"), STORE_MUTABLE, 0), ERR_BLOB_IMMUTABLE_DUE_TO_POLICY);
+    assert_err(set_policy(f, S("x"), STORE_UNLOCKED, 9 * HOUR_US),
+               ERR_BLOB_IMMUTABLE_DUE_TO_POLICY);
+    assert_err(set_policy(f, S("x"), STORE_LOCKED, HOUR_US / 2), ERR_BLOB_IMMUTABLE_DUE_TO_POLICY);
     assert_protected(f, S("x"), ERR_BLOB_IMMUTABLE_DUE_TO_POLICY, ERR_CONTAINER_IMMUTABLE);
-    assert_ok(policy(f, S("x"), STORE_LOCKED, 2 * HOUR_US));
+    assert_ok(set_policy(f, S("x"), STORE_LOCKED, 2 * HOUR_US));
     int64_t until = blob_of(f, S("x")).immutable_until_us;
     assert_true(until > clock_wall_us() + HOUR_US);
     /* a hold beside it */
@@ -146,8 +147,8 @@ static void test_a_policy_ends(void **state) {
     store_blob b;
     put(f, S("x"), S("abc"));
     put(f, S("y"), S("abc"));
-    assert_ok(policy(f, S("x"), STORE_LOCKED, 100000));
-    assert_ok(policy(f, S("y"), STORE_LOCKED, 100000));
+    assert_ok(set_policy(f, S("x"), STORE_LOCKED, 100000));
+    assert_ok(set_policy(f, S("y"), STORE_LOCKED, 100000));
     assert_err(try_put(f, S("x"), S("new"), NULL, &b), ERR_BLOB_IMMUTABLE_DUE_TO_POLICY);
     pass(120000);
     assert_ok(try_put(f, S("x"), S("new"), NULL, &b));
@@ -200,13 +201,49 @@ static void test_from_the_beginning(void **state) {
     assert_sound(f);
 }
 
+/* With versions a protected state may be replaced, and stands as a version. */
+static void test_versions(void **state) {
+    fixture *f = *state;
+    store_blob b, first;
+    store_delete d = {0};
+    assert_ok(store_account_set(f->s, f->c, S("acct"), S("versioning=on")));
+    put(f, S("x"), S("first"));
+    assert_ok(hold(f, S("x"), true));
+    first = blob_of(f, S("x"));
+    assert_ok(try_put(f, S("x"), S("second"), NULL, &b));
+    assert_false(b.legal_hold);
+    assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL, NULL, NULL));
+    for (int restarted = 0; restarted < 2; restarted++) {
+        d.pick.version = first.version;
+        assert_err(store_blob_delete(f->s, f->c, f->k, S("x"), NULL, &d, NULL),
+                   ERR_BLOB_IMMUTABLE_DUE_TO_LEGAL_HOLD);
+        assert_err(store_container_delete(f->s, f->c, f->a, S("box"), NULL),
+                   ERR_CONTAINER_HAS_LEGAL_HOLD);
+        assert_ok(store_blob_get(f->s, f->c, f->k, S("x"), d.pick, NULL, &first));
+        assert_true(first.legal_hold);
+        assert_sound(f);
+        fixture_restart(f);
+    }
+    /* the other version is free, and a current one with a hold of its own beside it */
+    d.pick.version = b.version;
+    assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL, &d, NULL));
+    put(f, S("x"), S("third"));
+    assert_ok(hold(f, S("x"), true));
+    assert_ok(hold(f, S("x"), false));
+    assert_err(store_container_delete(f->s, f->c, f->a, S("box"), NULL),
+               ERR_CONTAINER_HAS_LEGAL_HOLD);
+    reaper_run(f->s);
+    assert_sound(f);
+}
+
 #define STORE_TEST(t) cmocka_unit_test_setup_teardown(t, fixture_setup, fixture_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        STORE_TEST(test_legal_hold),    STORE_TEST(test_unlocked_policy),
-        STORE_TEST(test_locked_policy), STORE_TEST(test_a_policy_ends),
-        STORE_TEST(test_expiry_waits),  STORE_TEST(test_from_the_beginning),
+        STORE_TEST(test_legal_hold),         STORE_TEST(test_unlocked_policy),
+        STORE_TEST(test_locked_policy),      STORE_TEST(test_a_policy_ends),
+        STORE_TEST(test_versions),           STORE_TEST(test_expiry_waits),
+        STORE_TEST(test_from_the_beginning),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -104,7 +104,8 @@ static void do_delete(model *m, int box, int i) {
     model_blob *b = &m->blobs[box][i];
     err no = b->exists ? refusal(b, false) : ERR_BLOB_NOT_FOUND;
     bool fails = arm(m);
-    err e = store_blob_delete(m->f->s, m->f->c, m->boxes[box], slice_str(names[i]), NULL);
+    err e =
+        store_blob_delete(m->f->s, m->f->c, m->boxes[box], slice_str(names[i]), NULL, NULL, NULL);
     disarm(m);
     assert_err(e, no != OK ? no : fails ? ERR_NO_SPACE : OK);
     if (e == OK) *b = (model_blob){0};
@@ -249,7 +250,8 @@ static void check_search(model *m) {
 static void check_blob(model *m, int box, int i) {
     model_blob *b = &m->blobs[box][i];
     store_blob g;
-    err e = store_blob_get(m->f->s, m->f->c, m->boxes[box], slice_str(names[i]), NULL, &g);
+    err e = store_blob_get(m->f->s, m->f->c, m->boxes[box], slice_str(names[i]), STORE_CURRENT,
+                           NULL, &g);
     assert_err(e, b->exists ? OK : ERR_BLOB_NOT_FOUND);
     if (!b->exists) return;
     assert_true(g.etag == b->etag && g.legal_hold == b->held);
@@ -319,7 +321,8 @@ static void run(fixture *f, uint64_t seed, int steps) {
             if (!m.blobs[box][i].exists) continue;
             assert_ok(store_blob_set_immutability(f->s, f->c, m.boxes[box], slice_str(names[i]),
                                                   NULL, &off, &ret));
-            assert_ok(store_blob_delete(f->s, f->c, m.boxes[box], slice_str(names[i]), NULL));
+            assert_ok(
+                store_blob_delete(f->s, f->c, m.boxes[box], slice_str(names[i]), NULL, NULL, NULL));
         }
     close_boxes(&m);
     reaper_run(f->s);
