@@ -47,6 +47,7 @@ ERR(ERR_BLOB_ARCHIVED, 409, "BlobArchived", "This operation is not permitted on 
 ERR(ERR_BLOB_BEING_REHYDRATED, 409, "BlobBeingRehydrated", "This operation is not permitted because the blob is being rehydrated.", ERR_QUIET)
 ERR(ERR_BLOB_IMMUTABLE_DUE_TO_LEGAL_HOLD, 409, "BlobImmutableDueToLegalHold", "This operation is not permitted as the blob is immutable due to one or more legal holds.", ERR_QUIET)
 ERR(ERR_BLOB_IMMUTABLE_DUE_TO_POLICY, 409, "BlobImmutableDueToPolicy", "This operation is not permitted as the blob is immutable due to a policy.", ERR_QUIET)
+ERR(ERR_BLOB_IS_SEALED, 409, "BlobIsSealed", "The specified blob is sealed, and its contents can't be modified unless the blob is re-created after a delete.", ERR_QUIET)
 ERR(ERR_BLOB_NOT_ARCHIVED, 409, "BlobNotArchived", "This operation is not permitted because the blob is not in the archive tier.", ERR_QUIET)
 ERR(ERR_BLOB_NOT_FOUND, 404, "BlobNotFound", "The specified blob does not exist.", ERR_QUIET)
 ERR(ERR_BLOB_OVERWRITTEN, 409, "BlobOverwritten", "The blob has been recreated since the previous snapshot was taken.", ERR_QUIET)
@@ -55,6 +56,8 @@ ERR(ERR_BLOB_TIER_INADEQUATE_FOR_CONTENT_LENGTH, 409, "BlobTierInadequateForCont
 ERR(ERR_BLOB_USES_CUSTOMER_SPECIFIED_ENCRYPTION, 409, "BlobUsesCustomerSpecifiedEncryption", "The blob is encrypted with customer specified encryption, but it was not provided in the request.", ERR_QUIET)
 ERR(ERR_BLOCK_COUNT_EXCEEDS_LIMIT, 409, "BlockCountExceedsLimit", "The uncommitted block count cannot exceed the maximum limit of 100,000 blocks.", ERR_QUIET)
 ERR(ERR_BLOCK_LIST_TOO_LONG, 400, "BlockListTooLong", "The block list may not contain more than 50,000 blocks.", ERR_QUIET)
+/* An append blob's, with the code of the one before. */
+ERR(ERR_COMMITTED_BLOCK_COUNT_EXCEEDS_LIMIT, 409, "BlockCountExceedsLimit", "The committed block count cannot exceed the maximum limit of 50,000 blocks.", ERR_QUIET)
 ERR(ERR_CANNOT_CHANGE_TO_LOWER_TIER, 409, "CannotChangeToLowerTier", "A higher blob tier has already been explicitly set.", ERR_QUIET)
 ERR(ERR_CANNOT_VERIFY_COPY_SOURCE, 500, "CannotVerifyCopySource", "Could not verify the copy source within the specified time. Examine the HTTP status code and message for more information about the failure.", ERR_ERROR)
 ERR(ERR_CONDITION_HEADERS_NOT_SUPPORTED, 400, "ConditionHeadersNotSupported", "Condition headers are not supported.", ERR_QUIET)

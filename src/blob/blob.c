@@ -23,7 +23,12 @@ static void set_blob(ops_request *r, ops_response *w, const store_blob *b) {
     blob_set_state(r, w, b->etag, b->modified_us);
     set_http(r, w, &b->http);
     ops_set(w, "Accept-Ranges", S("bytes"));
-    ops_set(w, "x-ms-blob-type", S("BlockBlob"));
+    ops_set(w, "x-ms-blob-type", blob_type_name(b->type));
+    if (b->type == STORE_APPEND_BLOB) {
+        ops_set_u64(r, w, "x-ms-blob-committed-block-count", b->block_count);
+        if (b->sealed) ops_set(w, "x-ms-blob-sealed", S("true"));
+    }
+    if (b->type == STORE_PAGE_BLOB) ops_set_u64(r, w, "x-ms-blob-sequence-number", b->sequence);
     ops_set_time(r, w, "x-ms-creation-time", b->created_us);
     if (b->current) blob_set_lease(w, &b->lease); /* snapshots and versions have none */
     blob_set_version(r, w, b);
@@ -36,7 +41,9 @@ static void set_blob(ops_request *r, ops_response *w, const store_blob *b) {
     blob_metadata_set(r, w, b->metadata, b->metadata_count);
 }
 
+/* Tiers are of block blobs ("Set Blob Tier"). */
 static void set_tier(ops_request *r, ops_response *w, const store_blob *b) {
+    if (b->type != STORE_BLOCK_BLOB) return;
     ops_set(w, "x-ms-access-tier", blob_tier_name(b->tier));
     if (b->rehydrate_to) {
         ops_set(w, "x-ms-archive-status", blob_archive_status(b->rehydrate_to));
@@ -209,6 +216,9 @@ static err answer_get(ops_request *r, ops_response *w, const get_asks *a, const 
     return send_part(r, w, reader, first, count);
 }
 
+/* A page blob may be written to between its opening and the reading of its map. */
+#define OPEN_TRIES 16
+
 err blob_get(ops_request *r, ops_response *w) {
     get_asks a;
     store_blob b;
@@ -217,15 +227,23 @@ err blob_get(ops_request *r, ops_response *w) {
     TRY(read_asks(r, &a));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     TRY(blob_container(r, &k));
-    err e =
-        store_blob_open(r->server->store, ops_call(r), k, r->blob, a.pick, &a.cond, &b, &reader);
-    if (e == ERR_NOT_MODIFIED) return blob_not_modified(r, w, &b);
-    TRY(e);
-    uint64_t first = 0, count = b.length;
-    e = a.range.asked ? blob_range_apply(&a.range, b.length, &first, &count) : OK;
-    if (e != OK) {
+    uint64_t first = 0, count = 0;
+    err e = ERR_CONFLICT;
+    for (int try = 1; e == ERR_CONFLICT; try++) {
+        e = store_blob_open(r->server->store, ops_call(r), k, r->blob, a.pick, &a.cond, &b,
+                            &reader);
+        if (e == ERR_NOT_MODIFIED) return blob_not_modified(r, w, &b);
+        TRY(e);
+        first = 0;
+        count = b.length;
+        if (a.range.asked && blob_range_apply(&a.range, b.length, &first, &count) != OK) {
+            store_reader_free(reader);
+            return out_of_range(r, w, b.length);
+        }
+        e = store_reader_prepare(reader, ops_call(r), first);
+        if (e == OK) break;
         store_reader_free(reader);
-        return out_of_range(r, w, b.length);
+        if (e != ERR_CONFLICT || try == OPEN_TRIES) return e;
     }
     e = answer_get(r, w, &a, &b, reader, first, count);
     if (e != OK) store_reader_free(reader);
@@ -265,9 +283,22 @@ err blob_set_properties(ops_request *r, ops_response *w) {
     TRY(blob_enter(r));
     TRY(ops_conditions(r, &cond));
     TRY(blob_http_read(r, false, &http));
+    store_page_set set;
+    bool asked;
+    TRY(blob_page_set_read(r, &http, &set, &asked));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     TRY(blob_container(r, &k));
-    TRY(store_blob_set_http(r->server->store, ops_call(r), k, r->blob, &cond, &http, &b));
+    store *s = r->server->store;
+    if (asked) {
+        TRY(store_page_set_properties(s, ops_call(r), k, r->blob, &cond, &set, &b));
+        blob_page_set_answer(r, w, &b);
+        return OK;
+    }
+    TRY(store_blob_set_http(s, ops_call(r), k, r->blob, &cond, &http, &b));
+    if (b.type == STORE_PAGE_BLOB) {
+        blob_page_set_answer(r, w, &b);
+        return OK;
+    }
     w->status = 200;
     blob_set_state(r, w, b.etag, b.modified_us);
     return OK;

@@ -205,6 +205,23 @@ err blob_flag_read(const ops_request *r, const char *name, bool *ret) {
     return OK;
 }
 
+err blob_number_read(const ops_request *r, const char *name, uint64_t max, bool *ret_has,
+                     uint64_t *ret) {
+    slice v = ops_header(r, name);
+    *ret_has = v.p != NULL;
+    if (v.p == NULL) return OK;
+    ENSURE(slice_u64(v, ret) == OK && *ret <= max, ERR_INVALID_HEADER_VALUE,
+           "%s: '%.*s' is not a number of 0 to %llu", name, SLICE_ARG(slice_take(v, 32)),
+           (unsigned long long)max);
+    return OK;
+}
+
+slice blob_type_name(store_blob_type t) {
+    return t == STORE_APPEND_BLOB ? S("AppendBlob")
+           : t == STORE_PAGE_BLOB ? S("PageBlob")
+                                  : S("BlockBlob");
+}
+
 slice blob_tier_name(store_tier t) {
     switch (t) {
     case STORE_TIER_INFERRED:
@@ -292,14 +309,6 @@ static const refusal headers[] = {
     REFUSED("x-ms-deny-encryption-scope-override", "false"),
     REFUSED("x-ms-structured-body", NULL),
     REFUSED("x-ms-seal-blob", "false"),
-    REFUSED("x-ms-blob-condition-maxsize", NULL),
-    REFUSED("x-ms-blob-condition-appendpos", NULL),
-    REFUSED("x-ms-if-sequence-number-le", NULL),
-    REFUSED("x-ms-if-sequence-number-lt", NULL),
-    REFUSED("x-ms-if-sequence-number-eq", NULL),
-    REFUSED("x-ms-sequence-number-action", NULL),
-    REFUSED("x-ms-blob-sequence-number", NULL),
-    REFUSED("x-ms-blob-content-length", NULL),
 };
 
 static const refusal *find_refusal(slice name) {

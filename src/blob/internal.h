@@ -67,6 +67,9 @@ void blob_set_md5(ops_request *r, ops_response *w, const char *name, const uint8
 void blob_set_crc64(ops_request *r, ops_response *w, uint64_t crc);
 /* "true" or "false" in any case; false when absent. ERR_INVALID_HEADER_VALUE. */
 err blob_flag_read(const ops_request *r, const char *name, bool *ret) CHECKED;
+/* A number up to max; absent: ret_has false. ERR_INVALID_HEADER_VALUE. */
+err blob_number_read(const ops_request *r, const char *name, uint64_t max, bool *ret_has,
+                     uint64_t *ret) CHECKED;
 /* x-ms-access-tier; STORE_TIER_INFERRED when absent. ERR_INVALID_HEADER_VALUE,
  * ERR_INVALID_BLOB_TIER. */
 err blob_tier_read(const ops_request *r, store_tier *ret) CHECKED;
@@ -77,6 +80,7 @@ err blob_not_modified(ops_request *r, ops_response *w, const store_blob *b) CHEC
 /* x-ms-lease-status, -state and -duration. */
 void blob_set_lease(ops_response *w, const store_lease *l);
 slice blob_lease_name(store_lease_state state);
+slice blob_type_name(store_blob_type t);
 /* ETag and Last-Modified. */
 void blob_set_state(ops_request *r, ops_response *w, uint64_t etag, int64_t modified_us);
 /* The conditions of an operation that replaces content. ret_forced: the caller may only create, so
@@ -216,6 +220,12 @@ err blob_set_immutability_policy(ops_request *r, ops_response *w) CHECKED;
 err blob_delete_immutability_policy(ops_request *r, ops_response *w) CHECKED;
 err blob_set_legal_hold(ops_request *r, ops_response *w) CHECKED;
 err blob_put(ops_request *r, ops_response *w) CHECKED;
+err blob_page_create(ops_request *r, ops_response *w) CHECKED; /* Put Blob of that type */
+err blob_put_page(ops_request *r, ops_response *w) CHECKED;
+err blob_get_page_ranges(ops_request *r, ops_response *w) CHECKED;
+err blob_append_create(ops_request *r, ops_response *w) CHECKED; /* Put Blob of that type */
+err blob_append_block(ops_request *r, ops_response *w) CHECKED;
+err blob_append_seal(ops_request *r, ops_response *w) CHECKED;
 err blob_put_block(ops_request *r, ops_response *w) CHECKED;
 err blob_put_block_list(ops_request *r, ops_response *w) CHECKED;
 err blob_get_block_list(ops_request *r, ops_response *w) CHECKED;
@@ -243,6 +253,18 @@ typedef struct blob_put_asks {
 } blob_put_asks;
 /* put.c. standard: as blob_http_read. The errors of all that it reads. */
 err blob_put_asks_read(ops_request *r, bool standard, blob_put_asks *ret) CHECKED;
+/* put.c: the same for a kind that is created empty. ERR_INVALID_HEADER_VALUE for a body,
+ * ERR_ACCESS_TIER_NOT_SUPPORTED_FOR_BLOB_TYPE. */
+err blob_asks_empty_kind(ops_request *r, const char *kind, blob_put_asks *ret) CHECKED;
+/* page.c: x-ms-if-sequence-number-… ERR_INVALID_HEADER_VALUE. */
+err blob_sequence_if_read(const ops_request *r, store_sequence_if *ret) CHECKED;
+/* page.c: whole pages, from x-ms-range or Range. ERR_MISSING_REQUIRED_HEADER,
+ * ERR_INVALID_HEADER_VALUE, ERR_INVALID_PAGE_RANGE. */
+err blob_page_range_read(const ops_request *r, uint64_t *ret_offset, uint64_t *ret_length) CHECKED;
+/* page.c: what Set Blob Properties asks of a page blob; ret_asked: anything. http: as read. */
+err blob_page_set_read(ops_request *r, const store_http *http, store_page_set *ret,
+                       bool *ret_asked) CHECKED;
+void blob_page_set_answer(ops_request *r, ops_response *w, const store_blob *b);
 /* put.c: reads the body into the upload, finishes it, checks the sums. */
 err blob_upload_body(ops_request *r, store_upload *u, const blob_sums *said) CHECKED;
 static inline void blob_upload_free(store_upload **u) {

@@ -93,6 +93,18 @@ static void put_tier(blob_list_writer *lw, const store_blob *blob) {
     LIT(b, "</AccessTierChangeTime>");
 }
 
+/* Append and page blobs have no tier. */
+static void put_other_kind(buf *b, const store_blob *blob) {
+    LIT(b, "<BlobType>");
+    buf_put(b, blob_type_name(blob->type));
+    LIT(b, "</BlobType>");
+    if (blob->sealed) LIT(b, "<Sealed>true</Sealed>");
+    if (blob->type != STORE_PAGE_BLOB) return;
+    LIT(b, "<x-ms-blob-sequence-number>");
+    buf_u64(b, blob->sequence);
+    LIT(b, "</x-ms-blob-sequence-number>");
+}
+
 static void put_committed(blob_list_writer *lw, const store_blob *blob) {
     buf *b = lw->b;
     const store_http *h = &blob->http;
@@ -111,8 +123,12 @@ static void put_committed(blob_list_writer *lw, const store_blob *blob) {
     put_sums(b, blob);
     PUT_TEXT(b, "Cache-Control", h->cache_control);
     PUT_TEXT(b, "Content-Disposition", h->content_disposition);
-    LIT(b, "<BlobType>BlockBlob</BlobType>");
-    put_tier(lw, blob);
+    if (blob->type == STORE_BLOCK_BLOB) {
+        LIT(b, "<BlobType>BlockBlob</BlobType>");
+        put_tier(lw, blob);
+    } else {
+        put_other_kind(b, blob);
+    }
     if (lw->immutability && blob->immutable_mode != STORE_MUTABLE) {
         xml_http_date(b, "ImmutabilityPolicyUntilDate", blob->immutable_until_us);
         xml_element(b, "ImmutabilityPolicyMode", blob_immutability_mode(blob->immutable_mode));

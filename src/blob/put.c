@@ -19,14 +19,15 @@ err blob_upload_body(ops_request *r, store_upload *u, const blob_sums *said) {
     return blob_sums_check(said, md5, store_upload_crc64(u));
 }
 
-static err check_type(const ops_request *r) {
+static err read_type(const ops_request *r, store_blob_type *ret) {
     slice v = ops_header(r, "x-ms-blob-type");
     ENSURE(v.p != NULL, ERR_MISSING_REQUIRED_HEADER,
            "x-ms-blob-type is missing: send x-ms-blob-type: BlockBlob");
-    if (slice_eq(v, S("BlockBlob"))) return OK;
-    ENSURE(!slice_eq(v, S("PageBlob")) && !slice_eq(v, S("AppendBlob")), ERR_NOT_IMPLEMENTED,
-           "x-ms-blob-type: %.*s is not supported yet by this server, only BlockBlob is",
-           SLICE_ARG(v));
+    for (int t = STORE_BLOCK_BLOB; t <= STORE_APPEND_BLOB; t++) {
+        if (!slice_eq(v, blob_type_name((store_blob_type)t))) continue;
+        *ret = (store_blob_type)t;
+        return OK;
+    }
     return err_fail(ERR_INVALID_HEADER_VALUE,
                     "x-ms-blob-type: '%.*s' is not BlockBlob, PageBlob or AppendBlob",
                     SLICE_ARG(slice_take(v, 32)));
@@ -44,6 +45,18 @@ err blob_put_asks_read(ops_request *r, bool standard, blob_put_asks *ret) {
     TRY(blob_tier_read(r, &ret->put.tier));
     ret->put.metadata = metadata;
     ret->put.cond = &ret->cond;
+    return OK;
+}
+
+err blob_asks_empty_kind(ops_request *r, const char *kind, blob_put_asks *ret) {
+    TRY(blob_enter(r));
+    TRY(blob_put_asks_read(r, true, ret));
+    ENSURE(r->content_length == 0, ERR_INVALID_HEADER_VALUE,
+           "Content-Length must be 0: x-ms-blob-type: %s creates an empty blob, its content comes "
+           "afterwards",
+           kind);
+    ENSURE(ret->put.tier == STORE_TIER_INFERRED, ERR_ACCESS_TIER_NOT_SUPPORTED_FOR_BLOB_TYPE,
+           "x-ms-access-tier is of block blobs");
     return OK;
 }
 
@@ -72,7 +85,12 @@ err blob_put(ops_request *r, ops_response *w) {
     store_blob b;
     store *s = r->server->store;
     if (r->nowait && !store_upload_in_memory(s, r->content_length)) return ERR_WOULD_BLOCK;
-    TRY(check_type(r)); /* first: its message says more than that of a page blob's headers */
+    store_blob_type type;
+    TRY(read_type(r, &type));
+    if (type == STORE_APPEND_BLOB) return blob_append_create(r, w);
+    if (type == STORE_PAGE_BLOB) return blob_page_create(r, w);
+    ENSURE(ops_header(r, "x-ms-blob-content-length").p == NULL, ERR_INVALID_HEADER_VALUE,
+           "x-ms-blob-content-length is of page blobs");
     TRY(blob_enter(r));
     TRY(read_asks(r, &a));
     const store_container *k CLEANUP(blob_container_unref) = NULL;

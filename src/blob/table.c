@@ -61,6 +61,16 @@ static const ops_row rows[] = {
     {"Put Block List", OPS_PUT, OPS_BLOB, NULL, "blocklist", NULL, NULL, WRITES('o', "wc", "wc"),
      BLOBS "write", OPS_COLLECTION, ALL, LARGE | OPS_NO_SECONDARY, BLOB_BLOCK_LIST_MAX,
      blob_put_block_list},
+    {"Append Block", OPS_PUT, OPS_BLOB, NULL, "appendblock", NULL, NULL, WRITES('o', "aw", "aw"),
+     BLOBS "add/action", OPS_COLLECTION, ALL, LARGE | OPS_NO_SECONDARY, STORE_APPEND_BLOCK_LEN_MAX,
+     blob_append_block},
+    {"Append Blob Seal", OPS_PUT, OPS_BLOB, NULL, "seal", NULL, NULL, WRITES('o', "w", "w"),
+     BLOBS "write", OPS_ALTERATION, ALL, OPS_NO_SECONDARY, 0, blob_append_seal},
+    {"Put Page", OPS_PUT, OPS_BLOB, NULL, "page", NULL, NULL, WRITES('o', "w", "w"), BLOBS "write",
+     OPS_COLLECTION, ALL, LARGE | OPS_NO_SECONDARY, STORE_PAGE_WRITE_MAX, blob_put_page},
+    {"Get Page Ranges", OPS_GET, OPS_BLOB, NULL, "pagelist", NULL, NULL,
+     READS('o', "r", "r", AUTH_PUBLIC_BLOB), BLOBS "read", OPS_CONSULTATION, ALL, OPS_PICKS, 0,
+     blob_get_page_ranges},
     /* Of a soft-deleted snapshot or version for good; of a version; of all else. */
     {"Delete Blob", OPS_DELETE, OPS_BLOB, NULL, NULL, NULL, NULL, WRITES('o', "y", "y"),
      BLOBS "permanentDelete/action", OPS_ERASURE, ALL, OPS_NO_SECONDARY | OPS_PICKS, 0, blob_delete,
@@ -218,14 +228,10 @@ static ops_level level_of(const ops_request *r) {
 static bool is_later(slice comp) {
     /* clang-format off */
     static const char *const later[] = {
-        "appendblock",
         "copy",
         "incrementalcopy",
-        "page",
-        "pagelist",
         "query",
         "rename",
-        "seal",
         "userdelegationkey",
         "layout",
         "session",

@@ -22,6 +22,14 @@ err blob_from_row(arena *a, slice name, const row_blob *r, store_blob *ret) {
     return OK;
 }
 
+err blob_of_type(const row_blob *r, store_blob_type type) {
+    static const char *const names[] = {"block", "page", "append"};
+    ENSURE(r->pub.type == type, ERR_INVALID_BLOB_TYPE, "it is %s %s blob, not %s %s blob",
+           r->pub.type == STORE_APPEND_BLOB ? "an" : "a", names[r->pub.type],
+           type == STORE_APPEND_BLOB ? "an" : "a", names[type]);
+    return OK;
+}
+
 condition_target target_of(const row_blob *r, bool exists) {
     return (condition_target){.exists = exists,
                               .etag = r->pub.etag,
@@ -172,8 +180,24 @@ err blob_result(change *ch, const row_blob *r, store_blob *ret) {
     return blob_from_row(ch->arena, ch->name, &copy, ret);
 }
 
+static void fill_new(change *ch, const blob_kind *kind, const store_upload *u, row_blob *row) {
+    row_piece piece =
+        u ? upload_piece(u) : (row_piece){.id = engine_new_id(ch->s->engine), .where = ROW_EMPTY};
+    bool pages = kind->type == STORE_PAGE_BLOB;
+    if (pages) piece.where = ROW_PAGES;
+    row->pub.type = kind->type;
+    row->pub.content_id = piece.id;
+    row->pub.length = pages ? kind->length : piece.len;
+    row->pub.sequence = kind->sequence;
+    row->pub.has_crc64 = !pages;
+    row->pub.crc64 = piece.crc64;
+    row->where = piece.where;
+    row->wrapped = piece.wrapped;
+    row->ref = piece.ref;
+}
+
 static err put_once(store *s, store_call c, const store_container *k, slice name, store_upload *u,
-                    const store_put *p, store_blob *ret) {
+                    const blob_kind *kind, const store_put *p, store_blob *ret) {
     change ch CLEANUP(change_done);
     row_blob old, row;
     row_staging staging;
@@ -182,44 +206,43 @@ static err put_once(store *s, store_call c, const store_container *k, slice name
     TRY(change_blob(&ch, &old, &exists));
     TRY(conditions_check(p->cond, CONDITION_CREATE, target_of(&old, exists)));
     if (exists) TRY(blob_online(&old));
+    ENSURE(!old.pub.sealed, ERR_BLOB_IS_SEALED, "delete it first");
     TRY(change_staging(&ch, &staging, &staged));
     TRY(blob_new_row(&ch, p, &old, &row, &kept));
-    row_piece piece = upload_piece(u);
-    row.pub.content_id = piece.id;
-    row.pub.length = piece.len;
-    row.pub.has_crc64 = true;
-    row.pub.crc64 = piece.crc64;
-    row.where = piece.where;
-    row.wrapped = piece.wrapped;
-    row.ref = piece.ref;
+    fill_new(&ch, kind, u, &row);
     TRY(blob_result(&ch, &row, ret));
     if (exists && !kept) change_drop_content(&ch, &old);
     if (staged) change_drop_staging(&ch, &staging, true);
     change_put_blob(&ch, &row);
-    upload_give(u, &ch);
+    if (u) upload_give(u, &ch);
     return change_commit(&ch);
 }
 
 static err put_tries(store *s, store_call c, const store_container *k, slice name, store_upload *u,
-                     const store_put *p, store_blob *ret) {
+                     const blob_kind *kind, const store_put *p, store_blob *ret) {
     for (int try = 1;; try++) {
-        err e = put_once(s, c, k, name, u, p, ret);
-        if (e == ERR_CONFLICT && !u->taken && try < STORE_CONFLICT_TRIES) continue;
+        err e = put_once(s, c, k, name, u, kind, p, ret);
+        if (e == ERR_CONFLICT && !(u && u->taken) && try < STORE_CONFLICT_TRIES) continue;
         if (e == OK) store_upload_free(u);
         return e;
     }
 }
 
-err store_blob_put(store *s, store_call c, const store_container *k, slice name, store_upload *u,
-                   const store_put *p, store_blob *ret) {
-    MUST(u->container == k->id);
-    if (!immutable_asked(&p->immutability)) return put_tries(s, c, k, name, u, p, ret);
+err blob_put_kind(store *s, store_call c, const store_container *k, slice name, store_upload *u,
+                  const blob_kind *kind, const store_put *p, store_blob *ret) {
+    MUST(!u || u->container == k->id);
+    if (!immutable_asked(&p->immutability)) return put_tries(s, c, k, name, u, kind, p, ret);
     if (c.nowait) return ERR_WOULD_BLOCK;
     c.later = NULL; /* what protects is waited for */
     immutable_enter(s);
-    err e = put_tries(s, c, k, name, u, p, ret);
+    err e = put_tries(s, c, k, name, u, kind, p, ret);
     immutable_leave(s);
     return e;
+}
+
+err store_blob_put(store *s, store_call c, const store_container *k, slice name, store_upload *u,
+                   const store_put *p, store_blob *ret) {
+    return blob_put_kind(s, c, k, name, u, &(blob_kind){.type = STORE_BLOCK_BLOB}, p, ret);
 }
 
 /* ---- changes of properties ---- */

@@ -49,6 +49,7 @@ static err stage_once(store *s, store_call c, const store_container *k, slice na
     bool exists, replaced = false;
     TRY(change_begin(&ch, s, c, k, name));
     TRY(change_blob(&ch, &row, &exists));
+    if (exists) TRY(blob_of_type(&row, STORE_BLOCK_BLOB));
     TRY(conditions_check(lease, CONDITION_CREATE, target_of(&row, exists)));
     TRY(change_staging(&ch, &st, &exists));
     if (!exists)
@@ -365,6 +366,7 @@ static err commit_list(commit *m, const store_put *p, store_blob *ret) {
     row_staging st;
     bool exists, staged, kept;
     TRY(change_blob(ch, &old, &exists));
+    if (exists) TRY(blob_of_type(&old, STORE_BLOCK_BLOB));
     TRY(conditions_check(p->cond, CONDITION_CREATE, target_of(&old, exists)));
     if (exists) TRY(blob_online(&old));
     TRY(change_staging(ch, &st, &staged));
@@ -480,6 +482,7 @@ static err list_get_once(store *s, store_call c, const store_container *k, slice
     *g->exists = e == OK;
     if (e != OK && e != ERR_BLOB_NOT_FOUND) return e;
     if (e == ERR_BLOB_NOT_FOUND && !store_blob_name_valid(name)) return e;
+    if (e == OK) TRY(blob_of_type(&row, STORE_BLOCK_BLOB));
     bool picked = pick.snapshot || pick.version;
     row_staging st;
     TRY(read_staging(s, c, &key, &st));

@@ -116,11 +116,19 @@ void change_delete_blob(change *ch) {
     engine_txn_delete(ch->txn, ENGINE_BLOB, key_state(&ch->key));
 }
 
+/* The generation that r shows when its map was frozen in this change. */
+static uint64_t generation_of(const change *ch, const row_blob *r) {
+    bool frozen = ch->map == r->pub.content_id && r->generation < ch->map_next;
+    return frozen ? ch->map_next : r->generation;
+}
+
 void change_put_row(change *ch, const row_blob *r) {
     ch->state_changed = true;
     fail_later(ch, index_change(ch, r));
     check_protected(ch, r);
-    engine_txn_put(ch->txn, ENGINE_BLOB, key_state(&ch->key), ROW_ENCODE(blob, ch->arena, r));
+    row_blob next = *r;
+    if (r->where == ROW_PAGES) next.generation = generation_of(ch, r);
+    engine_txn_put(ch->txn, ENGINE_BLOB, key_state(&ch->key), ROW_ENCODE(blob, ch->arena, &next));
 }
 
 void change_put_blob(change *ch, const row_blob *r) {
@@ -149,7 +157,7 @@ err change_staging(change *ch, row_staging *ret, bool *ret_exists) {
 /* Writes the garbage gathered so far as one row. */
 static void flush_waste(change *ch) {
     row_garbage *w = &ch->waste;
-    if (ch->piece_count == 0 && w->manifest == 0 && w->session == 0) return;
+    if (ch->piece_count == 0 && w->manifest == 0 && w->session == 0 && w->map == 0) return;
     w->name = ch->name;
     w->pieces = buf_slice(&ch->pieces);
     MUST(!ch->pieces.failed);
@@ -165,13 +173,40 @@ static void flush_waste(change *ch) {
     ch->piece_count = 0;
 }
 
-void change_drop_piece(change *ch, const row_piece *p) {
+static void add_piece(change *ch, const row_piece *p) {
     if (p->where == ROW_EMPTY) return;
     ch->content_dropped = true;
     if (!ch->pieces.p) buf_init_arena(&ch->pieces, ch->arena, ENGINE_VALUE_MAX);
     row_waste_put(&ch->pieces, p);
     ch->piece_count++;
     if (ch->piece_count >= WASTE_PIECES_MAX || ch->pieces.len >= WASTE_BYTES_MAX) flush_waste(ch);
+}
+
+void change_drop_piece(change *ch, const row_piece *p) {
+    if (ch->waste.pages) flush_waste(ch);
+    add_piece(ch, p);
+}
+
+void change_drop_page_piece(change *ch, uint64_t content, const row_piece *p) {
+    if (ch->waste.pages != content) flush_waste(ch);
+    ch->waste.pages = content;
+    add_piece(ch, p);
+}
+
+static void put_frozen(change *ch, uint64_t content, uint64_t generation) {
+    buf empty;
+    buf_init_arena(&empty, ch->arena, 16);
+    record_begin(&empty, 1);
+    engine_txn_put(ch->txn, ENGINE_BLOCK, key_frozen(&ch->key, content, generation),
+                   buf_slice(&empty));
+}
+
+void change_freeze(change *ch, row_blob *r) {
+    if (r->where != ROW_PAGES) return;
+    r->generation = generation_of(ch, r);
+    put_frozen(ch, r->pub.content_id, r->generation);
+    ch->map = r->pub.content_id;
+    ch->map_next = r->generation + 1;
 }
 
 void change_free_piece(change *ch, const row_piece *p) {
@@ -204,9 +239,22 @@ void change_drop_content(change *ch, const row_blob *r) {
         ch->waste.manifest = r->pub.content_id;
         ch->waste.manifest_all = true;
         break;
+    case ROW_PAGES: /* frozen until the reaper has swept it */
+        if (ch->waste.map) flush_waste(ch);
+        put_frozen(ch, r->pub.content_id, r->generation);
+        ch->waste.map = r->pub.content_id;
+        ch->waste.map_generation = r->generation;
+        break;
     default:
         break;
     }
+}
+
+void change_drop_list_tail(change *ch, uint64_t content, uint64_t from) {
+    if (ch->waste.manifest) flush_waste(ch);
+    ch->waste.manifest = content;
+    ch->waste.manifest_all = true;
+    ch->waste.manifest_from = from;
 }
 
 void change_drop_list_rows(change *ch, uint64_t content) {

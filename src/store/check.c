@@ -287,6 +287,22 @@ check_ownership check_garbage_owns(const check *ck, uint64_t manifest, uint64_t 
     return CHECK_OWNED_BY_NOBODY;
 }
 
+bool check_garbage_tail(const check *ck, uint64_t manifest, uint64_t at) {
+    const checked_garbage *g = ck->garbage[slice_hash(ck->name) % GARBAGE_BUCKETS];
+    while (g && !(slice_eq(g->row.name, ck->name) && g->row.manifest == manifest &&
+                  g->row.manifest_from > 0 && g->row.manifest_from <= at))
+        g = g->next;
+    return g != NULL;
+}
+
+bool check_garbage_map(const check *ck, uint64_t content, uint64_t generation) {
+    const checked_garbage *g = ck->garbage[slice_hash(ck->name) % GARBAGE_BUCKETS];
+    while (g && !(slice_eq(g->row.name, ck->name) && g->row.map == content &&
+                  g->row.map_generation == generation))
+        g = g->next;
+    return g != NULL;
+}
+
 /* CONTENT rows that garbage names one by one. */
 void check_own_garbage(const check *ck, id_set *owned) {
     const checked_garbage *g = ck->garbage[slice_hash(ck->name) % GARBAGE_BUCKETS];

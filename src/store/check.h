@@ -2,7 +2,7 @@
  * check_content.c opens content. */
 #pragma once
 
-#include "store/internal.h"
+#include "store/pages.h"
 
 typedef struct checked_container {
     uint64_t id, account_id;
@@ -49,6 +49,7 @@ typedef struct check {
     arena *garbage_mem;
     checked_garbage *garbage[GARBAGE_BUCKETS];
     uint8_t *sealed, *plain; /* for content_check */
+    arena *group_mem;        /* of the blob where the walk stands */
 } check;
 
 /* What garbage of a blob says of a block list or a session. */
@@ -63,11 +64,37 @@ err check_blobs(check *ck) CHECKED;
 /* The walk comes to another container: its garbage and its expiries are read. */
 err check_enter_container(check *ck, uint64_t id) CHECKED;
 check_ownership check_garbage_owns(const check *ck, uint64_t manifest, uint64_t session);
+/* Whether garbage of the blob names what stands at this offset of a list, or a map's generation. */
+bool check_garbage_tail(const check *ck, uint64_t manifest, uint64_t at);
+bool check_garbage_map(const check *ck, uint64_t content, uint64_t generation);
 /* CONTENT rows that garbage of the blob names one by one. */
 void check_own_garbage(const check *ck, id_set *owned);
 uint64_t check_expiry_id(slice name, uint64_t tick, int64_t until_us);
 void check_report_row(check *ck, const char *table, slice key, const char *what);
 void check_tell_progress(check *ck);
+/* ---- check_pages.c ---- */
+
+typedef struct page_tally {
+    uint64_t piece, pages;
+    bool met; /* its row */
+} page_tally;
+/* Of the blob where the walk stands. */
+typedef struct page_check {
+    uint64_t content, last_end;
+    char kind;
+    page_states states;
+    page_tally *slots;
+    size_t count, room;
+} page_check;
+/* current: the blob's row, or NULL. Errors only when the check cannot go on. */
+err pages_run(check *ck, page_check *pc, blob_key *key, char kind, slice rest, slice value,
+              const row_blob *current) CHECKED;
+/* After all runs. ret: the row; no pages when it is damaged, or garbage names it. */
+void pages_piece(check *ck, page_check *pc, slice rest, slice value, row_page_piece *ret);
+void pages_end(check *ck, page_check *pc);
+
+/* ---- check.c, check_content.c ---- */
+
 /* Room for one more element of an array. */
 void *check_grow(void *array, size_t count, size_t *room, size_t size);
 const checked_container *check_container(const check *ck, uint64_t id); /* or NULL */

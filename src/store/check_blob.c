@@ -29,7 +29,7 @@ enum {
 typedef struct met_list {
     uint64_t content;
     uint64_t said_len, said_crc, len, crc;
-    uint32_t said_count, count, parts;
+    uint32_t said_count, count, parts, id_len;
 } met_list;
 
 typedef struct group {
@@ -46,6 +46,9 @@ typedef struct group {
     row_head head, found; /* found: what the head should say */
     bool has_head;
     uint32_t staged_count;
+    page_check pages;
+    id_set frozen; /* generations of page maps that states beside the current one show */
+    size_t frozen_met;
 } group;
 
 static err lane_next(check *ck, lane *l) {
@@ -87,13 +90,15 @@ static met_list *find_list(group *g, uint64_t content) {
 /* Whatever the state has: its piece, or a list whose rows come later. */
 static err own_state(group *g, const row_blob *r) {
     row_piece p = row_blob_piece(r);
+    if (r->where == ROW_PAGES) return OK; /* its pieces come later */
     if (r->where != ROW_LIST) return own_piece(g, &p);
     met_list *list = find_list(g, r->pub.content_id);
     if (!list) {
         g->lists = check_grow(g->lists, g->list_count, &g->list_room, sizeof *g->lists);
         list = &g->lists[g->list_count++];
-        *list = (met_list){.content = r->pub.content_id};
+        *list = (met_list){.content = r->pub.content_id, .id_len = r->id_len};
     }
+    if (r->pub.length < list->said_len) return OK; /* a state before later appends */
     list->said_len = r->pub.length;
     list->said_crc = r->pub.crc64;
     list->said_count = r->pub.block_count;
@@ -111,6 +116,11 @@ static err decode_state(group *g, lane *l, row_blob *ret, bool *ret_good) {
     if (row_pairs_get(g->mem, ret->metadata, &pairs, &n) != OK)
         check_defect(g->ck, "the blob's metadata is damaged: %s", err_detail());
     return own_state(g, ret);
+}
+
+/* Never 0. */
+static uint64_t frozen_id(uint64_t content, uint64_t generation) {
+    return (content * 0x9e3779b97f4a7c15ull + generation) | 1ull << 63;
 }
 
 static void count_past(group *g, uint64_t tick, const row_blob *r) {
@@ -140,6 +150,8 @@ static err group_past(group *g, lane *l, bool dropped) {
     if (tick > g->found.newest) g->found.newest = tick;
     TRY(decode_state(g, l, &r, &good));
     if (good && !dropped) count_past(g, tick, &r);
+    if (good && r.where == ROW_PAGES)
+        id_set_add(&g->frozen, frozen_id(r.pub.content_id, r.generation));
     pair tags[STORE_TAGS_MAX];
     if (good && (row_tags_get(r.tags, r.pub.tag_count, tags) != OK ||
                  store_tags_check(tags, r.pub.tag_count) != OK))
@@ -189,6 +201,8 @@ static err list_part(group *g, slice key_rest, const row_chunk *chunk, bool owns
         }
         len += b.piece.len;
         if (owns && !b.repeat) TRY(own_piece(g, &b.piece));
+        if (list && b.id.len != list->id_len)
+            check_defect(g->ck, "the id of a committed block has another length than the others");
         if (list) list->crc = crc64_combine(list->crc, b.piece.crc64, b.piece.len);
     }
     if (!list) return OK;
@@ -211,6 +225,9 @@ static err group_manifest(group *g, lane *l, slice rest) {
         return OK;
     }
     met_list *list = find_list(g, content);
+    /* Appended after the longest state that is left, and on its way out. */
+    if (list && chunk.start >= list->said_len && check_garbage_tail(ck, content, chunk.start))
+        list = NULL;
     check_ownership own = list ? CHECK_ROWS_AND_PIECES : check_garbage_owns(ck, content, 0);
     if (own == CHECK_OWNED_BY_NOBODY && live(ck))
         check_defect(ck, "a part of block list %llu, which no blob has",
@@ -241,8 +258,37 @@ static err group_staged(group *g, lane *l, slice rest) {
     return owns ? own_piece(g, &row.piece) : OK;
 }
 
+static err group_page_piece(group *g, slice rest, slice value) {
+    row_page_piece row;
+    pages_piece(g->ck, &g->pages, rest, value, &row);
+    return row.pages ? own_piece(g, &row.piece) : OK;
+}
+
+/* A frozen generation is of a state beside the current one, or of one that is being swept. */
+static void group_frozen(group *g, slice rest) {
+    uint64_t content, generation;
+    if (id_take(&rest, &content) != OK || page_frozen_decode(rest, &generation) != OK) {
+        check_defect(g->ck, "a frozen generation of its pages is damaged");
+        return;
+    }
+    if (id_set_has(&g->frozen, frozen_id(content, generation)))
+        g->frozen_met++;
+    else if (live(g->ck) && !check_garbage_map(g->ck, content, generation))
+        check_defect(g->ck, "generation %llu of its pages is frozen for nobody",
+                     (unsigned long long)generation);
+}
+
 static err group_block(group *g, lane *l) {
     slice rest = slice_skip(l->rest, 1);
+    char kind = l->rest.len ? (char)l->rest.p[0] : 0;
+    if (kind == KEY_RUN || kind == KEY_OLD_RUN)
+        return pages_run(g->ck, &g->pages, &g->key, kind, rest, l->value,
+                         g->has_blob ? &g->blob : NULL);
+    if (kind == KEY_PAGE_PIECE) return group_page_piece(g, rest, l->value);
+    if (kind == KEY_FROZEN) {
+        group_frozen(g, rest);
+        return OK;
+    }
     if (l->rest.len && l->rest.p[0] == KEY_MANIFEST) return group_manifest(g, l, rest);
     if (l->rest.len && l->rest.p[0] == KEY_STAGED) return group_staged(g, l, rest);
     check_report_row(g->ck, l->table, l->key, "a row of unknown kind");
@@ -285,6 +331,9 @@ static void group_end(group *g) {
     if (!live(ck)) return;
     for (size_t i = 0; i < g->list_count; i++) end_list(ck, &g->lists[i]);
     end_head(g);
+    if (g->frozen_met != g->frozen.count)
+        check_defect(ck, "%zu of its states have pages that are not frozen",
+                     g->frozen.count - g->frozen_met);
     if (g->has_staging != g->has_marker)
         check_defect(ck, "a staging session without its marker, or a marker without its session");
     if (g->has_staging && g->staging.count != g->staged_count)
@@ -314,6 +363,7 @@ static err check_group(check *ck, lane *lanes, slice base, arena *mem) {
     g->ck = ck;
     g->mem = mem;
     base = arena_dup(mem, base);
+    ck->group_mem = mem;
     err e = group_begin(g, base);
     for (int i = 0; i < LANES && e == OK; i++) {
         lane *l = &lanes[i];
@@ -328,6 +378,8 @@ static err check_group(check *ck, lane *lanes, slice base, arena *mem) {
         }
     }
     if (e == OK) group_end(g);
+    pages_end(ck, &g->pages);
+    id_set_clear(&g->frozen);
     id_set_clear(&g->owned);
     id_set_clear(&g->opened);
     free(g->lists);

@@ -81,10 +81,12 @@ static void grow(change *ch, uint64_t tick) {
 }
 
 void change_add_past(change *ch, uint64_t tick, const row_blob *r) {
+    row_blob past = *r;
     grow(ch, tick);
     count(ch, tick, r, true);
+    change_freeze(ch, &past);
     engine_txn_put(ch->txn, ENGINE_HISTORY, key_past(&ch->key, tick),
-                   ROW_ENCODE(blob, ch->arena, r));
+                   ROW_ENCODE(blob, ch->arena, &past));
 }
 
 void change_put_past(change *ch, uint64_t tick, const row_blob *before, const row_blob *after) {
@@ -117,6 +119,10 @@ void change_restore_base(change *ch, uint64_t tick, const row_blob *r) {
     engine_txn_delete(ch->txn, ENGINE_HISTORY, key_past(&ch->key, tick));
     current.past = ROW_PAST_NONE;
     current.pub.deleted_us = current.pub.until_us = STORE_TIME_NONE;
+    if (r->where == ROW_PAGES) { /* goes on under the next generation; nobody shows this one */
+        change_freeze(ch, &current);
+        change_drop_content(ch, r);
+    }
     change_put_blob(ch, &current);
 }
 
@@ -168,6 +174,7 @@ static void retire_softly(change *ch, const row_blob *old, retire why, uint32_t 
 static void retire_dropped(change *ch, const row_blob *old) {
     row_blob r = past_of(old, ROW_PAST_NONE);
     uint64_t tick = change_now(ch, old).etag;
+    change_freeze(ch, &r);
     grow(ch, tick);
     put_dropped(ch, tick, &r);
 }
@@ -328,8 +335,8 @@ static err snapshot_once(store *s, store_call c, const store_container *k, slice
     change_add_past(&ch, now.etag, &taken);
     if (p.versioning) {
         current.pub.version = change_now(&ch, &current).etag;
-        change_put_row(&ch, &current);
     }
+    if (p.versioning || current.where == ROW_PAGES) change_put_row(&ch, &current);
     TRY(blob_result(&ch, &taken, ret));
     ret->snapshot = now.etag;
     ret->version = current.pub.version;

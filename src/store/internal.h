@@ -5,7 +5,8 @@
  *     transaction of the shard BASE, after the container was found to be current. What left the
  *     gate before a container's deletion was waited for, so a purge meets no writer.
  *  2. Content is written once under an id that is never used again. A change of content changes the
- *     blob's content_id.
+ *     blob's content_id; appending does not: it adds to the list, and a state's length bounds what
+ *     is its own.
  *  3. What a reader may be reading is never released by the change that drops it: that change puts
  * a garbage row, and the reaper releases. A piece is released by exactly one transaction: the one
  * that deletes the only row that owns it (blob row, first mention in a block list, staged block,
@@ -221,6 +222,15 @@ void opened_drop_blob(opened_cache *o, uint64_t blob);
 void opened_drop_container(opened_cache *o, uint64_t container);
 void opened_count(opened_cache *o, size_t hits, size_t misses);
 void opened_get_stats(opened_cache *o, store_opened_stats *ret);
+/* ---- appends to one blob, together (append.c) ---- */
+
+#define APPEND_LANES 64
+typedef struct append_lane {
+    _Alignas(64) pthread_mutex_t lock;
+    struct append *leaders; /* one for each blob that is appended to */
+} append_lane;
+void append_lanes_init(append_lane *lanes);
+void append_lanes_done(append_lane *lanes);
 
 /* ---- the reaper (reaper.c) ---- */
 
@@ -251,6 +261,7 @@ struct store {
     readers readers;
     pthread_rwlock_t protecting;                         /* immutable.c */
     _Atomic uint64_t access_pending, access_noted[1024]; /* access.c: hashes of blobs */
+    append_lane appends[APPEND_LANES];
     _Atomic uint64_t last_tick;
     _Atomic uint64_t uploads_open, garbage_pending;
     _Atomic uint64_t changes_later; /* whose outcome nobody waits for, under way */
@@ -389,6 +400,7 @@ typedef struct change {
     row_head head;        /* of its history, once change_head has read it */
     keeping keeping;
     bool head_known, head_changed, keeping_known, dropped;
+    uint64_t map, map_next; /* a page map that was frozen; what the current state shows then */
     /* Of the container, for the index; 0 and empty in the reaper's changes. */
     uint64_t account;
     slice container_name;
@@ -438,8 +450,15 @@ void change_drop_staging(change *ch, const row_staging *st, bool all);
 void change_drop_content(change *ch, const row_blob *r);
 /* Of a block list the rows only: its pieces were taken over or dropped one by one. */
 void change_drop_list_rows(change *ch, uint64_t content);
+/* Of an append blob's list what stands at `from` and behind it, with the pieces. */
+void change_drop_list_tail(change *ch, uint64_t content, uint64_t from);
 /* A piece that a reader may still be reading. */
 void change_drop_piece(change *ch, const row_piece *p);
+/* The same of a page map's, with its row in the map. */
+void change_drop_page_piece(change *ch, uint64_t content, const row_piece *p);
+/* r is or becomes a state beside the current one: if it has a page map, that is frozen under a generation
+ * that no other state has, and the current state's row is put with the next. */
+void change_freeze(change *ch, row_blob *r);
 /* A piece that no reader can know: released with this change. */
 void change_free_piece(change *ch, const row_piece *p);
 err change_commit(change *ch) CHECKED;
@@ -588,6 +607,15 @@ err hot_find(store *s, store_call c, const store_container *k, slice name,
 /* What ERR_NOT_MODIFIED tells of a blob. */
 store_blob blob_unmodified(slice name, const row_blob *row);
 condition_target target_of(const row_blob *r, bool exists);
+/* ERR_INVALID_BLOB_TYPE unless the blob is of this type. */
+err blob_of_type(const row_blob *r, store_blob_type type) CHECKED;
+/* What Put Blob makes: content of an upload, or (u NULL) a blob that is filled later. */
+typedef struct blob_kind {
+    store_blob_type type;
+    uint64_t length, sequence; /* of a page blob */
+} blob_kind;
+err blob_put_kind(store *s, store_call c, const store_container *k, slice name, store_upload *u,
+                  const blob_kind *kind, const store_put *p, store_blob *ret) CHECKED;
 /* The row of a new state that replaces old (content_id 0: none) and keeps its lease; its content is
  * still to be filled in. Retires old: ret_kept false when the caller drops its content. */
 err blob_new_row(change *ch, const store_put *p, const row_blob *old, row_blob *ret,

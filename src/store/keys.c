@@ -228,6 +228,37 @@ err key_index_take(slice key, index_parts *ret) {
     return OK;
 }
 
+slice key_pages(blob_key *k, char kind, uint64_t content) {
+    *tail(k) = (uint8_t)kind;
+    id_put(tail(k) + 1, content);
+    return whole(k, 1 + KEY_ID_LEN);
+}
+
+slice key_run(blob_key *k, uint64_t content, uint64_t end) {
+    (void)key_pages(k, KEY_RUN, content);
+    put_hex(tail(k) + 1 + KEY_ID_LEN, end, 16);
+    return whole(k, 1 + KEY_ID_LEN + 16);
+}
+
+slice key_old_run(blob_key *k, uint64_t content, uint64_t end, uint64_t born) {
+    (void)key_pages(k, KEY_OLD_RUN, content);
+    put_hex(tail(k) + 1 + KEY_ID_LEN, end, 16);
+    put_hex(tail(k) + 1 + KEY_ID_LEN + 16, born, 16);
+    return whole(k, 1 + KEY_ID_LEN + 32);
+}
+
+slice key_page_piece(blob_key *k, uint64_t content, uint64_t piece) {
+    (void)key_pages(k, KEY_PAGE_PIECE, content);
+    id_put(tail(k) + 1 + KEY_ID_LEN, piece);
+    return whole(k, 1 + 2 * KEY_ID_LEN);
+}
+
+slice key_frozen(blob_key *k, uint64_t content, uint64_t generation) {
+    (void)key_pages(k, KEY_FROZEN, content);
+    put_hex(tail(k) + 1 + KEY_ID_LEN, UINT64_MAX - generation, 16);
+    return whole(k, 1 + KEY_ID_LEN + 16);
+}
+
 /* ---- short keys ---- */
 
 static void put_byte(short_key *k, uint8_t c) {

@@ -17,6 +17,13 @@
  *                                              chunk n of a block list, which ends before offset `end`: the
  *                                              first such key past offset+1 holds the block with `offset`
  *          BASE 'u' ID(session) hex(id)        a staged block
+ *          BASE 'p' ID(content) HEX16(end)     pages of a page blob, which end before offset `end`
+ *          BASE 'o' ID(content) HEX16(end) HEX16(born)
+ *                                              pages that only an earlier state shows (pages.h)
+ *          BASE 'q' ID(content) ID(piece)      a piece that holds pages
+ *          BASE 'x' ID(content) HEX16(~generation)
+ *                                              a generation of the pages that a state other than the
+ *                                              current one shows; the newest sorts first
  * CONTENT  BASE ID(piece)                      sealed bytes of a small piece of content
  * HISTORY  BASE HEX16(tick)                    a state of the blob beside its current one: snapshot,
  *                                              version, or what a soft delete keeps
@@ -49,10 +56,14 @@
 #define KEY_NAME_MAX (3 * (size_t)1024) /* bytes of an escaped name, without its end */
 #define KEY_BASE_MAX (KEY_ID_LEN + KEY_NAME_MAX + 2)
 
-#define KEY_STATE    '0'
-#define KEY_MARKER   '1'
-#define KEY_MANIFEST 'm'
-#define KEY_STAGED   'u'
+#define KEY_STATE      '0'
+#define KEY_MARKER     '1'
+#define KEY_MANIFEST   'm'
+#define KEY_STAGED     'u'
+#define KEY_RUN        'p'
+#define KEY_OLD_RUN    'o'
+#define KEY_PAGE_PIECE 'q'
+#define KEY_FROZEN     'x'
 
 #define KEY_JOB_STAGING       's'
 #define KEY_JOB_HEAD          'h'
@@ -85,6 +96,12 @@ slice key_head(blob_key *k);
 slice key_past(blob_key *k, uint64_t tick);
 slice key_dropped(blob_key *k, uint64_t tick);
 slice key_dropped_all(blob_key *k);
+/* What the keys of one kind (KEY_RUN …) of a page map begin with. */
+slice key_pages(blob_key *k, char kind, uint64_t content);
+slice key_run(blob_key *k, uint64_t content, uint64_t end);
+slice key_old_run(blob_key *k, uint64_t content, uint64_t end, uint64_t born);
+slice key_page_piece(blob_key *k, uint64_t content, uint64_t piece);
+slice key_frozen(blob_key *k, uint64_t content, uint64_t generation);
 
 /* Keys of the index over tags. */
 typedef struct index_key {

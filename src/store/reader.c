@@ -2,19 +2,20 @@
  *
  * Small content is opened whole at once and needs no protection. For streams and block lists the
  * reader registers (readers.c), makes sure that its container is current, and only then reads the
- * blob's row that it serves. */
-#include "store/internal.h"
+ * blob's row that it serves. Of a page map it holds a window of runs; what these name is not released
+ * as long as the reader is registered, whatever is written over it. */
+#include "store/pages.h"
 
 #define READ_CHUNKS_MAX 16
 #define OPEN_TRIES_MAX  100
 
-/* A block list's part that the reader stands in. */
+/* The part of a block list that the reader stands in. */
 typedef struct reader_part {
     arena *mem;
     uint64_t start, end;
     row_block *blocks;
     uint64_t *starts; /* offset of each block in the blob */
-    size_t count;
+    size_t count, room;
 } reader_part;
 
 struct store_reader {
@@ -24,11 +25,13 @@ struct store_reader {
     row_where where;
     uint64_t length, content;
     reader_pin pin;
-    blob_key *key;        /* lists, for their parts */
-    reader_part part;     /* lists */
-    row_piece piece;      /* the piece that is open; where ROW_EMPTY: none */
-    uint64_t piece_start; /* its offset in the blob */
-    arena *mem;           /* what `piece` of a blob put whole points to */
+    blob_key *key;             /* lists and page maps, for their rows */
+    uint64_t generation, etag; /* page maps; etag: 0 of a state that is frozen */
+    page_window *window;       /* page maps */
+    reader_part part;          /* lists */
+    row_piece piece;           /* the piece that is open; where ROW_EMPTY: none */
+    uint64_t piece_start;      /* its offset in the blob */
+    arena *mem;                /* what `piece` of a blob put whole points to */
     crypto_message *message;
     uint8_t *sealed;
     size_t sealed_max;
@@ -54,6 +57,7 @@ store_reader *store_reader_free(store_reader *r) {
     if (r->plain.len) crypto_wipe(r->plain.p, r->plain.len);
     buf_done(&r->plain);
     free(r->key);
+    free(r->window);
     arena_free(r->part.mem);
     arena_free(r->mem);
     if (r->hot) snap_unref(&r->hot->snap);
@@ -102,7 +106,9 @@ static void keep(store_reader *r, const blob_key *key, const row_blob *row) {
         r->piece = row_blob_piece(row);
         r->piece.wrapped = arena_dup(r->mem, r->piece.wrapped);
         r->piece.ref = arena_dup(r->mem, r->piece.ref);
-    } else if (row->where == ROW_LIST) {
+    } else if (row->where == ROW_LIST || row->where == ROW_PAGES) {
+        r->generation = row->generation;
+        r->etag = row->past == ROW_PAST_NONE ? row->pub.etag : 0;
         r->key = malloc(sizeof *r->key);
         MUST(r->key);
         *r->key = *key;
@@ -145,7 +151,7 @@ static err open_once(store_reader *r, store_call c, slice name, store_pick pick,
         return OK;
     }
     TRY(blob_read_row(r->store, c, &r->container->pub, name, pick, cond, &key, row));
-    if (row->where == ROW_STREAM || row->where == ROW_LIST)
+    if (row->where == ROW_STREAM || row->where == ROW_LIST || row->where == ROW_PAGES)
         TRY(open_pinned(r, c, name, pick, cond, &key, row));
     TRY(blob_online(row));
     if (row->where == ROW_INLINE) {
@@ -304,22 +310,50 @@ static err read_small(store_reader *r, uint64_t offset, uint8_t *out, size_t cap
 
 /* ---- block lists ---- */
 
+static void *more_room(arena *a, void *p, size_t old, size_t count, size_t size) {
+    p = arena_grow_try(a, p, old * size, count * size);
+    MUST(p);
+    return p;
+}
+
+/* Adds one row of the list to the part. */
 static err decode_part(reader_part *part, slice value, uint64_t length) {
     row_chunk chunk;
     TRY(row_chunk_get(value, &chunk));
-    part->blocks = arena_alloc(part->mem, chunk.count * sizeof *part->blocks);
-    part->starts = arena_alloc(part->mem, chunk.count * sizeof *part->starts);
-    part->start = chunk.start;
-    part->count = chunk.count;
-    uint64_t at = chunk.start;
-    for (size_t i = 0; i < chunk.count; i++) {
-        TRY(row_block_take(&chunk.blocks, &part->blocks[i]));
-        part->starts[i] = at;
-        ENSURE(at <= length && part->blocks[i].piece.len <= length - at, ERR_CORRUPT,
-               "a block list is longer than its blob");
-        at += part->blocks[i].piece.len;
+    size_t n = part->count, all = n + chunk.count;
+    if (n == 0) part->start = part->end = chunk.start;
+    ENSURE(chunk.start == part->end, ERR_CORRUPT, "the block list has a gap at offset %llu",
+           (unsigned long long)part->end);
+    if (all > part->room) {
+        size_t room = n ? 2 * all : all;
+        part->blocks = more_room(part->mem, part->blocks, part->room, room, sizeof *part->blocks);
+        part->starts = more_room(part->mem, part->starts, part->room, room, sizeof *part->starts);
+        part->room = room;
     }
-    part->end = at;
+    for (; n < all; n++) {
+        TRY(row_block_take(&chunk.blocks, &part->blocks[n]));
+        part->starts[n] = part->end;
+        ENSURE(part->end <= length && part->blocks[n].piece.len <= length - part->end, ERR_CORRUPT,
+               "a block list is longer than its blob");
+        part->end += part->blocks[n].piece.len;
+    }
+    part->count = all;
+    return OK;
+}
+
+/* Rows from the cursor on until there are enough blocks: an append blob has one in each row. What
+ * was appended after the reader's state is not its business. */
+static err decode_rows(store_reader *r, engine_cursor *cur, uint64_t offset) {
+    reader_part *part = &r->part;
+    while (part->count < ROW_CHUNK_BLOCKS && (part->count == 0 || part->end < r->length)) {
+        slice key, value;
+        bool more;
+        TRY(engine_cursor_next(cur, &key, &value, &more));
+        if (!more) break;
+        TRY(decode_part(part, arena_dup(part->mem, value), r->length));
+    }
+    ENSURE(part->count > 0 && offset >= part->start && offset < part->end, ERR_CORRUPT,
+           "the block list has no block at offset %llu", (unsigned long long)offset);
     return OK;
 }
 
@@ -329,23 +363,14 @@ static err load_part(store_reader *r, uint64_t offset, bool nowait) {
     if (nowait) return ERR_WOULD_BLOCK;
     close_piece(r);
     arena_free(r->part.mem);
-    r->part = (reader_part){.mem = arena_new(64 << 10, ENGINE_VALUE_MAX)};
+    r->part = (reader_part){.mem = arena_new(64 << 10, 2 * ENGINE_VALUE_MAX)};
     blob_key upper = *r->key;
     slice low = key_manifest(r->key, r->content, offset + 1, 0);
     slice high = key_manifest(&upper, r->content, UINT64_MAX, 0xffff);
     engine_cursor *cur;
-    slice key, value;
-    bool more;
     TRY(engine_scan(r->store->engine, ENGINE_BLOCK, low, high, &cur));
-    err e = engine_cursor_next(cur, &key, &value, &more);
-    if (e == OK && !more)
-        e = err_fail(ERR_CORRUPT, "the block list has no block at offset %llu",
-                     (unsigned long long)offset);
-    if (e == OK) e = decode_part(&r->part, arena_dup(r->part.mem, value), r->length);
+    err e = decode_rows(r, cur, offset);
     engine_cursor_free(cur);
-    if (e == OK && (offset < r->part.start || offset >= r->part.end))
-        e = err_fail(ERR_CORRUPT, "the block list has a gap at offset %llu",
-                     (unsigned long long)offset);
     if (e != OK) r->part.start = r->part.end = 0;
     return e;
 }
@@ -367,13 +392,111 @@ static err find_piece(store_reader *r, uint64_t offset, bool nowait) {
     return OK;
 }
 
-/* Streams and lists: from the engine, below the end. */
-static err read_sealed(store_reader *r, uint64_t offset, uint8_t *out, size_t cap, bool nowait,
-                       size_t *ret_n) {
+/* ---- page maps ---- */
+
+static err load_window(store_reader *r, uint64_t offset) {
+    page_window *w = r->window;
+    if (w && offset >= w->begin && offset < w->end) return OK;
+    close_piece(r);
+    if (!w) {
+        w = r->window = malloc(sizeof *w);
+        MUST(w);
+    }
+    err e =
+        page_window_load(w, r->store->engine, r->key, r->content, r->generation, offset, r->length);
+    if (e != OK) w->begin = w->end = 0;
+    return e;
+}
+
+static err open_page_piece(store_reader *r, uint64_t piece) {
+    if (r->piece.where != ROW_EMPTY && r->piece.id == piece) return OK;
+    close_piece(r);
+    arena_free(r->part.mem);
+    r->part = (reader_part){.mem = arena_new(512, ENGINE_VALUE_MAX)};
+    row_page_piece row;
+    err e = page_piece_get(r->store->engine, r->part.mem, r->key, r->content, piece, &row);
+    if (e == ERR_NOT_FOUND) return err_fail(ERR_CORRUPT, "the piece of a run of pages is missing");
+    TRY(e);
+    r->piece = row.piece;
+    return OK;
+}
+
+static bool page_ready(const store_reader *r, uint64_t offset) {
+    uint64_t end;
+    if (!r->window || offset < r->window->begin || offset >= r->window->end) return false;
+    const page_run *run = page_window_find(r->window, offset, &end);
+    return !run || (r->piece.where != ROW_EMPTY && r->piece.id == run->piece);
+}
+
+/* Some of what is at offset: of one run, or zeros. */
+static err read_run(store_reader *r, uint64_t offset, uint8_t *out, size_t cap, bool nowait,
+                    size_t *ret_n) {
+    uint64_t end;
+    if (nowait && !page_ready(r, offset)) return ERR_WOULD_BLOCK;
+    TRY(load_window(r, offset));
+    const page_run *run = page_window_find(r->window, offset, &end);
+    if (run) end = run->end;
+    if (end > r->length) end = r->length;
+    if (cap > end - offset) cap = (size_t)(end - offset);
+    if (!run) {
+        memset(out, 0, cap);
+        *ret_n = cap;
+        return OK;
+    }
+    uint64_t at = run->skip + (offset - run->start);
+    TRY(open_page_piece(r, run->piece));
+    ENSURE(at < r->piece.len && cap <= r->piece.len - at, ERR_CORRUPT,
+           "a run of pages is longer than its piece");
+    if (r->piece.where == ROW_INLINE) return read_small(r, at, out, cap, nowait, ret_n);
+    return read_stream(r, at, out, cap, nowait, ret_n);
+}
+
+static err read_pages(store_reader *r, uint64_t offset, uint8_t *out, size_t cap, bool nowait,
+                      size_t *ret_n) {
+    size_t done = 0, n;
+    if (cap > r->length - offset) cap = (size_t)(r->length - offset);
+    TRY(read_run(r, offset, out, cap, nowait, &done));
+    /* An error is for who asks for the bytes that it hit. */
+    while (done < cap && read_run(r, offset + done, out + done, cap - done, nowait, &n) == OK)
+        done += n;
+    *ret_n = done;
+    return OK;
+}
+
+err store_reader_prepare(store_reader *r, store_call c, uint64_t offset) {
+    slice value;
+    row_blob row;
+    if (r->where != ROW_PAGES || offset >= r->length) return OK;
+    if (c.nowait) return ERR_WOULD_BLOCK;
+    TRY(load_window(r, offset));
+    if (r->etag == 0) return OK;
+    err e = engine_get(r->store->engine, ENGINE_BLOB, key_state(r->key), c.arena, false, &value);
+    if (e == ERR_NOT_FOUND) return ERR_CONFLICT;
+    TRY(e);
+    TRY(row_blob_get(value, &row));
+    return row.pub.etag == r->etag ? OK : ERR_CONFLICT;
+}
+
+static err read_piece(store_reader *r, uint64_t offset, uint8_t *out, size_t cap, bool nowait,
+                      size_t *ret_n) {
     if (r->where == ROW_LIST) TRY(find_piece(r, offset, nowait));
     uint64_t at = offset - r->piece_start;
     if (r->piece.where == ROW_INLINE) return read_small(r, at, out, cap, nowait, ret_n);
     return read_stream(r, at, out, cap, nowait, ret_n);
+}
+
+/* Streams and lists: from the engine, below the end. */
+static err read_sealed(store_reader *r, uint64_t offset, uint8_t *out, size_t cap, bool nowait,
+                       size_t *ret_n) {
+    TRY(read_piece(r, offset, out, cap, nowait, ret_n));
+    /* Small pieces are read together: an append blob may hold 50,000 of them. */
+    for (size_t n; r->piece.where == ROW_INLINE && *ret_n < cap; *ret_n += n) {
+        uint64_t at = offset + *ret_n;
+        if (at >= r->length) break;
+        /* An error is for who asks for the bytes that it hit. */
+        if (read_piece(r, at, out + *ret_n, cap - *ret_n, nowait, &n) != OK) break;
+    }
+    return OK;
 }
 
 /* ---- opened content ---- */
@@ -502,6 +625,7 @@ err store_reader_read(store_reader *r, uint64_t offset, uint8_t *out, size_t cap
         *ret_n = whole.len;
         return OK;
     }
+    if (r->where == ROW_PAGES) return read_pages(r, offset, out, cap, nowait, ret_n);
     if (read_opened(r, offset, out, cap, ret_n)) return OK;
     return read_sealed(r, offset, out, cap, nowait, ret_n);
 }

@@ -4,7 +4,7 @@
  *
  * All jobs of a container are done by one thread (container id modulo REAPERS), so that garbage and
  * the purge of its container never meet. */
-#include "store/internal.h"
+#include "store/pages.h"
 
 /* A transaction of the reaper ends at so many rows, or so many bytes of values: a part of a block
  * list names up to ROW_CHUNK_BLOCKS pieces. */
@@ -141,11 +141,12 @@ static err also_staged(void *ctx, engine_txn *t, slice key, slice value) {
 }
 
 /* The rows of a block list or of a staging session. */
-static err collect_rows(garbage_ctx *g, slice begin, also *also_fn) {
+/* from: where to begin, or empty. */
+static err collect_rows(garbage_ctx *g, slice begin, slice from, also *also_fn) {
     buf low, high;
     buf_init(&low, ENGINE_KEY_MAX);
     buf_init(&high, ENGINE_KEY_MAX);
-    buf_put(&low, begin);
+    buf_put(&low, from.len ? from : begin);
     buf_put(&high, begin);
     buf_byte(&high, 0xff);
     blob_key shard = g->key;
@@ -162,16 +163,30 @@ static err collect_rows(garbage_ctx *g, slice begin, also *also_fn) {
     return e;
 }
 
+/* The first row that ends behind `from` begins there: appends end where states do. */
+static err collect_list(garbage_ctx *g, const row_garbage *row) {
+    blob_key low = g->key;
+    slice from = row->manifest_from ? key_manifest(&low, row->manifest, row->manifest_from + 1, 0)
+                                    : SLICE_NONE;
+    return collect_rows(g, key_manifest_all(&g->key, row->manifest), from,
+                        row->manifest_all ? also_part : NULL);
+}
+
 /* The pieces that the garbage row names itself, and with them the row. */
-static err collect_pieces(garbage_ctx *g, const short_key *row_key, slice pieces) {
+static err collect_pieces(garbage_ctx *g, const short_key *row_key, const row_garbage *row) {
     engine_txn *t;
+    slice pieces = row->pieces;
     err e = OK;
     TRY(engine_txn_begin(g->s->engine, key_base(&g->key), &t));
     while (pieces.len > 0) {
         row_piece p;
         TRY_TO(fail, row_waste_take(&pieces, &p));
         free_piece(g, t, &p);
+        if (row->pages)
+            engine_txn_delete(t, ENGINE_BLOCK, key_page_piece(&g->key, row->pages, p.id));
     }
+    if (row->map)
+        engine_txn_delete(t, ENGINE_BLOCK, key_frozen(&g->key, row->map, row->map_generation));
     engine_txn_delete(t, ENGINE_JOB, key_slice(row_key));
     return engine_txn_commit(t);
 fail:
@@ -191,13 +206,12 @@ static err collect(store *s, uint64_t container, uint64_t id, arena *a) {
     garbage_ctx *g = arena_alloc(a, sizeof *g);
     g->s = s;
     key_blob(&g->key, container, row.name);
-    if (row.manifest)
-        TRY(collect_rows(g, key_manifest_all(&g->key, row.manifest),
-                         row.manifest_all ? also_part : NULL));
+    if (row.manifest) TRY(collect_list(g, &row));
     if (row.session)
-        TRY(collect_rows(g, key_staged_all(&g->key, row.session),
+        TRY(collect_rows(g, key_staged_all(&g->key, row.session), SLICE_NONE,
                          row.session_all ? also_staged : NULL));
-    return collect_pieces(g, &k, row.pieces);
+    if (row.map) TRY(page_sweep(s, container, row.name, row.map, row.map_generation));
+    return collect_pieces(g, &k, &row);
 }
 
 /* ---- purges ---- */
@@ -228,12 +242,21 @@ static err also_streams_of_part(engine_txn *t, slice value) {
     return OK;
 }
 
+static err also_stream_of_pages(engine_txn *t, slice value) {
+    row_page_piece row;
+    TRY(row_page_piece_get(value, &row));
+    release_stream(t, &row.piece);
+    return OK;
+}
+
 static err also_streams_of_blocks(void *ctx, engine_txn *t, slice key, slice value) {
     (void)ctx;
     slice rest = slice_skip(key, KEY_ID_LEN), name;
     TRY(name_take(&rest, &name));
     ENSURE(rest.len > 0, ERR_CORRUPT, "a block's key is damaged");
     if (rest.p[0] == KEY_MANIFEST) return also_streams_of_part(t, value);
+    if (rest.p[0] == KEY_PAGE_PIECE) return also_stream_of_pages(t, value);
+    if (rest.p[0] != KEY_STAGED) return OK;
     row_staged st;
     TRY(row_staged_get(value, &st));
     release_stream(t, &st.piece);

@@ -51,8 +51,17 @@ static err release_list(change *ch, const row_blob *gone, const row_blob *older,
 /* Content with the same id is the same content. older, newer: NULL when there is none. */
 static err release_content(change *ch, const row_blob *gone, const row_blob *older,
                            const row_blob *newer) {
-    if (older && older->pub.content_id == gone->pub.content_id) return OK;
+    if (gone->where == ROW_PAGES) { /* each state has a generation of its own */
+        change_drop_content(ch, gone);
+        return OK;
+    }
     if (newer && newer->pub.content_id == gone->pub.content_id) return OK;
+    if (older && older->pub.content_id == gone->pub.content_id) {
+        /* What was appended since the older state is the gone one's alone. */
+        if (gone->pub.length > older->pub.length)
+            change_drop_list_tail(ch, gone->pub.content_id, older->pub.length);
+        return OK;
+    }
     if (is_list(gone) && (is_list(older) || is_list(newer)))
         return release_list(ch, gone, older, newer);
     change_drop_content(ch, gone);

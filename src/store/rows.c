@@ -161,6 +161,8 @@ static err blob_valid(row_blob *r) {
     ENSURE(r->pub.content_id != 0, ERR_CORRUPT, "a blob has no content id");
     ENSURE(r->pub.type <= STORE_APPEND_BLOB, ERR_CORRUPT, "a blob's type is damaged");
     ENSURE(r->pub.tier <= STORE_TIER_PREMIUM, ERR_CORRUPT, "a blob's tier is damaged");
+    ENSURE(!r->pub.sealed || r->pub.type == STORE_APPEND_BLOB, ERR_CORRUPT,
+           "a blob is sealed and no append blob");
     ENSURE(r->md5.len == 0 || r->md5.len == 16, ERR_CORRUPT, "a blob's MD5 is damaged");
     TRY(lease_valid(&r->pub.lease));
     ENSURE(r->pub.tag_count <= STORE_TAGS_MAX && (r->tags.len > 0) == (r->pub.tag_count > 0),
@@ -171,9 +173,13 @@ static err blob_valid(row_blob *r) {
     }
     ENSURE(r->past < ROW_PAST_COUNT, ERR_CORRUPT, "a state is of unknown kind %u",
            (unsigned)r->past);
-    if (r->where == ROW_LIST) {
+    ENSURE((r->where == ROW_PAGES) == (r->pub.type == STORE_PAGE_BLOB), ERR_CORRUPT,
+           "a blob's type and the kind of its content contradict each other");
+    if (r->where == ROW_LIST || r->where == ROW_PAGES) {
         ENSURE(r->wrapped.len == 0 && r->ref.len == 0, ERR_CORRUPT,
-               "a block list has a key or a stream of its own");
+               "a block list or page map has a key or a stream of its own");
+        ENSURE(r->where == ROW_LIST || r->pub.length % STORE_PAGE_LEN == 0, ERR_CORRUPT,
+               "a page blob's length is no whole pages");
         return OK;
     }
     row_piece p = row_blob_piece(r);
@@ -197,6 +203,18 @@ static err index_valid(const row_index *r) {
     ENSURE((r->account != 0) != (r->container.len > 0), ERR_CORRUPT,
            "a row of the index is of an account and of a container");
     return OK;
+}
+
+static err run_valid(const row_run *r) {
+    ENSURE(r->piece != 0, ERR_CORRUPT, "a run of pages has no piece");
+    return OK;
+}
+
+static err page_piece_valid(const row_page_piece *r) {
+    ENSURE(r->piece.len > 0 && r->piece.len <= STORE_PAGE_WRITE_MAX &&
+               r->pages <= r->piece.len / STORE_PAGE_LEN,
+           ERR_CORRUPT, "a piece of pages is damaged");
+    return piece_valid(&r->piece);
 }
 
 static err staging_valid(const row_staging *r) {
@@ -236,6 +254,8 @@ ROW_DEFINE(, blob, row_blob, ROW_BLOB, blob_valid)
 ROW_DEFINE(, staged, row_staged, ROW_STAGED, staged_valid)
 ROW_DEFINE(, chunk, row_chunk, ROW_CHUNK, chunk_valid)
 ROW_DEFINE(, index, row_index, ROW_INDEX, index_valid)
+ROW_DEFINE(, run, row_run, ROW_RUN, run_valid)
+ROW_DEFINE(, page_piece, row_page_piece, ROW_PAGE_PIECE, page_piece_valid)
 ROW_DEFINE(, staging, row_staging, ROW_STAGING, staging_valid)
 ROW_DEFINE(, head, row_head, ROW_HEAD, head_valid)
 ROW_DEFINE(, expiry, row_expiry, ROW_EXPIRY, expiry_valid)
@@ -279,7 +299,7 @@ err row_block_take(slice *s, row_block *ret) {
     r.repeat = kind & 8u;
     if (r.piece.where != ROW_EMPTY) TRY(cur_take(s, CRYPTO_WRAPPED_LEN, &r.piece.wrapped));
     TRY(take_sized(s, &r.piece.ref));
-    ENSURE(r.id.len >= 1 && r.id.len <= STORE_BLOCK_ID_MAX && kind < 16, ERR_CORRUPT,
+    ENSURE(r.id.len <= STORE_BLOCK_ID_MAX && kind < 16, ERR_CORRUPT,
            "a block of a list is damaged");
     TRY(piece_valid(&r.piece));
     *ret = r;

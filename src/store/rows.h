@@ -16,6 +16,7 @@ typedef enum row_where {
     ROW_INLINE, /* a CONTENT row */
     ROW_STREAM, /* an engine stream */
     ROW_LIST,   /* blobs only: the pieces of a block list */
+    ROW_PAGES,  /* blobs only: a page map (pages.h) */
     ROW_WHERE_COUNT
 } row_where;
 
@@ -114,10 +115,11 @@ typedef struct row_blob {
     store_blob
         pub; /* name and metadata pairs are not here: the key and row_blob.metadata hold them */
     row_where where;
-    uint32_t id_len; /* length of the ids of its committed blocks */
+    uint32_t id_len; /* length of the ids of its committed blocks; 0: append blobs have none */
     slice md5, metadata, wrapped, ref;
-    slice tags;    /* pairs, as metadata; in order of keys */
-    row_past past; /* rows of HISTORY, and dropped states */
+    uint64_t generation; /* of its page map, that this state shows */
+    slice tags;          /* pairs, as metadata; in order of keys */
+    row_past past;       /* rows of HISTORY, and dropped states */
 } row_blob;
 #define ROW_BLOB(N, T, B)                                                                          \
     N(1, pub.type)                                                                                 \
@@ -150,13 +152,17 @@ typedef struct row_blob {
     N(31, past)                                                                                    \
     T(32, pub.deleted_us)                                                                          \
     T(33, pub.until_us)                                                                            \
+    N(40, pub.sealed)                                                                              \
+    N(41, pub.sequence)                                                                            \
+    N(42, generation)                                                                              \
     B(60, tags)                                                                                    \
     N(61, pub.tag_count)                                                                           \
     N(62, pub.rehydrate_to)                                                                        \
     N(63, pub.rehydrate_high)                                                                      \
     T(64, pub.rehydrate_due_us)                                                                    \
-    T(65, pub.expires_us) T(66, pub.accessed_us) N(67, pub.immutable_mode)                         \
-        T(68, pub.immutable_until_us) N(69, pub.legal_hold)
+    T(65, pub.expires_us)                                                                          \
+    T(66, pub.accessed_us) N(67, pub.immutable_mode) T(68, pub.immutable_until_us)                 \
+        N(69, pub.legal_hold)
 
 /* ---- BLOCK ---- */
 
@@ -169,7 +175,7 @@ typedef struct row_staged {
     N(2, piece.len)                                                                                \
     N(3, piece.crc64) N(4, piece.where) B(5, piece.wrapped) B(6, piece.ref) T(7, staged_us)
 
-/* Part of a block list: up to ROW_CHUNK_BLOCKS blocks. */
+/* Part of a block list: up to ROW_CHUNK_BLOCKS blocks; of an append blob one. */
 #define ROW_CHUNK_BLOCKS 512
 typedef struct row_chunk {
     uint64_t start; /* offset of its first block in the blob */
@@ -197,6 +203,21 @@ typedef struct row_index {
     int64_t expires_us;
 } row_index;
 #define ROW_INDEX(N, T, B) B(1, tags) N(2, tag_count) N(3, account) B(4, container) T(5, expires_us)
+
+/* Pages of a page blob; their end is in the key. */
+typedef struct row_run {
+    uint64_t start, piece, skip; /* skip: where they begin in the piece */
+    uint64_t born, died; /* generations; of old runs `born` is in the key; died 0: current */
+} row_run;
+#define ROW_RUN(N, T, B) N(1, start) N(2, piece) N(3, skip) N(4, born) N(5, died)
+
+typedef struct row_page_piece {
+    row_piece piece; /* its id is in the key */
+    uint64_t pages;  /* that runs still name; 0: garbage names the piece */
+} row_page_piece;
+#define ROW_PAGE_PIECE(N, T, B)                                                                    \
+    N(1, piece.len)                                                                                \
+    N(2, piece.crc64) N(3, piece.where) B(4, piece.wrapped) B(5, piece.ref) N(6, pages)
 
 /* ---- JOB ---- */
 
@@ -228,11 +249,18 @@ typedef struct row_expiry {
 typedef struct row_garbage {
     slice name;
     uint64_t manifest, session;
+    uint64_t manifest_from; /* of the list only what stands there and behind */
     bool manifest_all, session_all;
-    slice pieces; /* read with row_waste_take */
+    slice pieces;                 /* read with row_waste_take */
+    uint64_t pages;               /* the page map that `pieces` held pages of; 0: none */
+    uint64_t map, map_generation; /* a page map that is shown no more under this generation */
 } row_garbage;
 #define ROW_GARBAGE(N, T, B)                                                                       \
-    B(1, name) N(2, manifest) N(3, manifest_all) N(4, session) N(5, session_all) B(6, pieces)
+    B(1, name)                                                                                     \
+    N(2, manifest)                                                                                 \
+    N(3, manifest_all)                                                                             \
+    N(4, session)                                                                                  \
+    N(5, session_all) B(6, pieces) N(7, pages) N(8, map) N(9, map_generation) N(10, manifest_from)
 
 void row_waste_put(buf *b, const row_piece *p);
 /* Fills where, id and ref. */
@@ -257,6 +285,8 @@ ROW_DECLARE(blob, row_blob)
 ROW_DECLARE(staged, row_staged)
 ROW_DECLARE(chunk, row_chunk)
 ROW_DECLARE(index, row_index)
+ROW_DECLARE(run, row_run)
+ROW_DECLARE(page_piece, row_page_piece)
 ROW_DECLARE(staging, row_staging)
 ROW_DECLARE(head, row_head)
 ROW_DECLARE(expiry, row_expiry)

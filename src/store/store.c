@@ -24,6 +24,7 @@ err store_open(const store_options *o, store **ret) {
     gate_init(&s->gate);
     MUST(pthread_rwlock_init(&s->protecting, NULL) == 0);
     readers_init(&s->readers);
+    append_lanes_init(s->appends);
     err e = reaper_start(s);
     if (e != OK) {
         store_close(s);
@@ -41,6 +42,7 @@ store *store_close(store *s) {
     opened_done(&s->opened);
     cache_done(&s->containers);
     cache_done(&s->accounts);
+    append_lanes_done(s->appends);
     readers_done(&s->readers);
     gate_done(&s->gate);
     pthread_rwlock_destroy(&s->protecting);

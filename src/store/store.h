@@ -27,7 +27,11 @@
 #define STORE_PUT_BLOB_LEN_MAX       (5000ull << 20)
 #define STORE_COMMITTED_BLOCKS_MAX   50000
 #define STORE_UNCOMMITTED_BLOCKS_MAX 100000
-#define STORE_BLOCK_ID_MAX           64   /* bytes before base64 */
+#define STORE_BLOCK_ID_MAX           64 /* bytes before base64 */
+#define STORE_APPEND_BLOCK_LEN_MAX   (100ull << 20)
+#define STORE_PAGE_LEN               512
+#define STORE_PAGE_WRITE_MAX         (4ull << 20)
+#define STORE_PAGE_BLOB_LEN_MAX      (8ull << 40)
 #define STORE_METADATA_MAX           8192 /* names and values together */
 #define STORE_BLOB_NAME_CHARS_MAX    1024
 #define STORE_POLICIES_MAX           5
@@ -362,6 +366,8 @@ typedef struct store_blob {
     bool uncommitted;     /* only in listings with uncommitted: length 0, no etag */
     uint32_t block_count; /* committed blocks; 0 when put whole */
     store_lease lease;
+    bool sealed;       /* an append blob that takes no more */
+    uint64_t sequence; /* a page blob's sequence number */
     /* Which of the blob's states this is: the current one, a snapshot, or an earlier version. */
     uint64_t snapshot; /* the snapshot's tick; 0: none */
     uint64_t version;  /* the version's tick; 0: not a version */
@@ -391,6 +397,11 @@ err store_blob_open(store *s, store_call c, const store_container *k, slice name
  * KiB and increasing offsets. */
 err store_reader_read(store_reader *r, uint64_t offset, uint8_t *out, size_t cap, bool nowait,
                       size_t *ret_n) CHECKED;
+/* Makes ready to read from offset on. Of a page blob, whose pages may change while it is read: the
+ * pages from there on (as many as PAGE_WINDOW_RUNS runs hold) are then those of the state that was
+ * opened, later ones may be newer, none is torn. ERR_CONFLICT: they have changed already; open
+ * again. */
+err store_reader_prepare(store_reader *r, store_call c, uint64_t offset) CHECKED;
 /* Content that stands in memory already (inline): no copy needed. False for streams. */
 bool store_reader_inline(const store_reader *r, slice *ret);
 /* Large content as it stands opened in memory, opening what is missing: no copy needed. Parts hold
@@ -469,6 +480,90 @@ err store_block_list_get(store *s, store_call c, const store_container *k, slice
                          bool uncommitted, store_blob *ret, bool *ret_exists,
                          store_block **ret_committed, size_t *ret_committed_count,
                          store_block **ret_uncommitted, size_t *ret_uncommitted_count) CHECKED;
+
+/* ---- append blobs (append.c) ---- */
+
+/* An empty append blob in the place of whatever stood there. Errors of store_blob_put. */
+err store_append_create(store *s, store_call c, const store_container *k, slice name,
+                        const store_put *p, store_blob *ret) CHECKED;
+typedef struct store_append_if { /* x-ms-blob-condition-appendpos and -maxsize */
+    bool has_position, has_length_max;
+    uint64_t position, length_max;
+} store_append_if;
+typedef struct store_appended {
+    uint64_t etag, offset; /* offset: where the block stands */
+    int64_t modified_us;
+    uint32_t block_count;
+} store_appended;
+/* Commits a finished upload as the blob's last block; consumes it on success. Blocks of appenders
+ * that meet are committed together, each under its own conditions. cond, when: may be NULL.
+ * ERR_BLOB_NOT_FOUND, ERR_INVALID_BLOB_TYPE, ERR_BLOB_IS_SEALED, ERR_CONDITION_NOT_MET,
+ * ERR_APPEND_POSITION_CONDITION_NOT_MET, ERR_MAX_BLOB_SIZE_CONDITION_NOT_MET,
+ * ERR_COMMITTED_BLOCK_COUNT_EXCEEDS_LIMIT. */
+err store_append_block(store *s, store_call c, const store_container *k, slice name,
+                       store_upload *u, const store_conditions *cond, const store_append_if *when,
+                       store_appended *ret) CHECKED;
+/* No more appends from here on; sealing again is OK. ETag and time stay ("Append Blob Seal"). */
+err store_append_seal(store *s, store_call c, const store_container *k, slice name,
+                      const store_conditions *cond, const store_append_if *when,
+                      store_blob *ret) CHECKED;
+
+/* ---- page blobs (page.c) ---- */
+
+/* A page blob of zeros in the place of whatever stood there. length: whole pages, up to
+ * STORE_PAGE_BLOB_LEN_MAX; sequence up to INT64_MAX. Errors of store_blob_put. */
+err store_page_create(store *s, store_call c, const store_container *k, slice name,
+                      const store_put *p, uint64_t length, uint64_t sequence,
+                      store_blob *ret) CHECKED;
+typedef struct store_sequence_if { /* x-ms-if-sequence-number-…: the blob's number is … this */
+    bool has_le, has_lt, has_eq;
+    uint64_t le, lt, eq;
+} store_sequence_if;
+/* Writes a finished upload (whole pages, up to STORE_PAGE_WRITE_MAX) at offset; consumes it on
+ * success. cond, when: may be NULL. ERR_BLOB_NOT_FOUND, ERR_INVALID_BLOB_TYPE,
+ * ERR_CONDITION_NOT_MET, ERR_SEQUENCE_NUMBER_CONDITION_NOT_MET, ERR_INVALID_PAGE_RANGE (past the
+ * end). */
+err store_page_put(store *s, store_call c, const store_container *k, slice name, uint64_t offset,
+                   store_upload *u, const store_conditions *cond, const store_sequence_if *when,
+                   store_blob *ret) CHECKED;
+/* Whole pages to zeros, and their space back. Where that takes more than one change (page.c), an
+ * error after the first leaves what was cleared. */
+err store_page_clear(store *s, store_call c, const store_container *k, slice name, uint64_t offset,
+                     uint64_t length, const store_conditions *cond, const store_sequence_if *when,
+                     store_blob *ret) CHECKED;
+typedef enum store_sequence_action {
+    STORE_SEQUENCE_KEEP,
+    STORE_SEQUENCE_MAX,
+    STORE_SEQUENCE_UPDATE,
+    STORE_SEQUENCE_INCREMENT
+} store_sequence_action;
+typedef struct store_page_set {
+    const store_http *http; /* NULL: they stay */
+    bool resize;
+    uint64_t length; /* pages behind it are gone, also when the blob grows again */
+    store_sequence_action action;
+    uint64_t sequence;
+} store_page_set;
+/* Also ERR_SEQUENCE_NUMBER_INCREMENT_TOO_LARGE. */
+err store_page_set_properties(store *s, store_call c, const store_container *k, slice name,
+                              const store_conditions *cond, const store_page_set *set,
+                              store_blob *ret) CHECKED;
+typedef struct store_page_range {
+    uint64_t start, end; /* end: behind it */
+    bool cleared;
+} store_page_range;
+typedef struct store_page_query {
+    uint64_t offset, length; /* whole pages */
+    size_t max;
+    bool whole; /* offset may lie at or behind the end */
+    store_pick pick;
+} store_page_query;
+/* Calls each range of pages that were written, in order, adjacent ones joined; all of one state.
+ * ret_next: the offset to go on from, or 0. ERR_INVALID_RANGE, ERR_INVALID_BLOB_TYPE. */
+err store_page_ranges(store *s, store_call c, const store_container *k, slice name,
+                      const store_conditions *cond, const store_page_query *q, store_blob *ret,
+                      err (*each)(void *ctx, store_page_range r), void *ctx,
+                      uint64_t *ret_next) CHECKED;
 
 err store_blob_set_http(store *s, store_call c, const store_container *k, slice name,
                         const store_conditions *cond, const store_http *http,

@@ -99,6 +99,15 @@ static row_blob random_blob(arena *a, rng *r) {
     if (b.where != ROW_EMPTY) b.pub.length = 1 + rng_next(r) / 2;
     if (b.where == ROW_INLINE || b.where == ROW_STREAM) b.wrapped = content(a, 1, 40);
     if (b.where == ROW_STREAM) b.ref = content(a, 2, 1 + rng_below(r, 100));
+    b.pub.type = b.where == ROW_PAGES ? STORE_PAGE_BLOB
+                 : rng_below(r, 2)    ? STORE_APPEND_BLOB
+                                      : STORE_BLOCK_BLOB;
+    b.pub.sealed = b.pub.type == STORE_APPEND_BLOB && rng_below(r, 2);
+    if (b.where == ROW_PAGES) {
+        b.pub.length -= b.pub.length % STORE_PAGE_LEN;
+        b.pub.sequence = rng_next(r);
+        b.generation = rng_next(r);
+    }
     return b;
 }
 
@@ -107,6 +116,8 @@ static void assert_same_blob(const row_blob *a, const row_blob *b) {
     assert_true(a->pub.length == b->pub.length && a->pub.crc64 == b->pub.crc64);
     assert_true(a->pub.created_us == b->pub.created_us && a->pub.modified_us == b->pub.modified_us);
     assert_true(a->pub.tier == b->pub.tier && a->pub.tier_changed_us == b->pub.tier_changed_us);
+    assert_true(a->pub.type == b->pub.type && a->pub.sealed == b->pub.sealed);
+    assert_true(a->pub.sequence == b->pub.sequence && a->generation == b->generation);
     assert_true(a->where == b->where && a->pub.has_crc64 == b->pub.has_crc64);
     assert_slice(a->pub.http.content_type, b->pub.http.content_type);
     assert_slice(a->pub.http.cache_control, b->pub.http.cache_control);
