@@ -130,7 +130,9 @@ err blob_http_read(ops_request *r, bool standard, store_http *ret) {
     TRY(take(r, "x-ms-blob-content-disposition", standard ? "Content-Disposition" : NULL,
              &h.content_disposition));
     TRY(take(r, "x-ms-blob-cache-control", standard ? "Cache-Control" : NULL, &h.cache_control));
-    TRY(take_md5(r, "x-ms-blob-content-md5", &h.has_md5, h.md5));
+    /* Empty: none, as azcopy says it of a page blob. */
+    if (ops_header(r, "x-ms-blob-content-md5").len > 0)
+        TRY(take_md5(r, "x-ms-blob-content-md5", &h.has_md5, h.md5));
     if (h.content_type.len == 0) h.content_type = S("application/octet-stream");
     *ret = h;
     return OK;

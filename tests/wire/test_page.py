@@ -243,6 +243,13 @@ def test_what_set_properties_leaves(api, container):
     assert h.get("x-ms-blob-sequence-number") == "1"
 
 
+def test_an_empty_md5_is_none(api, disk):
+    """azcopy sends one when it has written a page blob and was not asked for its MD5."""
+    assert properties(api, disk, {"x-ms-blob-content-md5": md5(b"x"), "x-ms-blob-content-type": "a/b"}).status == 200
+    assert properties(api, disk, {"x-ms-blob-content-md5": "", "x-ms-blob-content-type": "a/b"}).status == 200
+    assert api("HEAD", f"/{disk}/p").get("content-md5") is None
+
+
 @pytest.mark.parametrize("headers", [{"x-ms-blob-content-length": "512"}, {"x-ms-sequence-number-action": "increment"}])
 def test_other_kinds_are_not_resized(api, container, headers):
     api.put_ok(container, "p", b"x")
