@@ -276,6 +276,30 @@ static void test_clock_goes_back(void **state) {
     assert_sound(f);
 }
 
+/* A blob that expires leaves its snapshots, and what they share with it. */
+static void test_expired_blob(void **state) {
+    fixture *f = *state;
+    store_blob b;
+    put(f, S("b"), content(f->c.arena, 1, BIG));
+    store_blob one = snapshot_of(f, S("b"));
+    store_expiry x = {.option = STORE_EXPIRE_FROM_NOW, .us = DAY_US};
+    assert_ok(store_blob_set_expiry(f->s, f->c, f->k, S("b"), NULL, &x, &b));
+    store_blob two = snapshot_of(f, S("b"));
+    assert_ok(delete_as(f, S("b"), (store_delete){.pick = snap_pick(&two)}));
+    clock_skew_us(2 * DAY_US);
+    assert_err(exists(f, S("b")), ERR_BLOB_NOT_FOUND);
+    assert_int_equal(count_states(f, true), 1);
+    assert_sound(f);
+    assert_ok(sweep_expired(f->s));
+    assert_sound(f);
+    reaper_run(f->s);
+    assert_int_equal(memory_disk_streams(f->disk), 1);
+    assert_ok(state_exists(f, S("b"), snap_pick(&one)));
+    assert_ok(delete_as(f, S("b"), (store_delete){.pick = snap_pick(&one)}));
+    assert_nothing_left(f);
+    clock_skew_us(0);
+}
+
 /* ---- the check ---- */
 
 static void some_history(fixture *f) {
@@ -339,6 +363,7 @@ int main(void) {
         T(test_purge),
         T(test_times),
         T(test_clock_goes_back),
+        T(test_expired_blob),
         T(test_lost_rows),
         T(test_wrong_head),
 #undef T
