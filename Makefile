@@ -127,6 +127,10 @@ format:
 
 install: build
 	install -D -m 0755 $(DIR)/strongroom $(DESTDIR)$(PREFIX)/bin/strongroom
+	@for name in azurite azurite-blob; do \
+	  at=$(DESTDIR)$(PREFIX)/bin/$$name; \
+	  if [ ! -e $$at ] || [ "$$(readlink $$at)" = strongroom ]; then ln -sfn strongroom $$at; \
+	  else echo "make: $$at is there and not ours: left alone" >&2; fi; done
 	install -D -m 0644 tools/strongroom.service $(DESTDIR)$(PREFIX)/lib/systemd/system/strongroom.service
 	install -D -m 0644 tools/strongroom.yaml $(DESTDIR)$(PREFIX)/share/doc/strongroom/strongroom.yaml
 

@@ -37,12 +37,26 @@ static err take_account(ops_request *r, slice name) {
     return OK;
 }
 
+/* Azurite takes any host with a dot for one that begins with the account, but for addresses and the
+ * name by which a container reaches its host. */
+static slice first_label(slice host) {
+    size_t dot = slice_find(host, 0, '.');
+    bool number = true;
+    if (dot == host.len || dot == 0 || slice_eq_nocase(host, S("host.docker.internal")))
+        return SLICE_NONE;
+    for (size_t i = 0; i < host.len; i++)
+        number = number && (host.p[i] == '.' || (host.p[i] >= '0' && host.p[i] <= '9'));
+    return number ? SLICE_NONE : slice_take(host, dot);
+}
+
 /* The account's part of the Host header, or empty when that is not ACCOUNT.SUFFIX[:port]. */
 static slice host_account(const ops_request *r) {
     slice suffix = r->server->host_suffix;
-    if (suffix.len == 0) return SLICE_NONE;
+    if (suffix.len == 0 && !r->server->account_in_host) return SLICE_NONE;
     slice host = ops_header(r, "Host");
+    if (host.len > 0 && host.p[0] == '[') return SLICE_NONE;
     host = slice_take(host, slice_find(host, 0, ':'));
+    if (r->server->account_in_host) return first_label(host);
     if (host.len < suffix.len + 2) return SLICE_NONE;
     size_t at = host.len - suffix.len;
     if (host.p[at - 1] != '.' || !slice_eq_nocase(slice_skip(host, at), suffix)) return SLICE_NONE;

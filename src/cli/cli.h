@@ -131,7 +131,34 @@ void cli_no_dumps(void);    /* no core files, not traceable by other processes o
 /* Tells systemd (NOTIFY_SOCKET), if it listens: "READY=1". */
 void cli_notify(const char *state);
 
+/* ---- a server from its start to its end (serve.c) ---- */
+
+/* What ways of starting a server differ in: `serve --config`, `serve --dev`, `azurite`. */
+typedef struct cli_plan {
+    cli_folder folder;
+    cli_settings settings;
+    const char *endpoint; /* what the admin listener's connection strings name */
+    /* Development, and Azurite's: the folder makes itself, and one address is listened on (with TLS
+     * when the settings have a certificate). Otherwise settings.listen says where. */
+    bool development;
+    const char *host;
+    uint16_t port; /* 0: any that is free; it is here before `ready` */
+    bool admin;    /* development: health and metrics at port + 1 */
+    bool account_in_host;
+    /* Called in this order. What must be so of the accounts before anyone is served. */
+    err (*accounts)(struct cli_plan *p, arena *a, store *s);
+    void (*ready)(const struct cli_plan *p, arena *a); /* may be NULL */
+    void (*stopping)(const struct cli_plan *p);        /* may be NULL */
+    void *ctx;
+    bool folder_open; /* set when it could be opened: what failed then was listening */
+} cli_plan;
+/* Serves until SIGTERM or SIGINT. */
+err cli_plan_run(cli_plan *plan) CHECKED;
+
 /* ---- development mode (dev.c) ---- */
+#define CLI_DEV_ACCOUNT "devstoreaccount1"
+#define CLI_DEV_KEY                                                                                \
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 /* Makes the folder, its root key and the well-known account when they are not there. */
 err cli_dev_prepare(arena *a, cli_folder *f) CHECKED;
 err cli_dev_account(arena *a, store *s) CHECKED;
@@ -152,5 +179,7 @@ int cli_account(int argc, char **argv);
 int cli_container(int argc, char **argv);
 int cli_key(int argc, char **argv);
 int cli_check(int argc, char **argv);
+/* As Azurite is called; name: the program's name as it was called. */
+int cli_azurite(const char *name, int argc, char **argv);
 /* The operation table as a page of Markdown (docs/operations.md). */
 void cli_operations_help(void);

@@ -11,9 +11,6 @@
 #include "cli/cli.h"
 #include "engine/local/local.h"
 
-#define DEV_ACCOUNT "devstoreaccount1"
-#define DEV_KEY                                                                                    \
-    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 #define SAS_VERSION "2022-11-02"
 #define SAS_DAYS    7
 
@@ -50,7 +47,7 @@ err cli_dev_account(arena *a, store *s) {
     const store_call c = {.arena = a};
     const store_account *account;
     size_t others = 0;
-    err e = store_account_get(s, c, S(DEV_ACCOUNT), &account);
+    err e = store_account_get(s, c, S(CLI_DEV_ACCOUNT), &account);
     if (e == OK) store_account_unref(account);
     if (e != ERR_NOT_FOUND) return e;
     TRY(store_account_list(s, c, count_account, &others));
@@ -59,21 +56,21 @@ err cli_dev_account(arena *a, store *s) {
         "this data folder holds accounts of its own: development mode would open it with a public "
         "key; name another folder, or serve this one with --config");
     slice keys[2] = {SLICE_NONE, SLICE_NONE};
-    TRY(base64_get(a, S(DEV_KEY), &keys[0]));
-    return store_account_create(s, c, S(DEV_ACCOUNT), keys);
+    TRY(base64_get(a, S(CLI_DEV_KEY), &keys[0]));
+    return store_account_create(s, c, S(CLI_DEV_ACCOUNT), keys);
 }
 
 err cli_dev_account_absent(arena *a, store *s) {
     const store_account *account;
-    err e = store_account_get(s, (store_call){.arena = a}, S(DEV_ACCOUNT), &account);
+    err e = store_account_get(s, (store_call){.arena = a}, S(CLI_DEV_ACCOUNT), &account);
     if (e == ERR_NOT_FOUND) return OK;
     TRY(e);
     store_account_unref(account);
     return err_fail(
         ERR_CONFIG,
-        "this data folder was made by development mode: the key of its account " DEV_ACCOUNT
+        "this data folder was made by development mode: the key of its account " CLI_DEV_ACCOUNT
         " is public; make another with `strongroom init`, or delete "
-        "the account (strongroom account delete " DEV_ACCOUNT " --data DIR)");
+        "the account (strongroom account delete " CLI_DEV_ACCOUNT " --data DIR)");
 }
 
 /* An account SAS that may read and list (Azure: "Create an account SAS"), for the curl line. */
@@ -85,8 +82,9 @@ static slice read_sas(arena *a) {
     time_put_iso_s(&expiry, clock_wall_us() + SAS_DAYS * 86400ll * 1000000);
     slice se = buf_slice(&expiry);
     buf_init_arena(&to_sign, a, 1024);
-    buf_fmt(&to_sign, DEV_ACCOUNT "\nrl\nb\nsco\n\n%.*s\n\n\n" SAS_VERSION "\n\n", SLICE_ARG(se));
-    MUST(base64_get(a, S(DEV_KEY), &key) == OK);
+    buf_fmt(&to_sign, CLI_DEV_ACCOUNT "\nrl\nb\nsco\n\n%.*s\n\n\n" SAS_VERSION "\n\n",
+            SLICE_ARG(se));
+    MUST(base64_get(a, S(CLI_DEV_KEY), &key) == OK);
     crypto_hmac_sha256(key, buf_slice(&to_sign), mac);
     buf sig;
     buf_init_arena(&sig, a, 64);
@@ -103,14 +101,14 @@ void cli_dev_banner(arena *a, const char *host, uint16_t port, const char *data)
     bool v6 = strchr(host, ':') != NULL;
     slice authority = arena_fmt(a, "%s%s%s:%u", v6 ? "[" : "", host, v6 ? "]" : "", (unsigned)port);
     slice admin = arena_fmt(a, "%s%s%s:%u", v6 ? "[" : "", host, v6 ? "]" : "", (unsigned)port + 1);
-    slice url = arena_fmt(a, "http://%.*s/" DEV_ACCOUNT, SLICE_ARG(authority));
+    slice url = arena_fmt(a, "http://%.*s/" CLI_DEV_ACCOUNT, SLICE_ARG(authority));
     slice sas = read_sas(a);
     printf("Strongroom " CLI_VERSION
            " in development mode: loopback only, and the account's key is "
            "public.\nKeep no real records here.\n\n"
            "  blobs   %.*s\n  admin   http://%.*s/metrics\n  data    %s\n\n"
            "Connection string:\n"
-           "DefaultEndpointsProtocol=http;AccountName=" DEV_ACCOUNT ";AccountKey=" DEV_KEY
+           "DefaultEndpointsProtocol=http;AccountName=" CLI_DEV_ACCOUNT ";AccountKey=" CLI_DEV_KEY
            ";BlobEndpoint=%.*s;\n\n",
            SLICE_ARG(url), SLICE_ARG(admin), data, SLICE_ARG(url));
     printf("Try (with CS set to the connection string):\n"

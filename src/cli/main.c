@@ -5,6 +5,7 @@
 
 static int run_help(int argc, char **argv);
 static int run_version(int argc, char **argv);
+static int run_azurite(int argc, char **argv);
 
 static const cli_command commands[] = {
     {"serve", cli_serve, "run the server"},
@@ -13,6 +14,7 @@ static const cli_command commands[] = {
     {"container", cli_container, "create, list, show, delete containers"},
     {"key", cli_key, "show or rotate an account's keys"},
     {"check", cli_check, "verify a stopped data folder"},
+    {"azurite", run_azurite, "run a server as the Azurite emulator is run"},
     {"help", run_help, "this page, or more about a command"},
     {"version", run_version, "the program's version"},
 };
@@ -83,9 +85,24 @@ static int run_version(int argc, char **argv) {
     return CLI_EXIT_OK;
 }
 
+static int run_azurite(int argc, char **argv) {
+    return cli_azurite("azurite", argc, argv);
+}
+
+static const char *last_part(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
 int main(int argc, char **argv) {
     int code;
     umask(077); /* whatever this program makes is its user's alone */
+    const char *called = argc > 0 ? last_part(argv[0]) : "";
+    if (strncmp(called, "azurite", sizeof "azurite" - 1) == 0) {
+        code = cli_azurite(called, argc - 1, argv + 1);
+        (void)fflush(stdout); /* nobody may be reading any more */
+        return code;
+    }
     if (argc < 2) {
         print_commands(stderr);
         return CLI_EXIT_USAGE;

@@ -17,11 +17,7 @@
 
 typedef struct serve {
     arena *arena;
-    cli_folder folder;
-    cli_settings settings;
-    bool development;
-    const char *host; /* development */
-    uint16_t port;
+    cli_plan *plan;
     int log_fd; /* of log.file, or -1 */
     const char *socket_path;
 
@@ -47,12 +43,12 @@ static log_level level_of(slice name) {
 /* Opens log.file; when one is open already the new file takes over its descriptor, so that a thread
  * in the middle of a line writes to one of the two and never to a closed one. */
 static err open_log(serve *s) {
-    log_level level = level_of(s->settings.log_level);
-    if (slice_empty(s->settings.log_file)) {
-        log_setup(STDERR_FILENO, level, s->development && isatty(STDERR_FILENO));
+    log_level level = level_of(s->plan->settings.log_level);
+    if (slice_empty(s->plan->settings.log_file)) {
+        log_setup(STDERR_FILENO, level, s->plan->development && isatty(STDERR_FILENO));
         return OK;
     }
-    const char *path = arena_cstr(s->arena, s->settings.log_file);
+    const char *path = arena_cstr(s->arena, s->plan->settings.log_file);
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
     if (fd < 0) return err_fail_errno(ERR_CONFIG, errno, "log file %s", path);
     if (s->log_fd >= 0) {
@@ -100,14 +96,14 @@ static void add_listener(serve *s, http_listener l) {
 static void add_address(serve *s, const cli_address *at, bool tls, ops_server *ops) {
     http_listener l = {.address = at->host, .port = at->port, .ops = ops};
     if (tls) {
-        l.tls_certificate = arena_cstr(s->arena, s->settings.tls_certificate);
-        l.tls_key = arena_cstr(s->arena, s->settings.tls_key);
+        l.tls_certificate = arena_cstr(s->arena, s->plan->settings.tls_certificate);
+        l.tls_key = arena_cstr(s->arena, s->plan->settings.tls_key);
     }
     add_listener(s, l);
 }
 
 static err production_listeners(serve *s) {
-    const cli_settings *c = &s->settings;
+    const cli_settings *c = &s->plan->settings;
     cli_address at;
     bool tls = !slice_empty(c->tls_certificate);
     for (size_t i = 0; i < c->listen.count; i++) {
@@ -121,10 +117,10 @@ static err production_listeners(serve *s) {
 }
 
 static void development_listeners(serve *s) {
-    add_listener(s, (http_listener){.address = s->host, .port = s->port, .ops = &s->blobs});
-    add_listener(s, (http_listener){.address = s->host,
-                                    .port = (uint16_t)(s->port + 1),
-                                    .ops = &s->admin_public});
+    const cli_address at = {.host = s->plan->host, .port = s->plan->port};
+    const cli_address admin = {.host = s->plan->host, .port = (uint16_t)(s->plan->port + 1)};
+    add_address(s, &at, !slice_empty(s->plan->settings.tls_certificate), &s->blobs);
+    if (s->plan->admin) add_address(s, &admin, false, &s->admin_public);
 }
 
 static const ops_protocol *const blob_protocols[] = {&blob_protocol, NULL};
@@ -136,12 +132,14 @@ static void prepare_servers(serve *s) {
     s->admin.store = s->store;
     s->admin.metrics = s->metrics;
     s->admin.version = CLI_VERSION;
+    s->admin.endpoint = s->plan->endpoint;
     s->admin.extra_metrics = http_metrics;
     s->admin.extra_ctx = s;
     s->blobs = (ops_server){.store = s->store,
                             .protocols = blob_protocols,
-                            .host_suffix = s->settings.host_suffix,
-                            .development = s->development,
+                            .host_suffix = s->plan->settings.host_suffix,
+                            .account_in_host = s->plan->account_in_host,
+                            .development = s->plan->development,
                             .authenticate = true,
                             .metrics = s->metrics};
     s->admin_public = (ops_server){.store = s->store,
@@ -153,8 +151,8 @@ static void prepare_servers(serve *s) {
 }
 
 static err start_listeners(serve *s) {
-    TRY(cli_socket_path(s->arena, s->folder.data, &s->socket_path));
-    if (s->development)
+    TRY(cli_socket_path(s->arena, s->plan->folder.data, &s->socket_path));
+    if (s->plan->development)
         development_listeners(s);
     else
         TRY(production_listeners(s));
@@ -162,10 +160,10 @@ static err start_listeners(serve *s) {
     add_listener(s, (http_listener){.unix_path = s->socket_path, .ops = &s->admin_operator});
     const http_options o = {.listeners = s->listeners,
                             .listener_count = s->listener_count,
-                            .workers = (unsigned)s->settings.workers,
-                            .upload_workers = (unsigned)s->settings.upload_workers,
-                            .connections_max = (unsigned)s->settings.connections_max,
-                            .idle_timeout_s = (unsigned)(s->settings.idle_timeout_ms / 1000)};
+                            .workers = (unsigned)s->plan->settings.workers,
+                            .upload_workers = (unsigned)s->plan->settings.upload_workers,
+                            .connections_max = (unsigned)s->plan->settings.connections_max,
+                            .idle_timeout_s = (unsigned)(s->plan->settings.idle_timeout_ms / 1000)};
     http_server *http;
     TRY(http_start(&o, &http));
     atomic_store(&s->http, http);
@@ -175,13 +173,13 @@ static err start_listeners(serve *s) {
 /* ---- life ---- */
 
 static err open_folder(serve *s) {
+    const cli_settings *c = &s->plan->settings;
     const cli_open how = {.background = true,
-                          .cache_bytes = s->settings.cache_bytes,
-                          .opened_bytes = s->settings.opened_bytes ? s->settings.opened_bytes : 1};
-    if (s->development) TRY(cli_dev_prepare(s->arena, &s->folder));
-    TRY(cli_folder_open(&s->folder, &how, &s->store));
-    return s->development ? cli_dev_account(s->arena, s->store)
-                          : cli_dev_account_absent(s->arena, s->store);
+                          .cache_bytes = c->cache_bytes,
+                          .opened_bytes = c->opened_bytes ? c->opened_bytes : 1};
+    if (s->plan->development) TRY(cli_dev_prepare(s->arena, &s->plan->folder));
+    TRY(cli_folder_open(&s->plan->folder, &how, &s->store));
+    return s->plan->accounts(s->plan, s->arena, s->store);
 }
 
 static void reload(serve *s) {
@@ -212,7 +210,7 @@ static void wait_for_stop(serve *s, const sigset_t *signals) {
  * Only with a person at a terminal: timeout(1) and others send their signal twice. */
 static void stop_at_once_when_asked_again(const serve *s) {
     sigset_t interrupt;
-    if (!s->development || !isatty(STDIN_FILENO)) return;
+    if (!s->plan->development || !isatty(STDIN_FILENO)) return;
     sigemptyset(&interrupt);
     sigaddset(&interrupt, SIGINT);
     MUST(pthread_sigmask(SIG_UNBLOCK, &interrupt, NULL) == 0);
@@ -222,7 +220,7 @@ static void stop(serve *s) {
     http_server *http = atomic_load(&s->http);
     atomic_store(&s->admin.ready, false);
     if (http) {
-        http_stop(http, (unsigned)s->settings.shutdown_grace_ms);
+        http_stop(http, (unsigned)s->plan->settings.shutdown_grace_ms);
         atomic_store(&s->http, NULL);
         (void)unlink(s->socket_path);
     }
@@ -239,20 +237,35 @@ static err run(serve *s) {
     MUST(pthread_sigmask(SIG_BLOCK, &signals, NULL) == 0);
     MUST(signal(SIGPIPE, SIG_IGN) != SIG_ERR);
     cli_raise_files();
-    if (!s->development) cli_no_dumps();
+    if (!s->plan->development) cli_no_dumps();
     TRY(open_log(s));
     TRY(open_folder(s));
     prepare_servers(s);
     TRY(start_listeners(s));
     atomic_store(&s->admin.ready, true);
-    LOG(LOG_INFO, "ready", LF_C("version", CLI_VERSION), LF_C("data", s->folder.data),
-        LF_B("development", s->development), LF_B("tls", s->tls));
-    if (s->development) cli_dev_banner(s->arena, s->host, s->port, s->folder.data);
+    LOG(LOG_INFO, "ready", LF_C("version", CLI_VERSION), LF_C("data", s->plan->folder.data),
+        LF_B("development", s->plan->development), LF_B("tls", s->tls));
+    if (s->plan->port == 0) s->plan->port = http_port(atomic_load(&s->http), 0);
+    if (s->plan->ready) s->plan->ready(s->plan, s->arena);
     cli_notify("READY=1");
     wait_for_stop(s, &signals);
     cli_notify("STOPPING=1");
+    if (s->plan->stopping) s->plan->stopping(s->plan);
     stop_at_once_when_asked_again(s);
     return OK;
+}
+
+err cli_plan_run(cli_plan *plan) {
+    serve s = {.arena = arena_new(4096, CLI_ARENA_MAX), .plan = plan, .log_fd = -1};
+    err e = run(&s);
+    slice why = arena_dup(s.arena, slice_str(err_detail()));
+    plan->folder_open = s.store != NULL;
+    stop(&s);
+    if (e == OK) LOG(LOG_INFO, "stopped");
+    if (s.log_fd >= 0) (void)close(s.log_fd);
+    if (e != OK) err_note("%.*s", SLICE_ARG(why)); /* stopping may have had errors of its own */
+    arena_free(s.arena);
+    return e;
 }
 
 /* ---- command line ---- */
@@ -262,46 +275,61 @@ typedef struct serve_flags {
     const char *data, *port, *host, *config, *log_level;
 } serve_flags;
 
-static err take_development(serve *s, const serve_flags *f) {
+static err development_accounts(cli_plan *plan, arena *a, store *s) {
+    (void)plan;
+    return cli_dev_account(a, s);
+}
+
+static err production_accounts(cli_plan *plan, arena *a, store *s) {
+    (void)plan;
+    return cli_dev_account_absent(a, s);
+}
+
+static void development_ready(const cli_plan *plan, arena *a) {
+    cli_dev_banner(a, plan->host, plan->port, plan->folder.data);
+}
+
+static err take_development(arena *a, const serve_flags *f, cli_plan *plan) {
     cli_address at;
     uint64_t port = 10000;
     ENSURE(f->data != NULL, ERR_USAGE, "say where: strongroom serve --dev --data DIR");
     ENSURE(f->config == NULL, ERR_USAGE, "--dev and --config exclude each other");
     if (f->port) TRY(cli_number("port", f->port, 1, 65534, &port));
     const char *host = f->host ? f->host : "127.0.0.1";
-    slice text = arena_fmt(s->arena, strchr(host, ':') ? "[%s]:%llu" : "%s:%llu", host,
-                           (unsigned long long)port);
-    TRY(cli_address_parse(s->arena, "--host", text, &at));
+    slice text =
+        arena_fmt(a, strchr(host, ':') ? "[%s]:%llu" : "%s:%llu", host, (unsigned long long)port);
+    TRY(cli_address_parse(a, "--host", text, &at));
     ENSURE(at.loopback, ERR_USAGE,
            "development mode listens on loopback only, not on %s: the key of its account is "
-           "public, so "
-           "whoever can reach it can read and delete everything; for other machines make a folder "
-           "with "
-           "`strongroom init` and serve it with --config",
+           "public, so whoever can reach it can read and delete everything; for other machines "
+           "make a folder with `strongroom init` and serve it with --config",
            host);
-    s->development = true;
-    s->host = at.host;
-    s->port = at.port;
-    s->folder.data = f->data;
-    slice endpoint = arena_fmt(s->arena, "http://%.*s", SLICE_ARG(text));
-    s->admin.endpoint = arena_cstr(s->arena, endpoint);
-    cli_settings_defaults(&s->settings);
-    if (f->log_level) s->settings.log_level = slice_str(f->log_level);
+    plan->development = plan->admin = true;
+    plan->host = at.host;
+    plan->port = at.port;
+    plan->folder.data = f->data;
+    slice endpoint = arena_fmt(a, "http://%.*s", SLICE_ARG(text));
+    plan->endpoint = arena_cstr(a, endpoint);
+    plan->accounts = development_accounts;
+    plan->ready = development_ready;
+    cli_settings_defaults(&plan->settings);
+    if (f->log_level) plan->settings.log_level = slice_str(f->log_level);
     return OK;
 }
 
-static err take_production(serve *s, const serve_flags *f) {
+static err take_production(arena *a, const serve_flags *f, cli_plan *plan) {
     ENSURE(f->config != NULL, ERR_USAGE,
            "say --config FILE for production, or --dev --data DIR to try it");
     ENSURE(!f->data && !f->port && !f->host, ERR_USAGE,
            "--data, --port and --host belong to --dev; in production the configuration says them");
-    TRY(cli_settings_read(s->arena, f->config, &s->settings));
-    if (f->log_level) s->settings.log_level = slice_str(f->log_level);
-    s->folder.data = arena_cstr(s->arena, s->settings.data);
-    if (!slice_empty(s->settings.root_key))
-        s->folder.root_key = arena_cstr(s->arena, s->settings.root_key);
-    s->admin.endpoint = cli_settings_endpoint(s->arena, &s->settings);
-    return cli_folder_resolve(s->arena, &s->folder, NULL);
+    TRY(cli_settings_read(a, f->config, &plan->settings));
+    if (f->log_level) plan->settings.log_level = slice_str(f->log_level);
+    plan->folder.data = arena_cstr(a, plan->settings.data);
+    if (!slice_empty(plan->settings.root_key))
+        plan->folder.root_key = arena_cstr(a, plan->settings.root_key);
+    plan->endpoint = cli_settings_endpoint(a, &plan->settings);
+    plan->accounts = production_accounts;
+    return cli_folder_resolve(a, &plan->folder, NULL);
 }
 
 int cli_serve(int argc, char **argv) {
@@ -326,18 +354,13 @@ int cli_serve(int argc, char **argv) {
         0,
         0};
     cli_args args;
-    serve s = {.arena = arena_new(4096, CLI_ARENA_MAX), .log_fd = -1};
+    cli_plan plan = {0};
+    arena *a = arena_new(4096, CLI_ARENA_MAX);
     err e = cli_parse(&spec, argc, argv, &args);
-    if (e == OK && args.help) {
-        arena_free(s.arena);
-        return CLI_EXIT_OK;
+    if (e == OK && !args.help) {
+        e = f.dev ? take_development(a, &f, &plan) : take_production(a, &f, &plan);
+        if (e == OK) e = cli_plan_run(&plan);
     }
-    if (e == OK) e = f.dev ? take_development(&s, &f) : take_production(&s, &f);
-    if (e == OK) e = run(&s);
-    int code = e == OK ? CLI_EXIT_OK : cli_fail(spec.name, e);
-    stop(&s);
-    if (e == OK) LOG(LOG_INFO, "stopped");
-    if (s.log_fd >= 0) (void)close(s.log_fd);
-    arena_free(s.arena);
-    return code;
+    arena_free(a);
+    return e == OK ? CLI_EXIT_OK : cli_fail(spec.name, e);
 }

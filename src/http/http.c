@@ -1,5 +1,6 @@
 /* Starting and stopping: sockets, libmicrohttpd's daemons, pools. */
 #include <netdb.h>
+#include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -218,6 +219,19 @@ err http_start(const http_options *o, http_server **ret) {
     }
     *ret = s;
     return OK;
+}
+
+uint16_t http_port(const http_server *s, size_t i) {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } at = {.any.sa_family = AF_UNSPEC};
+    socklen_t len = sizeof(at);
+    MUST(i < s->on_count);
+    if (getsockname(s->on[i].fd, &at.any, &len) != 0) return 0;
+    if (at.any.sa_family == AF_INET) return ntohs(at.v4.sin_port);
+    return at.any.sa_family == AF_INET6 ? ntohs(at.v6.sin6_port) : 0;
 }
 
 err http_reload_tls(http_server *s) {

@@ -38,6 +38,8 @@ typedef struct http_options {
 
 /* Binds and starts. ERR_IN_USE (port taken, with who could free it), ERR_CONFIG (certificate). */
 err http_start(const http_options *o, http_server **ret) CHECKED;
+/* The port that listener number i (of http_options) got: useful when it asked for port 0. */
+uint16_t http_port(const http_server *s, size_t i);
 /* Reads certificates again; the old ones stay when the new do not load (ERR_CONFIG). */
 err http_reload_tls(http_server *s) CHECKED;
 /* No new connections; requests in flight are finished, for at most grace_ms; then frees. */

@@ -197,6 +197,7 @@ struct ops_server {
     const ops_protocol *const
         *protocols;    /* NULL-terminated; the first whose route knows the request */
     slice host_suffix; /* "blob.example.org": ACCOUNT.host_suffix is host style; empty: path only */
+    bool account_in_host; /* a Host with a dot that is no address begins with the account (Azurite) */
     bool development;
     bool authenticate; /* false: admin listener and socket; route only */
     struct ops_metrics *metrics;

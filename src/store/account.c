@@ -173,14 +173,18 @@ static err account_create_in(store *s, store_call c, slice name, const slice key
     return OK;
 }
 
+static err check_key_len(int which, slice key) {
+    ENSURE(key.len <= SHARED_KEY_LEN_MAX, ERR_INVALID_INPUT, "key %d has %zu bytes, more than %d",
+           which + 1, key.len, SHARED_KEY_LEN_MAX);
+    return OK;
+}
+
 err store_account_create(store *s, store_call c, slice name, const slice keys[2]) {
     if (c.nowait) return ERR_WOULD_BLOCK;
     ENSURE(store_account_name_valid(name), ERR_INVALID_RESOURCE_NAME,
            "an account's name is 3 to 24 lower-case letters and digits; '%.*s' is not",
            SLICE_ARG(slice_take(name, 64)));
-    for (int i = 0; keys && i < 2; i++)
-        ENSURE(keys[i].len <= SHARED_KEY_LEN_MAX, ERR_INVALID_INPUT,
-               "key %d has %zu bytes, more than %d", i + 1, keys[i].len, SHARED_KEY_LEN_MAX);
+    for (int i = 0; keys && i < 2; i++) TRY(check_key_len(i, keys[i]));
     short_key k;
     key_account(&k, name);
     engine_txn *txn;
@@ -208,12 +212,12 @@ static err account_row(store *s, store_call c, slice name, row_account *ret) {
     return row_account_get(value, ret);
 }
 
-static err rotate_in(store *s, store_call c, slice name, int which, engine_txn *txn) {
+static err set_key_in(store *s, store_call c, slice name, int which, slice given, engine_txn *txn) {
     row_account row;
     TRY(account_row(s, c, name, &row));
     crypto_key key;
     TRY(account_key(s, c.arena, row.id, row.slot, &key));
-    err e = seal_shared_key(c.arena, &key, &row, which, SLICE_NONE);
+    err e = seal_shared_key(c.arena, &key, &row, which, given);
     crypto_key_wipe(&key);
     TRY(e);
     short_key k;
@@ -223,14 +227,19 @@ static err rotate_in(store *s, store_call c, slice name, int which, engine_txn *
 }
 
 err store_account_rotate(store *s, store_call c, slice name, int which) {
+    return store_account_set_key(s, c, name, which, SLICE_NONE);
+}
+
+err store_account_set_key(store *s, store_call c, slice name, int which, slice given) {
     if (c.nowait) return ERR_WOULD_BLOCK;
+    TRY(check_key_len(which, given));
     ENSURE(which == 0 || which == 1, ERR_INVALID_INPUT, "an account has keys 1 and 2");
     ENSURE(store_account_name_valid(name), ERR_NOT_FOUND, "there is no such account");
     short_key k;
     key_account(&k, name);
     engine_txn *txn;
     TRY(engine_txn_begin(s->engine, key_slice(&k), &txn));
-    err e = rotate_in(s, c, name, which, txn);
+    err e = set_key_in(s, c, name, which, given, txn);
     if (e != OK) {
         engine_txn_abort(txn);
         return e;

@@ -117,6 +117,8 @@ err store_account_create(store *s, store_call c, slice name, const slice keys[2]
 /* From memory after the first time. ERR_NOT_FOUND. */
 err store_account_get(store *s, store_call c, slice name, const store_account **ret) CHECKED;
 const store_account *store_account_unref(const store_account *a);
+/* Replaces shared key 0 or 1: by `key` (decoded), or by a random one when that is SLICE_NONE. */
+err store_account_set_key(store *s, store_call c, slice name, int which, slice key) CHECKED;
 /* Replaces shared key 0 or 1 by a random one. */
 err store_account_rotate(store *s, store_call c, slice name, int which) CHECKED;
 /* Changes one setting, "name=value". What began before it may still go by the old value. */

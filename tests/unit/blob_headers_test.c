@@ -271,6 +271,35 @@ static void test_addresses(void **state) {
     }
 }
 
+/* Azurite's rule: a host with a dot that is no address begins with the account. */
+static void test_account_in_host(void **state) {
+    (void)state;
+    static const char *const hosts[][2] = {
+        {"acct.blob.localhost:1", "acct"},
+        {"acct-secondary.x", "acct"},
+        {"ACCT.local", "acct"},
+        {"localhost:1", "path"},
+        {"azurite", "path"},
+        {"127.0.0.1:1", "path"},
+        {"10.1.2.3", "path"},
+        {"[::1]:1", "path"},
+        {"[::ffff:1.2.3.4]:1", "path"},
+        {"host.docker.internal:1", "path"},
+        {"Host.Docker.Internal", "path"},
+        {"", "path"},
+        {".x", "path"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
+        call *c = call_new(NULL, "GET", "/", "", S(""));
+        c->server.account_in_host = true;
+        c->r.headers[0].value = slice_str(hosts[i][0]);
+        c->r.path_raw = S("/path/box/a");
+        assert_ok(blob_address(&c->r));
+        assert_slice(c->r.account_name, slice_str(hosts[i][1]));
+        call_free(c);
+    }
+}
+
 static void test_names(void **state) {
     (void)state;
     static const struct {
@@ -343,6 +372,7 @@ int main(void) {
         cmocka_unit_test(test_sums),
         cmocka_unit_test(test_content_headers),
         cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_account_in_host),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_cors_patterns),
         cmocka_unit_test(test_cors_rules),

@@ -29,6 +29,17 @@ static void test_account(void **state) {
     store_account_unref(b);
     assert_err(store_account_rotate(f->s, f->c, S("second"), 2), ERR_INVALID_INPUT);
     assert_err(store_account_rotate(f->s, f->c, S("third"), 0), ERR_NOT_FOUND);
+    slice given = content(f->c.arena, 3, 7);
+    assert_ok(store_account_set_key(f->s, f->c, S("second"), 1, given));
+    assert_err(store_account_set_key(f->s, f->c, S("second"), 2, given), ERR_INVALID_INPUT);
+    assert_err(store_account_set_key(f->s, f->c, S("second"), 0, content(f->c.arena, 3, 257)),
+               ERR_INVALID_INPUT);
+    assert_err(store_account_set_key(f->s, f->c, S("third"), 0, given), ERR_NOT_FOUND);
+    assert_ok(store_account_get(f->s, f->c, S("second"), &b));
+    assert_slice(b->keys[0], kept[0]);
+    assert_slice(b->keys[1], given);
+    store_account_unref(b);
+    assert_ok(store_account_set_key(f->s, f->c, S("second"), 1, kept[1]));
     arena *mine = arena_new(1024, 0);
     kept[0] = arena_dup(mine, kept[0]);
     fixture_restart(f);
