@@ -196,9 +196,10 @@ static enum MHD_Result run(http_request *h) {
 
 /* ---- the body ---- */
 
-/* How much of the body is still to come, as far as it says. */
+/* How much of the body is still to come, as far as it says; req.content_length is the handler's, for whom
+ * a structured message is shorter. */
 static uint64_t left_of_body(const http_request *h) {
-    uint64_t len = h->req.content_length;
+    uint64_t len = h->body_len;
     return len == OPS_LEN_UNKNOWN ? OPS_LEN_UNKNOWN : len - h->req.bytes_in;
 }
 
@@ -303,6 +304,7 @@ static enum MHD_Result on_head(http_request *h, const char *method) {
         h->res.close = true;
         return http_answer(h);
     }
+    h->body_len = h->req.content_length;
     h->req.nowait = true;
     e = ops_begin(&h->req);
     if (e == OK) return open_body(h);

@@ -182,6 +182,7 @@ typedef struct http_request {
     bool aborted;
     uint8_t *gathered; /* HTTP_GATHER */
     size_t gathered_cap, body_at;
+    uint64_t body_len; /* as announced */
     uint64_t skipped;
     int64_t linger_until_us;
     uint64_t held;        /* of the server's */

@@ -85,7 +85,7 @@ static err check_body(const ops_request *r) {
         if (!(r->row->flags & OPS_BODY_STREAMS) && max > OPS_BODY_SMALL_MAX)
             max = OPS_BODY_SMALL_MAX;
     }
-    ENSURE(chunked || len <= max, ERR_REQUEST_BODY_TOO_LARGE,
+    ENSURE(chunked || len <= max + ops_structured_extra(r), ERR_REQUEST_BODY_TOO_LARGE,
            "%s takes a body of at most %llu bytes, this one has %llu", r->row->name,
            (unsigned long long)max, (unsigned long long)len);
     return OK;
@@ -144,9 +144,11 @@ err ops_run(ops_request *r, ops_response *w) {
     MUST(r->authorized);
     err_clear();
     clear(w);
-    err e = r->row->run(r, w);
-    if (e != OK) return e;
+    slice structured;
+    TRY(ops_structured_before(r, &structured));
+    TRY(r->row->run(r, w));
     if (w->status == 0) w->status = 200;
+    ops_structured_after(r, w, structured);
     return OK;
 }
 

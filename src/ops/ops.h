@@ -72,6 +72,8 @@ enum {                             /* flags of a row */
         * back until the change is durable while the thread goes on with other requests. */
        OPS_LATER = 1u << 5,
        OPS_PICKS = 1u << 6, /* also of a snapshot or a version: snapshot=, versionid= */
+       OPS_STRUCTURED =
+           1u << 7, /* its body, in or out, may be a structured message (structured.c) */
 };
 enum { /* conditional headers a row honours; others it is sent are refused or ignored as Azure does */
        OPS_IF_MATCH = 1u << 0,
@@ -147,6 +149,8 @@ struct ops_request {
     auth_caller caller;
     uint64_t bytes_in, bytes_out;
     bool authorized; /* ops_begin came to its end */
+
+    struct ops_unwrap *unwrap; /* of ops_run: the body is taken out of a structured message */
 };
 
 typedef enum ops_body_kind {
@@ -197,7 +201,8 @@ struct ops_server {
     const ops_protocol *const
         *protocols;    /* NULL-terminated; the first whose route knows the request */
     slice host_suffix; /* "blob.example.org": ACCOUNT.host_suffix is host style; empty: path only */
-    bool account_in_host; /* a Host with a dot that is no address begins with the account (Azurite) */
+    bool
+        account_in_host; /* a Host with a dot that is no address begins with the account (Azurite) */
     bool development;
     bool authenticate; /* false: admin listener and socket; route only */
     struct ops_metrics *metrics;

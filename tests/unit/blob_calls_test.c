@@ -194,7 +194,6 @@ static void test_types_and_tiers(void **state) {
 static void test_promises(void **state) {
     fixture *f = *state;
     static const char *const headers[] = {"x-ms-encryption-key: AAAA", "x-ms-encryption-scope: s",
-                                          "X-Ms-Structured-Body: XSM/1.0; properties=crc64",
                                           "x-ms-copy-source: http://x/y",
                                           "x-ms-expiry-option: Absolute"};
     for (size_t i = 0; i < ARRAY_LEN(headers); i++) {
