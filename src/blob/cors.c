@@ -15,14 +15,15 @@ static bool next(slice *rest, slice *ret) {
     return true;
 }
 
-/* A star may stand for the first labels of the host, as Azure allows. */
+/* A star may stand for the first labels of the host, with or without a scheme before it. The host's
+ * letters are alike in either case then; an origin without a star must be the same. */
 static bool origin_is(slice pattern, slice origin) {
     if (slice_eq(pattern, S("*")) || slice_eq(pattern, origin)) return true;
-    size_t star = slice_find_slice(pattern, 0, S("://*."));
-    if (star == pattern.len) return false;
-    slice head = slice_take(pattern, star + 3), tail = slice_skip(pattern, star + 4);
+    size_t star = slice_find_slice(pattern, 0, S("*."));
+    slice head = slice_take(pattern, star), tail = slice_skip(pattern, star + 1);
+    if (star == pattern.len || !(head.len == 0 || slice_ends(head, S("://")))) return false;
     return origin.len > head.len + tail.len && slice_starts(origin, head) &&
-           slice_ends(origin, tail);
+           slice_eq_nocase(slice_skip(origin, origin.len - tail.len), tail);
 }
 
 bool blob_cors_origin_matches(slice patterns, slice origin) {
@@ -123,9 +124,10 @@ err blob_preflight(ops_request *r, ops_response *w) {
     slice origin = ops_header(r, "Origin");
     slice method = ops_header(r, "Access-Control-Request-Method");
     slice headers = ops_header(r, "Access-Control-Request-Headers");
-    ENSURE(origin.len > 0, ERR_MISSING_REQUIRED_HEADER, "a preflight request needs Origin");
+    ENSURE(origin.len > 0, ERR_MISSING_REQUIRED_HEADER,
+           "A required CORS header is not present. It is Origin");
     ENSURE(method.len > 0, ERR_MISSING_REQUIRED_HEADER,
-           "a preflight request needs Access-Control-Request-Method");
+           "A required CORS header is not present. It is Access-Control-Request-Method");
     store_service v = {0};
     if (r->account != NULL) TRY(store_service_get(r->server->store, ops_call(r), r->account, &v));
     const store_cors_rule *rule = find_rule(&v, origin, method, headers);

@@ -151,7 +151,7 @@ err blob_sums_read(ops_request *r, blob_sums *ret) {
         for (int i = 7; i >= 0; i--) s.crc64 = s.crc64 << 8 | raw.p[i];
         s.has_crc64 = true;
     }
-    ENSURE(!(s.has_md5 && s.has_crc64), ERR_INVALID_INPUT,
+    ENSURE(!(s.has_md5 && s.has_crc64), ERR_BOTH_CRC64_AND_MD5,
            "Content-MD5 and x-ms-content-crc64 cannot be sent together");
     *ret = s;
     return OK;

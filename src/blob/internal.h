@@ -57,7 +57,7 @@ typedef struct blob_sums {
     uint8_t md5[16];
     uint64_t crc64;
 } blob_sums;
-/* ERR_INVALID_MD5, ERR_INVALID_HEADER_VALUE, ERR_INVALID_INPUT when both are there. */
+/* ERR_INVALID_MD5, ERR_INVALID_HEADER_VALUE, ERR_BOTH_CRC64_AND_MD5. */
 err blob_sums_read(ops_request *r, blob_sums *ret) CHECKED;
 /* md5 may be NULL when no MD5 was announced. ERR_MD5_MISMATCH, ERR_CRC64_MISMATCH. */
 err blob_sums_check(const blob_sums *said, const uint8_t *md5, uint64_t crc) CHECKED;

@@ -73,6 +73,8 @@ static conditions_met evaluate(const store_conditions *c, const condition_target
 
 static err check_read(const store_conditions *c, conditions_met m) {
     bool both = c->if_none_match.len && c->if_modified_since_us != STORE_TIME_NONE;
+    ENSURE(!is_star(c->if_none_match), ERR_UNSATISFIABLE_CONDITION,
+           "If-None-Match: '*' asks to read what is not there");
     if (!m.match) return not_met("If-Match", c->if_match);
     if (!m.unmodified) return time_not_met("If-Unmodified-Since");
     bool changed = both ? m.none_match || m.modified : m.none_match && m.modified;

@@ -126,7 +126,7 @@ static void test_ranges(void **state) {
 static void test_conditions(void **state) {
     fixture *f = *state;
     put_text(f, "/acct/box/b", "one");
-    expect(f, "GET", "/acct/box/b", "If-None-Match: *", S(""), 304, "ConditionNotMet");
+    expect(f, "GET", "/acct/box/b", "If-None-Match: *", S(""), 400, "UnsatisfiableCondition");
     expect(f, "GET", "/acct/box/b", "If-Match: \"0x1\"", S(""), 412, "ConditionNotMet");
     expect(f, "PUT", "/acct/box/b", BLOCK_BLOB "If-None-Match: *", S("two"), 409,
            "BlobAlreadyExists");

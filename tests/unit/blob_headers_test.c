@@ -178,7 +178,7 @@ static void test_sums(void **state) {
     check_sums("Content-MD5: XrY7u+Ae7tCTyyK7j1rNww==", OK, true, false);
     check_sums("x-ms-content-crc64: iJh5CoYUi64=", OK, false, true);
     check_sums("Content-MD5: XrY7u+Ae7tCTyyK7j1rNww==\nx-ms-content-crc64: iJh5CoYUi64=",
-               ERR_INVALID_INPUT, false, false);
+               ERR_BOTH_CRC64_AND_MD5, false, false);
     check_sums("Content-MD5: AAAA", ERR_INVALID_MD5, false, false);
     check_sums("Content-MD5: XrY7u+Ae7tCTyyK7j1rNw", ERR_INVALID_MD5, false, false);
     check_sums("x-ms-content-crc64: XrY7u+Ae7tCTyyK7j1rNww==", ERR_INVALID_HEADER_VALUE, false,

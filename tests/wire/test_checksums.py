@@ -51,7 +51,7 @@ def test_malformed(api, container, header, code, value):
 
 def test_md5_and_crc64_together(api, container):
     r = api.put(container, "b", b"x", {"Content-MD5": md5(b"x"), "x-ms-content-crc64": crc64(b"x")})
-    assert_error(r, 400, "InvalidInput", "together")
+    assert_error(r, 400, "BothCrc64AndMd5HeaderPresent", "together")
     assert not api.exists(container, "b")
 
 

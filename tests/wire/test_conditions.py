@@ -143,3 +143,11 @@ def test_lease_id_without_a_lease(api, container, blob, method, path):
     r = api(method, f"/{container}/{path}", {"x-ms-lease-id": "2c5b9a1e-6b1d-4a3e-9a55-0d4f5f1f0a01"})
     assert_error(r, 412, "LeaseNotPresentWithBlobOperation")
     assert api.exists(container, "b")
+
+
+@pytest.mark.parametrize("method, query", [("GET", ""), ("HEAD", ""), ("GET", "?comp=metadata")])
+def test_a_read_of_what_is_not_there_is_refused(api, container, method, query):
+    """As Azure answers If-None-Match: * of a read: not 304, for there is nothing that it could be satisfied by."""
+    api.put_ok(container, "b", b"x")
+    r = api(method, f"/{container}/b{query}", {"If-None-Match": "*"})
+    assert_error(r, 400, "UnsatisfiableCondition", head=method == "HEAD")
