@@ -102,10 +102,14 @@ err blob_names_check(const ops_request *r) {
     }
     if (!store_container_name_valid(r->container)) {
         bool length = r->container.len < 3 || r->container.len > 63;
-        return err_fail(length ? ERR_OUT_OF_RANGE_INPUT : ERR_INVALID_RESOURCE_NAME,
-                        "'%.*s' is not a container's name: 3 to 63 lower-case letters, digits and "
-                        "single hyphens inside",
-                        SLICE_ARG(slice_take(r->container, 80)));
+        return err_fail(
+            length ? ERR_OUT_OF_RANGE_INPUT : ERR_INVALID_RESOURCE_NAME,
+            "%s'%.*s' is not a container's name: 3 to 63 lower-case letters, digits and "
+            "single hyphens inside",
+            length ? "The specified resource name length is not within the permissible "
+                     "limits. "
+                   : "",
+            SLICE_ARG(slice_take(r->container, 80)));
     }
     ENSURE(r->blob.len == 0 || store_blob_name_valid(r->blob), ERR_INVALID_RESOURCE_NAME,
            "a blob's name has at most %d characters (UTF-16) and 254 path segments",

@@ -246,6 +246,10 @@ static bool is_later(slice comp) {
 static err no_row(const ops_request *r, slice restype, slice comp, bool other_method) {
     ENSURE(!other_method, ERR_UNSUPPORTED_HTTP_VERB, "%.*s is not a method of this resource",
            SLICE_ARG(slice_take(r->method_text, 32)));
+    /* Whoever is not a bearer of a token has no user to delegate for ("Get User Delegation Key"). */
+    ENSURE(!slice_eq(comp, S("userdelegationkey")) ||
+               slice_starts_nocase(ops_header(r, "Authorization"), S("Bearer ")),
+           ERR_AUTHENTICATION_FAILED, "Only authentication scheme Bearer is supported");
     ENSURE(!is_later(comp), ERR_NOT_IMPLEMENTED, "comp=%.*s is not supported yet by this server",
            SLICE_ARG(comp));
     ENSURE(comp.len == 0, ERR_INVALID_QUERY_PARAMETER_VALUE,

@@ -3,61 +3,67 @@
 #include "blob/blob.h"
 #include "cli/cli.h"
 
-/* All operations of the Blob service, in the order of Azure's reference. What has no row is listed as missing. */
-static const char *const reference[] = {
-    "Set Blob Service Properties",
-    "Get Blob Service Properties",
+/* An operation of the Blob service: the first x-ms-version that has it, and the file of tests/wire that sees it
+ * succeed and be refused (tests/wire/conftest.py counts). */
+typedef struct reference_row {
+    const char *name, *since, *tested;
+} reference_row;
 
-    "Get Blob Service Stats",
-    "List Containers",
-    "Get User Delegation Key",
-    "Get Account Information",
-    "Submit Batch",
-    "Find Blobs by Tags",
-    "Create Container",
-    "Get Container Properties",
-    "Get Container Metadata",
-    "Delete Container",
-    "Set Container Metadata",
-    "Get Container ACL",
-    "Set Container ACL",
-    "Restore Container",
-    "Rename Container",
-    "Lease Container",
-    "List Blobs",
-    "Get Blob",
-    "Get Blob Properties",
-    "Get Blob Metadata",
-    "Delete Blob",
-    "Undelete Blob",
-    "Set Blob Expiry",
-    "Set Blob Properties",
-    "Set Blob Immutability Policy",
-    "Delete Blob Immutability Policy",
-    "Set Blob Legal Hold",
-    "Set Blob Metadata",
-    "Lease Blob",
-    "Snapshot Blob",
-    "Copy Blob",
-    "Copy Blob From URL",
-    "Abort Copy Blob",
-    "Set Blob Tier",
-    "Get Blob Tags",
-    "Set Blob Tags",
-    "Put Blob",
-    "Put Blob From URL",
-    "Put Block",
-    "Put Block From URL",
-    "Put Block List",
-    "Get Block List",
-    "Query Blob Contents",
-    "Put Page",
-    "Put Page From URL",
-    "Get Page Ranges",
-    "Incremental Copy Blob",
-    "Append Block",
-    "Append Block From URL",
-    "Append Blob Seal",
+/* All of them, in the order of Azure's reference; what has no row in the operation table is not there. */
+static const reference_row reference[] = {
+    {"Set Blob Service Properties", "2009-09-19", "test_service.py"},
+    {"Get Blob Service Properties", "2009-09-19", "test_service.py"},
+    {"Get Blob Service Stats", "2013-08-15", "test_service.py"},
+    {"List Containers", "2009-09-19", "test_service.py"},
+    {"Get User Delegation Key", "2018-11-09", NULL},
+    {"Get Account Information", "2018-03-28", "test_service.py"},
+    {"Submit Batch", "2018-11-09", "test_batch.py"},
+    {"Find Blobs by Tags", "2019-12-12", "test_find.py"},
+    {"Preflight Blob Request", "2013-08-15", "test_service.py"},
+    {"Create Container", "2009-09-19", "test_containers.py"},
+    {"Get Container Properties", "2009-09-19", "test_containers.py"},
+    {"Get Container Metadata", "2009-09-19", "test_metadata.py"},
+    {"Delete Container", "2009-09-19", "test_containers.py"},
+    {"Set Container Metadata", "2009-09-19", "test_metadata.py"},
+    {"Get Container ACL", "2009-09-19", "test_containers.py"},
+    {"Set Container ACL", "2009-09-19", "test_containers.py"},
+    {"Restore Container", "2019-12-12", "test_deleted_containers.py"},
+    {"Rename Container", "2020-06-12", "test_deleted_containers.py"},
+    {"Lease Container", "2012-02-12", "test_leases.py"},
+    {"List Blobs", "2009-09-19", "test_listing.py"},
+    {"Get Blob", "2009-09-19", "test_ranges.py"},
+    {"Get Blob Properties", "2009-09-19", "test_conditions.py"},
+    {"Get Blob Metadata", "2009-09-19", "test_metadata.py"},
+    {"Delete Blob", "2009-09-19", "test_conditions.py"},
+    {"Undelete Blob", "2017-07-29", "test_undelete.py"},
+    {"Set Blob Expiry", "2020-02-10", "test_tiers.py"},
+    {"Set Blob Properties", "2009-09-19", "test_metadata.py"},
+    {"Set Blob Immutability Policy", "2020-06-12", "test_immutability.py"},
+    {"Delete Blob Immutability Policy", "2020-06-12", "test_immutability.py"},
+    {"Set Blob Legal Hold", "2020-06-12", "test_immutability.py"},
+    {"Set Blob Metadata", "2009-09-19", "test_metadata.py"},
+    {"Lease Blob", "2009-09-19", "test_leases.py"},
+    {"Snapshot Blob", "2009-09-19", "test_snapshots.py"},
+    {"Copy Blob", "2009-09-19", "test_copy.py"},
+    {"Copy Blob From URL", "2018-03-28", "test_copy_sync.py"},
+    {"Abort Copy Blob", "2012-02-12", "test_copy.py"},
+    {"Set Blob Tier", "2017-04-17", "test_tiers.py"},
+    {"Get Blob Tags", "2019-12-12", "test_tags.py"},
+    {"Set Blob Tags", "2019-12-12", "test_tags.py"},
+    {"Put Blob", "2009-09-19", "test_put_blob.py"},
+    {"Put Blob From URL", "2020-04-08", "test_copy_sync.py"},
+    {"Put Block", "2009-09-19", "test_blocks.py"},
+    {"Put Block From URL", "2018-03-28", "test_copy_sync.py"},
+    {"Put Block List", "2009-09-19", "test_blocks.py"},
+    {"Get Block List", "2009-09-19", "test_blocks.py"},
+    {"Query Blob Contents", "2019-12-12", NULL},
+    {"Put Page", "2009-09-19", "test_page.py"},
+    {"Put Page From URL", "2018-11-09", "test_copy_sync.py"},
+    {"Get Page Ranges", "2009-09-19", "test_page.py"},
+    {"Incremental Copy Blob", "2016-05-31", "test_copy.py"},
+    {"Append Block", "2015-02-21", "test_append.py"},
+    {"Append Block From URL", "2018-11-09", "test_copy_sync.py"},
+    {"Append Blob Seal", "2019-12-12", "test_append.py"},
 };
 
 static bool has_row(const char *name) {
@@ -124,26 +130,33 @@ static void print_row(const ops_row *row) {
     printf(" |\n");
 }
 
+static void print_reference(void) {
+    printf("| operation | supported | since version | tested by |\n| --- | --- | --- | --- |\n");
+    for (const reference_row *f = reference; f < reference + ARRAY_LEN(reference); f++) {
+        bool here = has_row(f->name);
+        printf("| %s | %s | %s | ", f->name, here ? "yes" : "no", f->since);
+        if (here && f->tested)
+            printf("[%s](../tests/wire/%s) |\n", f->tested, f->tested);
+        else
+            printf("– |\n");
+    }
+}
+
 void cli_operations_help(void) {
-    printf(
-        "# Operations\n\n"
-        "Generated by `strongroom help operations` from the operation table (`src/blob/table.c`).\n"
-        "SAS: which permission letters let a caller in; in brackets the resource type that an\n"
-        "account SAS must sign. Conditions: which conditional headers are honoured.\n\n"
-        "| operation | request | account SAS | service SAS | anonymous | conditions |\n"
-        "| --- | --- | --- | --- | --- | --- |\n");
+    printf("# Operations\n\n"
+           "Generated by `strongroom help operations` from the operation table "
+           "(`src/blob/table.c`).\n"
+           "What is not supported is answered 501, or with an error that names what is missing;\n"
+           "nothing is silently ignored. ADLS Gen2 (the `dfs` endpoint) is not there yet.\n"
+           "[compatibility.md](compatibility.md) tells what is otherwise than on Azure.\n\n");
+    print_reference();
+    printf("\n## Requests\n\n"
+           "SAS: which permission letters let a caller in; in brackets the resource type that an\n"
+           "account SAS must sign. Conditions: which conditional headers are honoured.\n\n"
+           "| operation | request | account SAS | service SAS | anonymous | conditions |\n"
+           "| --- | --- | --- | --- | --- | --- |\n");
     for (size_t i = 0; i < blob_protocol.row_count; i++) print_row(&blob_protocol.rows[i]);
     printf(
         "\n`OPTIONS` (Preflight Blob Request) is answered at every address by the account's CORS "
-        "rules.\n"
-        "\n## Not there yet\n\n"
-        "These are answered 501 or with an error that names what is missing; nothing is silently\n"
-        "ignored: ");
-    bool first = true;
-    for (size_t i = 0; i < ARRAY_LEN(reference); i++) {
-        if (has_row(reference[i])) continue;
-        printf("%s%s", first ? "" : ", ", reference[i]);
-        first = false;
-    }
-    printf(".\nADLS Gen2 (the `dfs` endpoint) is not there yet either.\n");
+        "rules.\n");
 }

@@ -306,8 +306,10 @@ void structured_out_content(structured_out *o, slice content) {
 /* The answer as it was, behind the one that its message is read from. */
 typedef struct wrap {
     structured_out out;
-    uint64_t at; /* of the message */
-    slice bytes; /* OPS_BODY_BYTES */
+    uint64_t at;       /* of the message */
+    const slice *part; /* OPS_BODY_PARTS: those not yet sent whole; OPS_BODY_BYTES: `bytes` */
+    size_t part_at;    /* in the first of them */
+    slice bytes;
     err (*read)(void *ctx, uint64_t offset, uint8_t *out, size_t cap, bool nowait, size_t *ret_n);
     void (*free)(void *ctx);
     void *ctx;
@@ -318,8 +320,11 @@ static err wrap_content(wrap *k, uint8_t *out, size_t cap, bool nowait, size_t *
         TRY(k->read(k->ctx, k->out.content_done, out, cap, nowait, ret_n));
         ENSURE(*ret_n > 0, ERR_CORRUPT, "the content ends before its length");
     } else {
-        memcpy(out, k->bytes.p + k->out.content_done, cap);
-        *ret_n = cap;
+        while (k->part_at == k->part->len) k->part++, k->part_at = 0;
+        slice rest = slice_take(slice_skip(*k->part, k->part_at), cap);
+        memcpy(out, rest.p, rest.len);
+        k->part_at += rest.len;
+        *ret_n = rest.len;
     }
     structured_out_content(&k->out, slice_of(out, *ret_n));
     return OK;
@@ -355,11 +360,12 @@ static void wrap_free(void *ctx) {
 }
 
 static void wrap_answer(ops_request *r, ops_response *w) {
-    uint64_t len = w->kind == OPS_BODY_BYTES    ? w->body.len
-                   : w->kind == OPS_BODY_SOURCE ? w->length
-                                                : 0;
+    uint64_t len = w->kind == OPS_BODY_BYTES  ? w->body.len
+                   : w->kind == OPS_BODY_NONE ? 0
+                                              : w->length;
     wrap *k = arena_alloc(r->arena, sizeof *k);
     *k = (wrap){.bytes = w->body, .free = w->source_free, .ctx = w->source_ctx};
+    k->part = w->kind == OPS_BODY_PARTS ? w->parts : &k->bytes;
     if (w->kind == OPS_BODY_SOURCE) k->read = w->source_read;
     structured_out_init(&k->out, len);
     w->kind = OPS_BODY_SOURCE;

@@ -1,4 +1,8 @@
 """One server for all wire tests, a client and a container for each."""
+import collections
+import http.client
+import re
+
 import pytest
 
 pytest.register_assert_rewrite("wire")
@@ -41,3 +45,44 @@ def container(api):
 def connection(server):
     with wire.Connection(server.port) as c:
         yield c
+
+
+# ---- docs/operations.md says which file sees an operation succeed and be refused ------------------------------
+
+def answers(server):
+    """{operation: {status: count}} of the server's metrics."""
+    c = http.client.HTTPConnection("127.0.0.1", server.port + 1, timeout=wire.TIMEOUT_S)
+    c.request("GET", "/metrics")
+    text = c.getresponse().read().decode()
+    c.close()
+    found = collections.defaultdict(dict)
+    for operation, status, n in re.findall(r'^strongroom_requests_total\{protocol="blob",operation="([^"]+)",'
+                                           r'status="(\d+)"\} (\d+)$', text, re.M):
+        found[operation][int(status)] = found[operation].get(int(status), 0) + int(n)
+    return found
+
+
+def tested_by(name):
+    """The operations that the page says this file tests."""
+    page = (wire.ROOT / "docs/operations.md").read_text()
+    return re.findall(rf"^\| ([^|]+) \| yes \| [^|]* \| \[{re.escape(name)}\]", page, re.M)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def page_is_true(request):
+    """When a file has run whole, what the page says of it was so."""
+    operations = tested_by(request.path.name)
+    options = request.config.option
+    if not operations or options.keyword or options.markexpr or any("::" in a for a in request.config.args):
+        yield
+        return
+    server = request.getfixturevalue("server")
+    before = answers(server)
+    yield
+    after = answers(server)
+    untrue = []
+    for operation in operations:
+        seen = {s for s, n in after[operation].items() if n > before[operation].get(s, 0)}
+        untrue += [f"{operation} did not succeed once"] if not any(s < 400 for s in seen) else []
+        untrue += [f"{operation} was not refused once"] if not any(400 <= s < 500 for s in seen) else []
+    assert request.session.testsfailed or not untrue, f"docs/operations.md, {request.path.name}: {'; '.join(untrue)}"

@@ -453,3 +453,12 @@ def test_secondary_refuses_writes(api, container, blob, method, path, headers):
     r = api(method, path.format(c=container), headers, base=f"/{ACCOUNT}-secondary")
     assert_error(r, 403, "InsufficientAccountPermissions")
     assert api.exists(container, "b") and not api.exists(container, "new")
+
+
+def test_a_delegation_key_is_for_bearers_of_tokens(api):
+    """As Azure answers a key or a SAS; a token is not supported yet, and that is said."""
+    path = "/?restype=service&comp=userdelegationkey"
+    r = assert_error(api("POST", path), 403, "AuthenticationFailed")
+    assert r.xml.findtext("AuthenticationErrorDetail") == "Only authentication scheme Bearer is supported"
+    assert_error(api("POST", path, sas=account_sas()), 403, "AuthenticationFailed", "Only authentication scheme Bearer")
+    assert_error(api("POST", path, {"Authorization": "Bearer x"}, sign=False), 501, "NotImplemented")

@@ -97,3 +97,37 @@ def test_metadata_in_listing(api, container):
     blob = api.list(container, "&include=metadata").xml.find(".//Blob/Metadata")
     assert [(e.tag, e.text) for e in blob] == [("Note", 'a<b&"c"')]
     assert api.list(container).xml.find(".//Blob/Metadata") is None
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_metadata_of_what_is_not_there(api, container, method):
+    head = method == "HEAD"
+    assert_error(api(method, f"/{container}/b?comp=metadata"), 404, "BlobNotFound", head=head)
+    assert_error(api(method, "/nothere?restype=container&comp=metadata"), 404, "ContainerNotFound", head=head)
+
+
+# ---- Set Blob Properties ---------------------------------------------------------------------------------------
+
+def test_properties_replace_all(api, container):
+    """"Set Blob Properties": "If one or more properties are set for the blob, any properties that aren't specified are
+    cleared"; content and metadata stay."""
+    api.put_ok(container, "b", b"x", {"x-ms-blob-content-type": "text/a", "x-ms-blob-content-language": "de",
+                                      "x-ms-meta-kept": "1"})
+    etag = api("HEAD", f"/{container}/b").get("etag")
+    r = api("PUT", f"/{container}/b?comp=properties", {
+        "x-ms-blob-content-type": "text/b", "x-ms-blob-content-encoding": "gzip", "x-ms-blob-cache-control": "no-cache",
+        "x-ms-blob-content-disposition": "inline"})
+    assert r.status == 200 and r.get("etag") != etag and r.get("last-modified")
+    r = api("GET", f"/{container}/b")
+    assert r.body == b"x" and r.metadata == {"kept": "1"}
+    assert [r.get(n) for n in ("content-type", "content-language", "content-encoding", "cache-control",
+                               "content-disposition")] == ["text/b", None, "gzip", "no-cache", "inline"]
+
+
+def test_properties_refused(api, container):
+    assert_error(api("PUT", f"/{container}/b?comp=properties", {"x-ms-blob-content-type": "a/b"}), 404, "BlobNotFound")
+    api.put_ok(container, "b", b"x", {"x-ms-blob-content-type": "text/a"})
+    for headers, status, code in (({"x-ms-blob-content-md5": "x"}, 400, "InvalidMd5"),
+                                  ({"If-Match": '"0x8D0000000000000"'}, 412, "ConditionNotMet")):
+        assert_error(api("PUT", f"/{container}/b?comp=properties", headers), status, code)
+    assert api("HEAD", f"/{container}/b").get("content-type") == "text/a"

@@ -1,4 +1,6 @@
 """Service properties, CORS with preflight, account information."""
+import datetime
+
 import pytest
 from wire import assert_error, assert_survives
 
@@ -160,7 +162,27 @@ def test_account_information(api, container, method, path):
     assert r.get("x-ms-sku-name") and r.get("x-ms-account-kind")
 
 
+def test_account_information_needs_a_caller(api, container):
+    assert_error(api("GET", "/?restype=account&comp=properties", sign=False), 401, "NoAuthenticationInformation")
+
+
+def test_stats_of_the_secondary(api):
+    """"Get Blob Service Stats": the shape, and a time in the form of RFC 1123 that is not in the future."""
+    r = api("GET", "/?restype=service&comp=stats", base=f"/{api.account}-secondary")
+    assert r.status == 200 and r.get("content-type") == "application/xml", r
+    assert [(e.tag, [c.tag for c in e]) for e in r.xml] == [("GeoReplication", ["Status", "LastSyncTime"])]
+    assert r.xml.tag == "StorageServiceStats" and r.xml.findtext("GeoReplication/Status") == "live"
+    at = datetime.datetime.strptime(r.xml.findtext("GeoReplication/LastSyncTime"), "%a, %d %b %Y %H:%M:%S GMT")
+    assert abs((datetime.datetime.utcnow() - at).total_seconds()) < 60
+
+
 def test_stats_only_on_the_secondary(api):
-    r = api("GET", "/?restype=service&comp=stats")
-    assert r.status in (400, 403, 501), r
-    assert_error(r, r.status, r.code)
+    assert_error(api("GET", "/?restype=service&comp=stats"), 400, "InvalidQueryParameterValue", "secondary")
+
+
+@pytest.mark.parametrize("path, code", [
+    ("/?restype=service&comp=properties&timeout=x", "InvalidQueryParameterValue"),
+    ("/?comp=list&maxresults=0", "OutOfRangeQueryParameterValue"),
+    ("/?comp=list&timeout=-1", "InvalidQueryParameterValue")])
+def test_refused_reads(api, path, code):
+    assert_error(api("GET", path), 400, code)

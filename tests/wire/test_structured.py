@@ -193,12 +193,14 @@ def test_get_blob(api, container, size):
         assert r.body[23:23 + min(size, 4 * MIB)] == data[:4 * MIB]
 
 
-def test_get_again_from_memory(api, container):
-    """A small blob that is read for the second time comes from the cache."""
-    api.put_ok(container, "b", b"again")
+@pytest.mark.parametrize("size", [5, 300000])
+def test_get_again_from_memory(api, container, size):
+    """What is read for the second time, small or large, is kept opened."""
+    data = bytes_of(size)
+    api.put_ok(container, "b", data)
     for _ in range(4):
-        assert content_of(api("GET", f"/{container}/b", {"x-ms-structured-body": TYPE}).body) == b"again"
-        assert api("GET", f"/{container}/b").body == b"again"
+        assert content_of(api("GET", f"/{container}/b", {"x-ms-structured-body": TYPE}).body) == data
+        assert api("GET", f"/{container}/b").body == data
 
 
 @pytest.mark.parametrize("size", [1000, 200000])
