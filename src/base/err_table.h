@@ -101,7 +101,7 @@ ERR(ERR_INVALID_OPERATION, 400, "InvalidOperation", "Invalid operation against a
 ERR(ERR_INVALID_PAGE_RANGE, 416, "InvalidPageRange", "The page range specified is invalid.", ERR_QUIET)
 ERR(ERR_INVALID_QUERY_PARAMETER_VALUE, 400, "InvalidQueryParameterValue", "Value for one of the query parameters specified in the request URI is invalid.", ERR_QUIET)
 ERR(ERR_INVALID_RANGE, 416, "InvalidRange", "The range specified is invalid for the current size of the resource.", ERR_QUIET)
-ERR(ERR_INVALID_RESOURCE_NAME, 400, "InvalidResourceName", "The specifed resource name contains invalid characters.", ERR_QUIET)
+ERR(ERR_INVALID_RESOURCE_NAME, 400, "InvalidResourceName", "The specified resource name contains invalid characters.", ERR_QUIET)
 ERR(ERR_INVALID_SOURCE_BLOB_TYPE, 409, "InvalidSourceBlobType", "The copy source blob type is invalid for this operation.", ERR_QUIET)
 ERR(ERR_INVALID_SOURCE_BLOB_URL, 409, "InvalidSourceBlobUrl", "The source URL for incremental copy request must be valid Azure Storage blob URL.", ERR_QUIET)
 ERR(ERR_INVALID_TAG, 400, "InvalidTag", "The tags specified are invalid. It contains characters that are not permitted.", ERR_QUIET)
