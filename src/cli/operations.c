@@ -35,7 +35,7 @@ static const reference_row reference[] = {
     {"Get Blob Properties", "2009-09-19", "test_conditions.py"},
     {"Get Blob Metadata", "2009-09-19", "test_metadata.py"},
     {"Delete Blob", "2009-09-19", "test_conditions.py"},
-    {"Undelete Blob", "2017-07-29", "test_undelete.py"},
+    {"Undelete Blob", "2017-07-29", "test_soft_delete.py"},
     {"Set Blob Expiry", "2020-02-10", "test_tiers.py"},
     {"Set Blob Properties", "2009-09-19", "test_metadata.py"},
     {"Set Blob Immutability Policy", "2020-06-12", "test_immutability.py"},

@@ -1,6 +1,5 @@
 """One server for all wire tests, a client and a container for each."""
 import collections
-import http.client
 import re
 
 import pytest
@@ -50,15 +49,10 @@ def connection(server):
 # ---- docs/operations.md says which file sees an operation succeed and be refused ------------------------------
 
 def answers(server):
-    """{operation: {status: count}} of the server's metrics."""
-    c = http.client.HTTPConnection("127.0.0.1", server.port + 1, timeout=wire.TIMEOUT_S)
-    c.request("GET", "/metrics")
-    text = c.getresponse().read().decode()
-    c.close()
+    """{operation: {status: count}} of this server and of those that have stopped."""
     found = collections.defaultdict(dict)
-    for operation, status, n in re.findall(r'^strongroom_requests_total\{protocol="blob",operation="([^"]+)",'
-                                           r'status="(\d+)"\} (\d+)$', text, re.M):
-        found[operation][int(status)] = found[operation].get(int(status), 0) + int(n)
+    for (operation, status), n in (wire.answered(server.port) + wire.ANSWERED).items():
+        found[operation][status] = n
     return found
 
 

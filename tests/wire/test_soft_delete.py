@@ -26,6 +26,7 @@ def own():
     s = wire.Server()
     yield s
     assert s.alive(), "the server died:\n" + "".join(s.output)
+    wire.ANSWERED.update(wire.answered(s.port))
     s.process.terminate()
     assert s.process.wait(wire.TIMEOUT_S) == 0
     check(s)

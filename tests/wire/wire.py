@@ -7,9 +7,11 @@ import collections
 import datetime
 import hashlib
 import hmac
+import http.client
 import itertools
 import os
 import pathlib
+import re
 import random
 import shutil
 import signal
@@ -41,6 +43,27 @@ def free_base_port():
         except OSError:
             continue
     raise RuntimeError("no three free ports between 23000 and 29999")
+
+
+# How often development servers that have stopped answered (operation, status); conftest.py compares with
+# docs/operations.md.
+ANSWERED = collections.Counter()
+
+
+def answered(port):
+    """The same of the development server on that port, from its metrics; nothing when it does not say."""
+    found = collections.Counter()
+    try:
+        c = http.client.HTTPConnection("127.0.0.1", port + 1, timeout=TIMEOUT_S)
+        c.request("GET", "/metrics")
+        text = c.getresponse().read().decode()
+        c.close()
+    except (OSError, http.client.HTTPException):
+        return found
+    for operation, status, n in re.findall(r'^strongroom_requests_total\{protocol="blob",operation="([^"]+)",'
+                                           r'status="(\d+)"\} (\d+)$', text, re.M):
+        found[operation, int(status)] += int(n)
+    return found
 
 
 class Server:
@@ -98,6 +121,7 @@ class Server:
 
     def stop(self):
         if self.alive():
+            ANSWERED.update(answered(self.port))
             self.process.send_signal(signal.SIGTERM)
             try:
                 self.process.wait(TIMEOUT_S)
