@@ -45,6 +45,34 @@ static err read_query(const ops_request *r, store_page_query *ret) {
     return OK;
 }
 
+/* The snapshot in the URL of x-ms-previous-snapshot-url, which is for managed disks. */
+static err read_since_url(slice url, slice *ret) {
+    slice rest = slice_skip(url, slice_find(url, 0, '?') + 1), part;
+    *ret = SLICE_NONE;
+    while (slice_split(&rest, '&', &part))
+        if (slice_starts(part, S("snapshot="))) *ret = slice_skip(part, 9);
+    ENSURE(ret->len > 0, ERR_INVALID_HEADER_VALUE,
+           "x-ms-previous-snapshot-url: '%.*s' has no snapshot=", SLICE_ARG(slice_take(url, 128)));
+    return OK;
+}
+
+static err read_since(const ops_request *r, uint64_t *ret) {
+    slice param = ops_param(r, "prevsnapshot"), url = ops_header(r, "x-ms-previous-snapshot-url");
+    slice text = param;
+    *ret = 0;
+    ENSURE(param.p == NULL || url.p == NULL, ERR_INVALID_HEADER_VALUE,
+           "prevsnapshot and x-ms-previous-snapshot-url cannot be sent together");
+    if (url.p != NULL) {
+        TRY(read_since_url(url, &text));
+        TRY(percent_get(r->arena, text, false, &text));
+    }
+    if (text.p == NULL) return OK;
+    ENSURE(time_parse_tick(text, ret) == OK && *ret > 0, ERR_INVALID_QUERY_PARAMETER_VALUE,
+           "prevsnapshot: '%.*s' is not a time like 2026-11-23T20:40:24.1234567Z",
+           SLICE_ARG(slice_take(text, 64)));
+    return OK;
+}
+
 static void put_bound(buf *b, slice open, uint64_t v, slice close) {
     buf_put(b, open);
     buf_u64(b, v);
@@ -79,11 +107,9 @@ err blob_get_page_ranges(ops_request *r, ops_response *w) {
     uint64_t next;
     TRY(blob_enter(r));
     TRY(ops_conditions(r, &cond));
-    ENSURE(ops_param(r, "prevsnapshot").p == NULL &&
-               ops_header(r, "x-ms-previous-snapshot-url").p == NULL,
-           ERR_NOT_IMPLEMENTED, "prevsnapshot is not supported yet by this server");
     TRY(read_query(r, &q));
     TRY(blob_pick_read(r, &q.pick));
+    TRY(read_since(r, &q.since));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     TRY(blob_container(r, &k));
     buf b;

@@ -559,9 +559,11 @@ typedef struct store_page_query {
     size_t max;
     bool whole; /* offset may lie at or behind the end */
     store_pick pick;
+    uint64_t since; /* a snapshot: only what has changed since then; 0: all that was written */
 } store_page_query;
 /* Calls each range of pages that were written, in order, adjacent ones joined; all of one state.
- * ret_next: the offset to go on from, or 0. ERR_INVALID_RANGE, ERR_INVALID_BLOB_TYPE. */
+ * ret_next: the offset to go on from, or 0. ERR_INVALID_RANGE, ERR_INVALID_BLOB_TYPE,
+ * ERR_PREVIOUS_SNAPSHOT_NOT_FOUND, ERR_PREVIOUS_SNAPSHOT_CANNOT_BE_NEWER, ERR_BLOB_OVERWRITTEN. */
 err store_page_ranges(store *s, store_call c, const store_container *k, slice name,
                       const store_conditions *cond, const store_page_query *q, store_blob *ret,
                       err (*each)(void *ctx, store_page_range r), void *ctx,

@@ -79,3 +79,12 @@ def test_wrong_kind(container):
     with pytest.raises(ResourceExistsError) as e:
         block.upload_page(content(P), offset=0, length=P)
     assert e.value.error_code == "InvalidBlobType"
+
+
+def test_ranges_since_a_snapshot(disk):
+    disk.upload_page(content(4 * P), offset=0, length=4 * P)
+    before = disk.create_snapshot()
+    disk.upload_page(content(P), offset=P, length=P)
+    disk.clear_page(offset=2 * P, length=P)
+    changed = list(disk.list_page_ranges(previous_snapshot=before))
+    assert [(r.start, r.end, r.cleared) for r in changed] == [(P, 2 * P - 1, False), (2 * P, 3 * P - 1, True)]

@@ -386,3 +386,65 @@ def test_snapshots_keep_their_pages(api, disk):
         assert api("GET", f"/{disk}/p?snapshot={moment}").body == body
     assert api("DELETE", f"/{disk}/p", {"x-ms-delete-snapshots": "only"}).status == 202
     assert read(api, disk) == bytes(P) + b"d" * P
+
+
+def diff(api, container, since, query="", headers=()):
+    r = api("GET", f"/{container}/p?comp=pagelist{query}" + (f"&prevsnapshot={since}" if since else ""), headers)
+    assert r.status == 200, r
+    return [(e.tag[0], int(e.findtext("Start")), int(e.findtext("End"))) for e in r.xml if e.tag != "NextMarker"]
+
+
+def snapshot(api, container):
+    r = api("PUT", f"/{container}/p?comp=snapshot")
+    assert r.status == 201, r
+    return r.get("x-ms-snapshot")
+
+
+def test_diff_against_a_snapshot(api, disk):
+    page(api, disk, 0, b"a" * 4 * P)
+    first = snapshot(api, disk)
+    assert diff(api, disk, first) == []
+    page(api, disk, P, b"b" * P)
+    clear(api, disk, 2 * P, 4 * P - 1)
+    page(api, disk, 6 * P, b"b" * P)
+    second = snapshot(api, disk)
+    expected = [("P", P, 2 * P - 1), ("C", 2 * P, 4 * P - 1), ("P", 6 * P, 7 * P - 1)]
+    assert diff(api, disk, first) == expected
+    page(api, disk, 0, b"c" * P)
+    assert diff(api, disk, first, f"&snapshot={second}") == expected
+    assert diff(api, disk, second) == [("P", 0, P - 1)]
+    assert diff(api, disk, first) == [("P", 0, 2 * P - 1), *expected[1:]]
+    assert diff(api, disk, first, headers={"x-ms-range": f"bytes={3 * P}-{8 * P - 1}"}) == \
+        [("C", 3 * P, 4 * P - 1), ("P", 6 * P, 7 * P - 1)]
+    url = f"http://127.0.0.1/devstoreaccount1/{disk}/p?snapshot={first.replace(':', '%3A')}"
+    assert diff(api, disk, None, headers={"x-ms-previous-snapshot-url": url}) == diff(api, disk, first)
+    assert properties(api, disk, {"x-ms-blob-content-length": "512"}).status == 200
+    assert diff(api, disk, first) == [("P", 0, P - 1)]
+    assert api("DELETE", f"/{disk}/p?snapshot={second}").status == 202
+    assert diff(api, disk, first) == [("P", 0, P - 1)]
+
+
+def test_pages_of_a_diff(api, disk):
+    page(api, disk, 0, b"a" * 8 * P)
+    since = snapshot(api, disk)
+    for n in 0, 2, 4, 6:
+        page(api, disk, n * P, b"b" * P)
+    found, marker = [], ""
+    while True:
+        r = api("GET", f"/{disk}/p?comp=pagelist&prevsnapshot={since}&maxresults=3&marker={marker}")
+        found += [int(e.findtext("Start")) // P for e in r.xml.iter("PageRange")]
+        marker = r.xml.findtext("NextMarker")
+        if not marker:
+            break
+    assert found == [0, 2, 4, 6]
+
+
+def test_diff_refused(api, disk):
+    first, second = snapshot(api, disk), snapshot(api, disk)
+    assert_error(api("GET", f"/{disk}/p?comp=pagelist&prevsnapshot=x"), 400, "InvalidQueryParameterValue", "prevsnapshot")
+    assert_error(api("GET", f"/{disk}/p?comp=pagelist&prevsnapshot=2020-01-01T00:00:00.0000000Z"), 409, "PreviousSnapshotNotFound")
+    assert_error(api("GET", f"/{disk}/p?comp=pagelist&snapshot={first}&prevsnapshot={second}"), 400,
+                 "PreviousSnapshotCannotBeNewer")
+    assert_error(api("GET", f"/{disk}/p?comp=pagelist", {"x-ms-previous-snapshot-url": "http://x/y"}), 400, "InvalidHeaderValue")
+    assert create(api, disk).status == 201
+    assert_error(api("GET", f"/{disk}/p?comp=pagelist&prevsnapshot={first}"), 409, "BlobOverwritten")
