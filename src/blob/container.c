@@ -109,6 +109,48 @@ err blob_delete_container(ops_request *r, ops_response *w) {
     return OK;
 }
 
+/* ---- Restore Container, Rename Container --------------------------------------------------------- */
+
+static err required(const ops_request *r, const char *name, slice *ret) {
+    *ret = ops_header(r, name);
+    ENSURE(ret->len > 0, ERR_MISSING_REQUIRED_HEADER, "%s is missing", name);
+    return OK;
+}
+
+/* As List Containers shows it: 16 hexadecimal digits. */
+static err read_deleted_version(const ops_request *r, uint64_t *ret) {
+    static const char name[] = "x-ms-deleted-container-version";
+    slice text, raw;
+    TRY(required(r, name, &text));
+    ENSURE(text.len == 16 && hex_get(r->arena, text, &raw) == OK, ERR_INVALID_HEADER_VALUE,
+           "%s: '%.*s' is not a Version of List Containers with include=deleted", name,
+           SLICE_ARG(slice_take(text, 32)));
+    return cur_be64(&raw, ret);
+}
+
+err blob_restore_container(ops_request *r, ops_response *w) {
+    slice name;
+    uint64_t version;
+    TRY(blob_enter(r));
+    TRY(required(r, "x-ms-deleted-container-name", &name));
+    TRY(read_deleted_version(r, &version));
+    TRY(store_container_restore(r->server->store, ops_call(r), r->account, r->container, name,
+                                version));
+    w->status = 201;
+    return OK;
+}
+
+err blob_rename_container(ops_request *r, ops_response *w) {
+    slice source, lease;
+    TRY(blob_enter(r));
+    TRY(required(r, "x-ms-source-container-name", &source));
+    TRY(ops_guid(r, "x-ms-source-lease-id", &lease));
+    TRY(store_container_rename(r->server->store, ops_call(r), r->account, r->container, source,
+                               lease));
+    w->status = 200;
+    return OK;
+}
+
 /* ---- Get Container ACL, Set Container ACL -------------------------------------------------------- */
 
 static void put_policy(buf *b, const store_policy *p) {

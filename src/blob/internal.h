@@ -201,6 +201,8 @@ err blob_set_container_metadata(ops_request *r, ops_response *w) CHECKED;
 err blob_get_acl(ops_request *r, ops_response *w) CHECKED;
 err blob_set_acl(ops_request *r, ops_response *w) CHECKED;
 err blob_delete_container(ops_request *r, ops_response *w) CHECKED;
+err blob_restore_container(ops_request *r, ops_response *w) CHECKED;
+err blob_rename_container(ops_request *r, ops_response *w) CHECKED;
 err blob_lease(ops_request *r, ops_response *w) CHECKED; /* of a blob, or of a container */
 err blob_list_blobs(ops_request *r, ops_response *w) CHECKED;
 err blob_get(ops_request *r, ops_response *w) CHECKED;

@@ -3,21 +3,23 @@
 #include "blob/internal.h"
 
 #define RETENTION_DAYS_MAX 365
+#define DAY_US             (86400ll * 1000000)
 #define CORS_AGE_MAX       INT32_MAX
 
 /* ---- List Containers ----------------------------------------------------------------------------- */
 
-static err read_include(const ops_request *r, bool *ret_metadata) {
+static err read_include(const ops_request *r, store_container_list *q) {
     slice rest = ops_param(r, "include"), part;
-    *ret_metadata = false;
     while (slice_split(&rest, ',', &part)) {
         part = slice_trim(part);
         bool metadata = slice_eq_nocase(part, S("metadata"));
-        bool known = metadata || part.len == 0 || slice_eq_nocase(part, S("deleted")) ||
-                     slice_eq_nocase(part, S("system"));
-        ENSURE(known, ERR_INVALID_QUERY_PARAMETER_VALUE, "include: '%.*s' is not known",
-               SLICE_ARG(slice_take(part, 32)));
-        *ret_metadata |= metadata;
+        bool deleted = slice_eq_nocase(part, S("deleted"));
+        bool system = slice_eq_nocase(part, S("system"));
+        ENSURE(metadata || deleted || system || part.len == 0, ERR_INVALID_QUERY_PARAMETER_VALUE,
+               "include: '%.*s' is not known", SLICE_ARG(slice_take(part, 32)));
+        q->metadata |= metadata;
+        q->deleted |= deleted;
+        q->system |= system;
     }
     return OK;
 }
@@ -41,12 +43,27 @@ static void put_etag(buf *b, uint64_t etag) {
     buf_put(b, S("\"</Etag>"));
 }
 
+static void put_deletion(buf *b, const store_container *k) {
+    buf_put(b, S("<Version>"));
+    buf_fmt(b, "%016llX", (unsigned long long)k->version);
+    buf_put(b, S("</Version><Deleted>true</Deleted>"));
+}
+
+/* The day that has begun counts: 7 of 7 right after the deletion. */
+static void put_retention_left(buf *b, const store_container *k) {
+    int64_t left = k->purge_us - clock_wall_us();
+    xml_http_date(b, "DeletedTime", k->deleted_us);
+    xml_element_u64(b, "RemainingRetentionDays",
+                    left > 0 ? (uint64_t)((left + DAY_US - 1) / DAY_US) : 0);
+}
+
 static err each_container(void *ctx, const store_container *k) {
     container_writer *cw = ctx;
     buf *b = cw->b;
     if (b->len > BLOB_PAGE_BYTES) return ERR_TOO_LARGE;
     buf_put(b, S("<Container>"));
     xml_element(b, "Name", k->name);
+    if (k->deleted) put_deletion(b, k);
     buf_put(b, S("<Properties>"));
     xml_http_date(b, "Last-Modified", k->modified_us);
     put_etag(b, k->etag);
@@ -59,7 +76,9 @@ static err each_container(void *ctx, const store_container *k) {
                  "<HasImmutabilityPolicy>false</HasImmutabilityPolicy>"
                  "<HasLegalHold>false</HasLegalHold>"
                  "<ImmutableStorageWithVersioningEnabled>false"
-                 "</ImmutableStorageWithVersioningEnabled></Properties>"));
+                 "</ImmutableStorageWithVersioningEnabled>"));
+    if (k->deleted) put_retention_left(b, k);
+    buf_put(b, S("</Properties>"));
     if (cw->metadata) xml_metadata(b, k->metadata, k->metadata_count);
     buf_put(b, S("</Container>"));
     return OK;
@@ -70,7 +89,7 @@ err blob_list_containers(ops_request *r, ops_response *w) {
     size_t asked;
     TRY(blob_enter(r));
     TRY(blob_maxresults(r, &asked));
-    TRY(read_include(r, &q.metadata));
+    TRY(read_include(r, &q));
     q.max = asked > 0 ? asked : STORE_LIST_MAX;
     buf b;
     buf_init(&b, BLOB_BODY_MAX);

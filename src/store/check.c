@@ -75,13 +75,31 @@ static const slice *account_name(check *ck, uint64_t id) {
     return NULL;
 }
 
-/* A container row, read through the store's own way: its key comes out of vault and account. */
+/* The key of a container, deleted or not, out of vault and account. */
+static err check_container_key(check *ck, slice account, slice name, slice value, arena *a,
+                               crypto_key *ret) {
+    const store_account *ac;
+    struct container *k;
+    TRY(store_account_get(ck->s, (store_call){.arena = a}, account, &ac));
+    err e = container_snapshot(ck->s, a, account_of(ac), name, value, &k);
+    store_account_unref(ac);
+    ENSURE(e != ERR_KEY_DESTROYED, e, "the container's key was destroyed");
+    TRY(e);
+    *ret = k->key;
+    snap_unref(&k->snap);
+    return OK;
+}
+
+/* Whether what the key says (deleted, or not) is what the row says. */
+static bool container_row_fits(slice key, const row_container *row) {
+    return (key.p[0] == 'd') == (row->deleted_us != STORE_TIME_NONE);
+}
+
 static void check_container_row(check *ck, uint64_t account, slice name, slice key, slice value) {
     const slice *owner = account_name(ck, account);
     row_container row;
     store_container pub;
     arena *a = arena_new(4096, 0);
-    store_call c = {.arena = a};
     if (container_decode(a, SLICE_NONE, name, value, &pub, &row) != OK) {
         check_report_row(ck, "META", key, err_detail());
     } else if (!owner) {
@@ -93,22 +111,10 @@ static void check_container_row(check *ck, uint64_t account, slice name, slice k
                                .account_id = account,
                                .account = *owner,
                                .name = arena_dup(ck->mem, name)};
-        const store_account *ac;
-        const store_container *found;
-        err e = store_account_get(ck->s, c, *owner, &ac);
-        if (e == OK) {
-            e = store_container_get(ck->s, c, ac, name, &found);
-            if (e == ERR_CONTAINER_NOT_FOUND)
-                check_report_row(ck, "META", key, "the container's key was destroyed");
-            else if (e != OK)
-                check_report_row(ck, "META", key, err_detail());
-            store_account_unref(ac);
-        }
-        if (e == OK) {
-            k.key = container_of(found)->key;
-            k.has_key = true;
-            store_container_unref(found);
-        }
+        if (!container_row_fits(key, &row))
+            check_report_row(ck, "META", key, "the row says otherwise whether the container was deleted");
+        k.has_key = check_container_key(ck, *owner, name, value, a, &k.key) == OK;
+        if (!k.has_key) check_report_row(ck, "META", key, err_detail());
         add_container(ck, k);
     }
     arena_free(a);
@@ -142,16 +148,20 @@ static void check_service_row(check *ck, uint64_t account, slice key, slice valu
 }
 
 static void check_meta_row(check *ck, slice key, slice value) {
-    slice rest = slice_skip(key, 1);
-    uint64_t account;
+    slice rest = slice_skip(key, 1), name;
+    uint64_t account, version;
     if (key.p[0] == 'a')
         check_account_row(ck, key, value);
-    else if ((key.p[0] != 'c' && key.p[0] != 's') || id_take(&rest, &account) != OK)
+    else if (!strchr("cds", key.p[0]) || id_take(&rest, &account) != OK)
         check_report_row(ck, "META", key, "a row of unknown kind");
+    else if (key.p[0] == 's')
+        check_service_row(ck, account, key, value);
     else if (key.p[0] == 'c')
         check_container_row(ck, account, rest, key, value);
+    else if (key_deleted_take(rest, &name, &version) != OK)
+        check_report_row(ck, "META", key, err_detail());
     else
-        check_service_row(ck, account, key, value);
+        check_container_row(ck, account, name, key, value);
 }
 
 static err walk(check *ck, engine_table t, slice lower, slice upper,
@@ -189,6 +199,13 @@ static void check_purge_row(check *ck, slice key, slice value) {
 static int by_id(const void *a, const void *b) {
     uint64_t x = ((const checked_container *)a)->id, y = ((const checked_container *)b)->id;
     return x < y ? -1 : x > y;
+}
+
+/* One container has one row: a rename or a restoration that was done by half would leave two. */
+static void check_one_row_each(check *ck) {
+    for (size_t i = 1; i < ck->container_count; i++)
+        if (ck->containers[i].id == ck->containers[i - 1].id)
+            report(ck, "two rows are of one container", ck->containers[i].name);
 }
 
 static const checked_container *find_container(const check *ck, uint64_t id) {
@@ -347,6 +364,7 @@ static err check_all(check *ck) {
     TRY(walk(ck, ENGINE_META, SLICE_NONE, SLICE_NONE, check_meta_row));
     if (ck->container_count)
         qsort(ck->containers, ck->container_count, sizeof *ck->containers, by_id);
+    check_one_row_each(ck);
     TRY(walk(ck, ENGINE_JOB, S("g"), S("h"), check_garbage_row));
     TRY(check_blobs(ck));
     TRY(walk(ck, ENGINE_INDEX, SLICE_NONE, SLICE_NONE, index_check_row));

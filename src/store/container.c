@@ -1,6 +1,8 @@
 /* Containers: create, find, change, delete, list. */
 #include "store/internal.h"
 
+#define DAY_US (86400ll * 1000000)
+
 static void container_free(snap *s) {
     struct container *k = (struct container *)s;
     crypto_key_wipe(&k->key);
@@ -23,7 +25,10 @@ err container_decode(arena *a, slice account, slice name, slice value, store_con
                              .created_us = row->created_us,
                              .modified_us = row->modified_us,
                              .public_access = row->public_access,
-                             .lease = row->lease};
+                             .lease = row->lease,
+                             .deleted = row->deleted_us != STORE_TIME_NONE,
+                             .deleted_us = row->deleted_us,
+                             .purge_us = row->purge_us};
     TRY(row_pairs_get(a, row->metadata, &ret->metadata, &ret->metadata_count));
     return row_policies_get(row->policies, ret->policies, &ret->policy_count);
 }
@@ -38,9 +43,8 @@ static err container_key(store *s, arena *a, const crypto_key *account_key, uint
     return crypto_unwrap(account_key, &w, ret);
 }
 
-/* Makes a snapshot of a row, with its key. */
-static err snapshot(store *s, arena *scratch, const struct account *ac, slice name, slice value,
-                    struct container **ret) {
+err container_snapshot(store *s, arena *scratch, const struct account *ac, slice name, slice value,
+                       struct container **ret) {
     arena *mem = arena_new(2048, 1 << 20);
     struct container *k = arena_alloc(mem, sizeof *k);
     *k = (struct container){.mem = mem,
@@ -75,7 +79,7 @@ static err container_load(store *s, store_call c, const struct account *ac, cons
     slice cache_key = slice_skip(key_slice(key), 1), value;
     TRY(account_current(s, c.arena, false, ac->pub.name, ac->pub.id));
     TRY(engine_get(s->engine, ENGINE_META, key_slice(key), c.arena, false, &value));
-    TRY(snapshot(s, c.arena, ac, slice_skip(cache_key, KEY_ID_LEN), value, ret));
+    TRY(container_snapshot(s, c.arena, ac, slice_skip(cache_key, KEY_ID_LEN), value, ret));
     cache_add(&s->containers, &(*ret)->snap, version);
     return OK;
 }
@@ -157,7 +161,8 @@ err container_current(store *s, arena *a, bool nowait, const struct container *k
 
 /* ---- changes ---- */
 
-/* A change to one container's row, between begin and commit or done; as `change` is for blobs. */
+/* A change to one container's row, between begin and commit or done; as `change` is for blobs.
+ * Those of one account come one after the other. */
 typedef struct container_change {
     store *s;
     store_call c;
@@ -184,7 +189,9 @@ static err container_change_begin(container_change *ch, store *s, store_call c,
     ch->token = gate_enter(&s->gate);
     ch->inside = true;
     TRY(account_current(s, c.arena, false, a->name, a->id));
-    return engine_txn_begin(s->engine, key_slice(&ch->key), &ch->txn);
+    short_key shard;
+    key_id(&shard, a->id);
+    return engine_txn_begin(s->engine, key_slice(&shard), &ch->txn);
 }
 
 static err container_change_find(container_change *ch) {
@@ -221,13 +228,24 @@ static err new_container_key(store *s, const struct account *ac, uint64_t id, ui
     return engine_vault_put(s->engine, id, slice_of(w.b, sizeof w.b), ret_slot);
 }
 
-static err create(container_change *ch, store_public access, slice metadata) {
-    store *s = ch->s;
+static err name_is_free(const container_change *ch) {
     slice value;
-    err e = engine_get(s->engine, ENGINE_META, key_slice(&ch->key), ch->c.arena, false, &value);
+    err e = engine_get(ch->s->engine, ENGINE_META, key_slice(&ch->key), ch->c.arena, false, &value);
     ENSURE(e != OK, ERR_CONTAINER_ALREADY_EXISTS, "the container '%.*s' exists already",
            SLICE_ARG(ch->name));
-    if (e != ERR_NOT_FOUND) return e;
+    return e == ERR_NOT_FOUND ? OK : e;
+}
+
+static err name_check(slice name) {
+    ENSURE(store_container_name_valid(name), ERR_INVALID_RESOURCE_NAME,
+           "'%.*s' is not a container's name: 3 to 63 of a-z, 0-9 and single '-' inside",
+           SLICE_ARG(slice_take(name, 80)));
+    return OK;
+}
+
+static err create(container_change *ch, store_public access, slice metadata) {
+    store *s = ch->s;
+    TRY(name_is_free(ch));
     store_now now = store_tick(s, 0);
     row_container row = {.id = engine_new_id(s->engine),
                          .etag = now.etag,
@@ -238,7 +256,7 @@ static err create(container_change *ch, store_public access, slice metadata) {
     TRY(new_container_key(s, account_of(ch->account), row.id, &row.slot));
     engine_txn_put(ch->txn, ENGINE_META, key_slice(&ch->key),
                    ROW_ENCODE(container, ch->c.arena, &row));
-    e = container_change_commit(ch);
+    err e = container_change_commit(ch);
     if (e != OK && e != ERR_IO) vault_forget(s, row.id, row.slot); /* ERR_IO: it may stand */
     return e;
 }
@@ -246,9 +264,7 @@ static err create(container_change *ch, store_public access, slice metadata) {
 err store_container_create(store *s, store_call c, const store_account *a, slice name,
                            store_public access, const pair *metadata, size_t metadata_count,
                            const store_container **ret) {
-    ENSURE(store_container_name_valid(name), ERR_INVALID_RESOURCE_NAME,
-           "'%.*s' is not a container's name: 3 to 63 of a-z, 0-9 and single '-' inside",
-           SLICE_ARG(slice_take(name, 80)));
+    TRY(name_check(name));
     slice packed;
     TRY(metadata_pack(metadata, metadata_count, c.arena, &packed));
     container_change ch CLEANUP(container_change_done);
@@ -267,22 +283,45 @@ static err container_change_checked(container_change *ch, store *s, store_call c
     return conditions_check(cond, kind, container_target(&ch->row));
 }
 
+/* The row under its deleted name, with all it holds: its blobs stay where they are, by its id. */
+static void keep_deleted(container_change *ch, uint32_t days) {
+    store_now now = store_tick(ch->s, 0);
+    row_container row = ch->row;
+    row.deleted_us = now.us;
+    row.purge_us = now.us + days * DAY_US;
+    row.account = ch->account->name;
+    short_key k;
+    key_deleted(&k, ch->account->id, ch->name, now.etag);
+    engine_txn_put(ch->txn, ENGINE_META, key_slice(&k), ROW_ENCODE(container, ch->c.arena, &row));
+}
+
+static void put_purge(container_change *ch) {
+    row_purge purge = {.account = ch->account->name,
+                       .container = ch->name,
+                       .slot = ch->row.slot,
+                       .deleted_us = clock_wall_us()};
+    short_key k;
+    key_job(&k, KEY_JOB_PURGE, ch->row.id);
+    engine_txn_put(ch->txn, ENGINE_JOB, key_slice(&k), ROW_ENCODE(purge, ch->c.arena, &purge));
+}
+
 static err delete_container(store *s, store_call c, const store_account *a, slice name,
                             const store_conditions *cond) {
     container_change ch CLEANUP(container_change_done);
     TRY(container_change_checked(&ch, s, c, a, name, cond, CONDITION_WRITE));
     TRY(container_mutable(s, ch.row.id));
+    uint32_t days = a->settings.container_delete_days;
     engine_txn_delete(ch.txn, ENGINE_META, key_slice(&ch.key));
-    row_purge purge = {
-        .account = a->name, .container = name, .slot = ch.row.slot, .deleted_us = clock_wall_us()};
-    short_key k;
-    key_job(&k, KEY_JOB_PURGE, ch.row.id);
-    engine_txn_put(ch.txn, ENGINE_JOB, key_slice(&k), ROW_ENCODE(purge, c.arena, &purge));
+    if (days > 0)
+        keep_deleted(&ch, days);
+    else
+        put_purge(&ch);
     TRY(container_change_commit(&ch));
+    short_key k;
     key_id(&k, ch.row.id);
     cache_drop_all(&s->hot.cache, key_slice(&k));
     opened_drop_container(&s->opened, ch.row.id);
-    reaper_submit(s, job_new(JOB_PURGE, ch.row.id, ch.row.id, 0));
+    if (days == 0) reaper_submit(s, job_new(JOB_PURGE, ch.row.id, ch.row.id, 0));
     return OK;
 }
 
@@ -305,7 +344,7 @@ static err container_update(container_change *ch, const store_container **ret) {
     TRY(container_change_commit(ch));
     if (!ret) return OK;
     struct container *k;
-    TRY(snapshot(ch->s, ch->c.arena, account_of(ch->account), ch->name, value, &k));
+    TRY(container_snapshot(ch->s, ch->c.arena, account_of(ch->account), ch->name, value, &k));
     *ret = &k->pub;
     return OK;
 }
@@ -357,6 +396,51 @@ err store_container_lease(store *s, store_call c, const store_account *a, slice 
     return OK;
 }
 
+/* ---- Restore Container, Rename Container ---- */
+
+err store_container_restore(store *s, store_call c, const store_account *a, slice name,
+                            slice deleted_name, uint64_t version) {
+    TRY(name_check(name));
+    if (!store_container_name_valid(deleted_name) || version == 0) return not_found(deleted_name);
+    container_change ch CLEANUP(container_change_done);
+    TRY(container_change_begin(&ch, s, c, a, name));
+    TRY(name_is_free(&ch));
+    short_key from;
+    slice value;
+    key_deleted(&from, a->id, deleted_name, version);
+    err e = engine_get(s->engine, ENGINE_META, key_slice(&from), c.arena, false, &value);
+    ENSURE(e != ERR_NOT_FOUND, ERR_CONTAINER_NOT_FOUND,
+           "no deleted container '%.*s' of version %016llX can be restored",
+           SLICE_ARG(deleted_name), (unsigned long long)version);
+    TRY(e);
+    TRY(row_container_get(value, &ch.row));
+    ch.row.deleted_us = ch.row.purge_us = STORE_TIME_NONE;
+    ch.row.account = SLICE_NONE;
+    engine_txn_delete(ch.txn, ENGINE_META, key_slice(&from));
+    engine_txn_put(ch.txn, ENGINE_META, key_slice(&ch.key),
+                   ROW_ENCODE(container, c.arena, &ch.row));
+    return container_change_commit(&ch);
+}
+
+err store_container_rename(store *s, store_call c, const store_account *a, slice name, slice source,
+                           slice source_lease_id) {
+    TRY(name_check(name));
+    store_conditions lease = STORE_NO_CONDITIONS;
+    lease.lease_id = source_lease_id;
+    container_change ch CLEANUP(container_change_done);
+    TRY(container_change_checked(&ch, s, c, a, source, &lease, CONDITION_WRITE));
+    short_key from = ch.key;
+    ch.name = name;
+    key_container(&ch.key, a->id, name);
+    TRY(name_is_free(&ch));
+    engine_txn_delete(ch.txn, ENGINE_META, key_slice(&from));
+    engine_txn_put(ch.txn, ENGINE_META, key_slice(&ch.key),
+                   ROW_ENCODE(container, c.arena, &ch.row));
+    err e = container_change_commit(&ch);
+    cache_drop(&s->containers, slice_skip(key_slice(&from), 1));
+    return e;
+}
+
 err store_container_check(const store_container *k, const store_conditions *cond) {
     return conditions_check(cond, CONDITION_READ,
                             (condition_target){.exists = true,
@@ -364,66 +448,4 @@ err store_container_check(const store_container *k, const store_conditions *cond
                                                .etag = k->etag,
                                                .modified_us = k->modified_us,
                                                .lease = &k->lease});
-}
-
-/* ---- listing ---- */
-
-static err scan_page(store_call c, const store_account *a, const store_container_list *q,
-                     engine_cursor *cur, err (*each)(void *ctx, const store_container *k),
-                     void *ctx, slice *ret_next) {
-    arena *scratch = arena_new(4096, 1 << 20);
-    err e;
-    for (size_t n = 0;; n++) {
-        slice key, value;
-        bool more;
-        TRY_TO(out, engine_cursor_next(cur, &key, &value, &more));
-        if (!more) break;
-        slice name = slice_skip(key, 1 + KEY_ID_LEN);
-        if (n == q->max) {
-            *ret_next = arena_dup(c.arena, name);
-            break;
-        }
-        arena_reset(scratch);
-        store_container k;
-        row_container row;
-        TRY_TO(out, container_decode(scratch, a->name, name, value, &k, &row));
-        if (!q->metadata) k.metadata_count = 0;
-        e = each(ctx, &k);
-        if (e == ERR_TOO_LARGE) {
-            *ret_next = arena_dup(c.arena, name);
-            e = OK;
-            break;
-        }
-        if (e != OK) break;
-    }
-out:
-    arena_free(scratch);
-    return e;
-}
-
-/* No name is longer than 63 bytes. */
-static bool could_begin_name(slice s) {
-    return s.len == 0 || (s.len <= 63 && slice_find(s, 0, 0) == s.len);
-}
-
-err store_container_scan(store *s, store_call c, const store_account *a,
-                         const store_container_list *q,
-                         err (*each)(void *ctx, const store_container *k), void *ctx,
-                         slice *ret_next) {
-    if (c.nowait) return ERR_WOULD_BLOCK;
-    ENSURE(q->max >= 1 && q->max <= STORE_LIST_MAX, ERR_OUT_OF_RANGE_QUERY_PARAMETER_VALUE,
-           "maxresults is 1 to %d", STORE_LIST_MAX);
-    *ret_next = SLICE_NONE;
-    if (!could_begin_name(q->prefix)) return OK;
-    ENSURE(could_begin_name(q->marker), ERR_OUT_OF_RANGE_INPUT,
-           "marker is not one that a listing gave");
-    short_key lower, upper;
-    key_container(&lower, a->id, slice_cmp(q->marker, q->prefix) > 0 ? q->marker : q->prefix);
-    key_container(&upper, a->id, q->prefix);
-    key_end(&upper);
-    engine_cursor *cur;
-    TRY(engine_scan(s->engine, ENGINE_META, key_slice(&lower), key_slice(&upper), &cur));
-    err e = scan_page(c, a, q, cur, each, ctx, ret_next);
-    engine_cursor_free(cur);
-    return e;
 }

@@ -322,6 +322,9 @@ err account_keeping(store *s, arena *a, bool nowait, slice account, keeping *ret
 /* OK while the container (and its account) is still the one of that name. ERR_CONTAINER_NOT_FOUND.
  */
 err container_current(store *s, arena *a, bool nowait, const struct container *k) CHECKED;
+/* A snapshot of a container's row, with its key. ERR_KEY_DESTROYED. */
+err container_snapshot(store *s, arena *scratch, const struct account *ac, slice name, slice value,
+                       struct container **ret) CHECKED;
 /* Reads a container's row into a snapshot without public use (listings, check): no key. */
 err container_decode(arena *a, slice account, slice name, slice value, store_container *ret,
                      row_container *ret_row) CHECKED;
@@ -694,3 +697,6 @@ void reaper_stop(store *s);
 void reaper_run(store *s);
 /* Drops staging sessions that were last changed before before_us. */
 err sweep_staged(store *s, int64_t before_us) CHECKED;
+/* Purges deleted containers that could be restored until now_us: of this thread; of all. */
+err reaper_sweep_containers(reaper *r, int64_t now_us) CHECKED;
+err sweep_containers(store *s, int64_t now_us) CHECKED;

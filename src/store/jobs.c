@@ -179,6 +179,7 @@ static void sweep_now_and_then(reaper *r, int64_t *next_us) {
     err e = reaper_sweep(r, clock_wall_us() - STORE_STAGED_LIFE_US);
     if (e == OK) e = reaper_expire(r);
     if (e == OK) e = history_expire(r, clock_wall_us());
+    if (e == OK) e = reaper_sweep_containers(r, clock_wall_us());
     if (e != OK && e != ERR_CANCELLED)
         LOG(LOG_ERROR, "sweep_failed", LF_C("error", err_get(e)->name),
             LF_C("detail", err_detail()));

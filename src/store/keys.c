@@ -291,6 +291,36 @@ void key_container(short_key *k, uint64_t account, slice name) {
     put_name(k, name);
 }
 
+#define DELETED_END 0x01 /* of the name: below all that names hold */
+
+void key_deleted(short_key *k, uint64_t account, slice name, uint64_t version) {
+    k->len = 0;
+    put_byte(k, 'd');
+    put_id(k, account);
+    put_name(k, name);
+    if (version == 0) return;
+    put_byte(k, DELETED_END);
+    MUST(k->len + 16 <= sizeof k->b);
+    k->len += put_hex(k->b + k->len, version, 16);
+}
+
+err key_deleted_take(slice rest, slice *ret_name, uint64_t *ret_version) {
+    size_t end = slice_find(rest, 0, DELETED_END);
+    slice hex = slice_skip(rest, end + 1);
+    uint64_t v = 0;
+    ENSURE(end < rest.len && hex.len == 16, ERR_CORRUPT, "a deleted container's key is damaged");
+    for (size_t i = 0; i < hex.len; i++) {
+        uint8_t c = hex.p[i];
+        bool digit = c >= '0' && c <= '9';
+        ENSURE(digit || (c >= 'a' && c <= 'f'), ERR_CORRUPT,
+               "a deleted container's key is damaged");
+        v = v << 4 | (uint64_t)(digit ? c - '0' : c - 'a' + 10);
+    }
+    *ret_name = slice_take(rest, end);
+    *ret_version = v;
+    return OK;
+}
+
 void key_service(short_key *k, uint64_t account) {
     k->len = 0;
     put_byte(k, 's');

@@ -11,6 +11,9 @@
  * META     'a' account name                    an account
  *          'c' ID(account) container name      a container
  *          's' ID(account)                     the properties of an account's blob service
+ *          'd' ID(account) container name 01 HEX16(version)
+ *                                              a deleted container that can be restored
+ *          All rows of an account's containers belong to the shard ID(account): names move between them.
  * BLOB     BASE '0'                            the current state of a blob
  *          BASE '1'                            a marker: blocks are staged under this name (for listings)
  * BLOCK    BASE 'm' ID(content) HEX16(end) HEX4(n)
@@ -143,6 +146,10 @@ static inline slice key_slice(const short_key *k) {
 void key_account(short_key *k, slice name);
 void key_container(short_key *k, uint64_t account, slice name);
 void key_service(short_key *k, uint64_t account);
+/* name alone (version 0): where the deleted containers of that name, and later names, begin. */
+void key_deleted(short_key *k, uint64_t account, slice name, uint64_t version);
+/* Splits what follows the account's id. ERR_CORRUPT. */
+err key_deleted_take(slice rest, slice *ret_name, uint64_t *ret_version) CHECKED;
 void key_garbage(short_key *k, uint64_t container, uint64_t id);
 void key_expiry(short_key *k, uint64_t container, int64_t until_us, uint64_t id);
 /* kind, ID: purge jobs, or what all garbage of a container begins with. */

@@ -387,23 +387,47 @@ static err purge(store *s, const job *j, arena *a) {
     return OK;
 }
 
-/* Turns one container of a deleted account into a purge of its own. */
+/* Turns one container of a deleted account, deleted itself or not, into a purge of its own. */
 static err doom_container(store *s, const row_purge *account, slice key, slice value, arena *a) {
     row_container row;
+    uint64_t account_id, version;
+    slice rest = slice_skip(key, 1), name;
+    TRY(id_take(&rest, &account_id));
+    name = rest;
+    if (key.p[0] == 'd') TRY(key_deleted_take(rest, &name, &version));
     TRY(row_container_get(value, &row));
     row_purge p = {.account = account->account,
-                   .container = slice_skip(key, 1 + KEY_ID_LEN),
+                   .container = name,
                    .slot = row.slot,
                    .deleted_us = account->deleted_us};
-    short_key jk;
+    short_key jk, shard;
     engine_txn *t;
     key_job(&jk, KEY_JOB_PURGE, row.id);
-    TRY(engine_txn_begin(s->engine, key, &t));
+    key_id(&shard, account_id);
+    TRY(engine_txn_begin(s->engine, key_slice(&shard), &t));
     engine_txn_delete(t, ENGINE_META, key);
     engine_txn_put(t, ENGINE_JOB, key_slice(&jk), ROW_ENCODE(purge, a, &p));
     TRY(engine_txn_commit(t));
     reaper_submit(s, job_new(JOB_PURGE, row.id, row.id, 0));
     return OK;
+}
+
+static err doom_containers(store *s, const row_purge *account, const short_key *begin, arena *a) {
+    short_key high = *begin;
+    key_end(&high);
+    engine_cursor *cur;
+    err e;
+    TRY(engine_scan(s->engine, ENGINE_META, key_slice(begin), key_slice(&high), &cur));
+    for (;;) {
+        slice k, v;
+        bool more;
+        TRY_TO(out, engine_cursor_next(cur, &k, &v, &more));
+        if (!more) break;
+        TRY_TO(out, doom_container(s, account, k, v, a));
+    }
+out:
+    engine_cursor_free(cur);
+    return e;
 }
 
 static err purge_account(store *s, const job *j, arena *a) {
@@ -413,24 +437,14 @@ static err purge_account(store *s, const job *j, arena *a) {
     TRY(e);
     TRY(engine_vault_destroy(s->engine, j->id, row.slot));
     gate_wait(&s->gate);
-    short_key low, high;
-    key_container(&low, j->id, SLICE_NONE);
-    high = low;
-    key_end(&high);
-    engine_cursor *cur;
-    TRY(engine_scan(s->engine, ENGINE_META, key_slice(&low), key_slice(&high), &cur));
-    for (;;) {
-        slice k, v;
-        bool more;
-        TRY_TO(out, engine_cursor_next(cur, &k, &v, &more));
-        if (!more) break;
-        TRY_TO(out, doom_container(s, &row, k, v, a));
-    }
-    e = delete_job_row(s, KEY_JOB_PURGE_ACCOUNT, j->id);
-out:
-    engine_cursor_free(cur);
-    if (e == OK) LOG(LOG_INFO, "account_purged", LF_S("account", row.account));
-    return e;
+    short_key begin;
+    key_container(&begin, j->id, SLICE_NONE);
+    TRY(doom_containers(s, &row, &begin, a));
+    key_deleted(&begin, j->id, SLICE_NONE, 0);
+    TRY(doom_containers(s, &row, &begin, a));
+    TRY(delete_job_row(s, KEY_JOB_PURGE_ACCOUNT, j->id));
+    LOG(LOG_INFO, "account_purged", LF_S("account", row.account));
+    return OK;
 }
 
 /* ---- staged blocks that nobody committed ---- */

@@ -110,6 +110,9 @@ static err lease_valid(const store_lease *l) {
 static err container_valid(const row_container *r) {
     ENSURE(r->id != 0, ERR_CORRUPT, "a container has no id");
     TRY(lease_valid(&r->lease));
+    bool deleted = r->deleted_us != STORE_TIME_NONE;
+    ENSURE(deleted == (r->purge_us != STORE_TIME_NONE) && deleted == (r->account.len > 0),
+           ERR_CORRUPT, "what a container keeps of its deletion is damaged");
     ENSURE(r->public_access <= STORE_PUBLIC_CONTAINER, ERR_CORRUPT,
            "a container's public access is damaged");
     return OK;

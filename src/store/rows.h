@@ -51,6 +51,9 @@ typedef struct row_container {
     store_public public_access;
     slice metadata, policies;
     store_lease lease;
+    /* Of a deleted one: when, until when it can be restored, and whose it is, for people. */
+    int64_t deleted_us, purge_us;
+    slice account;
 } row_container;
 #define ROW_CONTAINER(N, T, B)                                                                     \
     N(1, id)                                                                                       \
@@ -61,7 +64,9 @@ typedef struct row_container {
     N(6, public_access)                                                                            \
     B(7, metadata)                                                                                 \
     B(8, policies)                                                                                 \
-    B(9, lease.id) N(10, lease.duration_s) N(11, lease.broken) T(12, lease.until_us)
+    B(9, lease.id)                                                                                 \
+    N(10, lease.duration_s) N(11, lease.broken) T(12, lease.until_us) T(15, deleted_us)            \
+        T(16, purge_us) B(17, account)
 
 #define ROW_POLICY(N, T, B)                                                                        \
     B(1, id)                                                                                       \

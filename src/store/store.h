@@ -265,6 +265,9 @@ typedef struct store_container {
     store_policy policies[STORE_POLICIES_MAX];
     size_t policy_count;
     store_lease lease;
+    bool deleted; /* in listings that ask for them; then: */
+    uint64_t version;
+    int64_t deleted_us, purge_us; /* restorable until purge_us */
 } store_container;
 
 /* ERR_CONTAINER_ALREADY_EXISTS, ERR_CONTAINER_BEING_DELETED never (names are free at once). */
@@ -275,8 +278,9 @@ err store_container_create(store *s, store_call c, const store_account *a, slice
 err store_container_get(store *s, store_call c, const store_account *a, slice name,
                         const store_container **ret) CHECKED;
 const store_container *store_container_unref(const store_container *k);
-/* The container and all in it are gone at once for everyone; its key is destroyed and its space
- * given back in the background, also after a restart. */
+/* The container and all in it are gone at once for everyone. Where the account's settings keep
+ * deleted containers it can be restored for so many days; otherwise, or after them, its key is
+ * destroyed and its space given back in the background, also after a restart. */
 err store_container_delete(store *s, store_call c, const store_account *a, slice name,
                            const store_conditions *cond) CHECKED;
 /* ret (may be NULL): the container after the change. */
@@ -287,6 +291,14 @@ err store_container_set_acl(store *s, store_call c, const store_account *a, slic
                             const store_conditions *cond, store_public access,
                             const store_policy *policies, size_t count,
                             const store_container **ret) CHECKED;
+/* Brings a deleted container back, under its own or another name. ERR_CONTAINER_ALREADY_EXISTS;
+ * ERR_CONTAINER_NOT_FOUND: none of that name and version can be restored. */
+err store_container_restore(store *s, store_call c, const store_account *a, slice name,
+                            slice deleted_name, uint64_t version) CHECKED;
+/* Another name for a container and all in it. Who holds a lease on it must say so. Deleted ones of
+ * the old name keep it. ERR_CONTAINER_ALREADY_EXISTS, ERR_CONTAINER_NOT_FOUND, ERR_LEASE_…. */
+err store_container_rename(store *s, store_call c, const store_account *a, slice name, slice source,
+                           slice source_lease_id) CHECKED;
 /* A lease on a container stands in the way of its deletion only. Errors as store_blob_lease. */
 err store_container_lease(store *s, store_call c, const store_account *a, slice name,
                           const store_conditions *cond, const store_lease_ask *ask,
@@ -295,12 +307,14 @@ err store_container_lease(store *s, store_call c, const store_account *a, slice 
 err store_container_check(const store_container *k, const store_conditions *cond) CHECKED;
 
 typedef struct store_container_list {
-    slice prefix, marker; /* marker: the name to begin with, or empty */
+    slice prefix, marker; /* marker: from an earlier page, or empty */
     size_t max;           /* 1..STORE_LIST_MAX */
     bool metadata;
+    bool system;  /* with those the service keeps for itself: $logs, $blobchangefeed */
+    bool deleted; /* with those that can be restored, after the one that has their name now */
 } store_container_list;
-/* Calls each container of the page; ret_next: the marker of the next page, or empty. The container
- * lives only during the call. */
+/* Calls each container of the page, by name; ret_next: the marker of the next page, or empty. The
+ * container lives only during the call. ERR_OUT_OF_RANGE_INPUT for a marker no listing gave. */
 err store_container_scan(store *s, store_call c, const store_account *a,
                          const store_container_list *q,
                          err (*each)(void *ctx, const store_container *k), void *ctx,

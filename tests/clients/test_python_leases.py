@@ -1,10 +1,12 @@
-"""The Python SDK: leases of blobs and containers."""
+"""The Python SDK: leases of blobs and containers, deleted containers, renamed containers."""
 
+import subprocess
 import uuid
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceExistsError
 from azure.storage.blob import BlobBlock, BlobLeaseClient
+from server import BINARY
 
 
 def refused(error, code, status, call):
@@ -59,3 +61,33 @@ def test_a_container(service):
     assert [(c.lease.status, c.lease.duration) for c in found] == [("locked", "infinite")]
     assert lease.break_lease() == 0
     box.delete_container()
+
+
+@pytest.fixture
+def kept(server):
+    """Deleted containers are kept for 5 days: the setting is the operator's, as in Azure."""
+    def days(n):
+        subprocess.run([BINARY, "account", "set", server.account, f"container_delete_days={n}", "--data", server.data],
+                       check=True, capture_output=True)
+    days(5)
+    yield
+    days(0)
+
+
+@pytest.mark.not_azurite
+def test_a_deleted_container_comes_back(kept, service):
+    box = service.create_container("kept" + uuid.uuid4().hex, metadata={"a": "b"})
+    box.upload_blob("b", b"x")
+    box.delete_container()
+    name = box.container_name
+    assert not list(service.list_containers(name_starts_with=name))
+    [found] = service.list_containers(name_starts_with=name, include_deleted=True, include_metadata=True)
+    assert found.deleted and found.version and found.metadata == {"a": "b"}
+    back = service.undelete_container(found.name, found.version)
+    assert back.download_blob("b").readall() == b"x"
+    refused(ResourceExistsError, "ContainerAlreadyExists", 409,
+            lambda: service.undelete_container(found.name, found.version))
+    renamed = service._rename_container(name, name + "-2")
+    assert renamed.download_blob("b").readall() == b"x"
+    assert not box.exists()
+    renamed.delete_container()
