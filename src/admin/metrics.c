@@ -43,6 +43,9 @@ static void store_metrics_put(store *st, buf *out) {
     store_get_stats(st, &s);
     admin_metric(out, "strongroom_store_garbage_pending", "gauge",
                  "Contents waiting to be given back.", s.garbage_pending);
+    admin_metric(out, "strongroom_store_jobs_failing", "gauge",
+                 "Background jobs that failed and are tried again; the log says why.",
+                 s.jobs_failing);
     admin_metric(out, "strongroom_store_readers_open", "gauge", "Contents being read.",
                  s.readers_open);
     admin_metric(out, "strongroom_store_uploads_open", "gauge", "Contents being written.",

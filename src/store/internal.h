@@ -118,6 +118,8 @@ typedef struct job {
     job_kind kind;
     uint64_t container, id; /* of an account, for JOB_PURGE_ACCOUNT: id */
     uint64_t hash, seq;
+    unsigned failures; /* so far */
+    int64_t again_us;  /* monotonic: when it is tried again */
     struct job *next;
     int64_t accessed_us; /* JOB_ACCESS, of the blob of this name */
     slice name;          /* JOB_DROPPED: BASE of the blob; its bytes stand behind the job */
@@ -244,8 +246,8 @@ typedef struct reaper {
     pthread_cond_t wake;
     job *first, *last;
     size_t count;
-    bool rescan;  /* jobs were left in the table only */
-    bool failing; /* the last job failed; the thread's own */
+    bool rescan;      /* jobs were left in the table only */
+    int64_t again_us; /* when the first of those that wait is due; INT64_MAX: none waits */
 } reaper;
 
 /* ---- the store ---- */
@@ -263,7 +265,7 @@ struct store {
     _Atomic uint64_t access_pending, access_noted[1024]; /* access.c: hashes of blobs */
     append_lane appends[APPEND_LANES];
     _Atomic uint64_t last_tick;
-    _Atomic uint64_t uploads_open, garbage_pending;
+    _Atomic uint64_t uploads_open, garbage_pending, jobs_failing;
     _Atomic uint64_t changes_later; /* whose outcome nobody waits for, under way */
     atomic_bool stopping;
     bool background;
@@ -679,6 +681,8 @@ err piece_open_small(const crypto_key *key, uint64_t container, const row_piece 
 
 /* Hands jobs (linked by next) to the reaper; takes them. */
 void reaper_submit(store *s, job *jobs);
+/* How long a job that failed so often waits: 10 s, then twice as long each time, an hour at most. */
+int64_t job_retry_us(unsigned failures);
 job *job_new(job_kind kind, uint64_t container, uint64_t id, uint64_t hash);
 job *job_new_access(uint64_t container, uint64_t hash, slice name, int64_t accessed_us);
 job *job_new_dropped(uint64_t container, slice base);

@@ -4,13 +4,16 @@
 
 #include <time.h>
 
-#define RETRY_MS       250   /* a purge that waits for readers */
-#define RETRY_ERROR_MS 10000 /* a job that failed: the disk is full, or worse */
-#define SWEEP_EVERY_US (600ll * 1000000)
+#define RETRY_MS 250 /* a purge that waits for readers */
+/* A job that failed: the disk is full, or what it is to release is damaged. Each time twice as long. */
+#define RETRY_ERROR_MIN_US (10ll * 1000000)
+#define RETRY_ERROR_MAX_US (3600ll * 1000000)
+#define SWEEP_EVERY_US     (600ll * 1000000)
 
 static void job_done(store *s, job *j) {
     if (j->kind == JOB_GARBAGE) atomic_fetch_sub(&s->garbage_pending, 1);
     if (j->kind == JOB_ACCESS) access_forget(s, j);
+    if (j->failures) atomic_fetch_sub(&s->jobs_failing, 1);
     job_free(j);
 }
 
@@ -122,55 +125,70 @@ static job *pop(reaper *r) {
     return j;
 }
 
+int64_t job_retry_us(unsigned failures) {
+    int64_t us = RETRY_ERROR_MIN_US;
+    for (unsigned i = 1; i < failures && us < RETRY_ERROR_MAX_US; i++) us *= 2;
+    return us < RETRY_ERROR_MAX_US ? us : RETRY_ERROR_MAX_US;
+}
+
+/* Counts a failure, and says once in a while that it goes on. */
+static int64_t job_failed(store *s, job *j, err e) {
+    if (j->failures++ == 0) atomic_fetch_add(&s->jobs_failing, 1);
+    LOG(LOG_ERROR, "reaper_failed", LF_C("error", err_get(e)->name), LF_C("detail", err_detail()),
+        LF_I("container", j->container), LF_I("job", j->id), LF_I("failures", j->failures));
+    return job_retry_us(j->failures);
+}
+
 /* Does one job; what could not be done goes to *later. */
 static void work(reaper *r, job *j, job **later) {
     store *s = r->store;
     bool kept;
     err e = reaper_work(s, j, &kept);
-    r->failing = e != OK && e != ERR_CONFLICT;
     if (kept) return;
     if (e == OK) {
         job_done(s, j);
         return;
     }
-    if (e != ERR_CONFLICT && e != ERR_CANCELLED)
-        LOG(LOG_ERROR, "reaper_failed", LF_C("error", err_get(e)->name),
-            LF_C("detail", err_detail()), LF_I("container", j->container), LF_I("job", j->id));
+    bool failed = e != ERR_CONFLICT && e != ERR_CANCELLED;
+    j->again_us = clock_mono_us() + (failed ? job_failed(s, j, e) : RETRY_MS * 1000);
     if (j->kind == JOB_ACCESS) { /* the next read notes it again */
         job_done(s, j);
         return;
     }
+    if (j->again_us < r->again_us) r->again_us = j->again_us;
     j->next = *later;
     *later = j;
 }
 
-static void resubmit(reaper *r, job **later) {
+/* Takes up again what is due by now_us. */
+static void resubmit(reaper *r, job **later, int64_t now_us) {
+    job *left = NULL;
+    r->again_us = INT64_MAX;
     while (*later) {
         job *j = *later;
         *later = j->next;
-        push(r, j);
+        if (j->again_us <= now_us) {
+            push(r, j);
+            continue;
+        }
+        if (j->again_us < r->again_us) r->again_us = j->again_us;
+        j->next = left;
+        left = j;
     }
+    *later = left;
 }
 
-static struct timespec after_ms(int64_t ms) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += ms / 1000;
-    t.tv_nsec += (ms % 1000) * 1000000ll;
-    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
-    return t;
+static struct timespec at_us(int64_t mono_us) {
+    return (struct timespec){.tv_sec = mono_us / 1000000, .tv_nsec = mono_us % 1000000 * 1000};
 }
 
-/* Waits for work. The lock is held before and after. */
+/* Waits for work, until something is due again. The lock is held before and after. */
 static void wait_for_work(reaper *r, job **later) {
-    if (!*later) {
-        struct timespec t = after_ms(SWEEP_EVERY_US / 1000);
-        pthread_cond_timedwait(&r->wake, &r->lock, &t);
-        return;
-    }
-    struct timespec t = after_ms(r->failing ? RETRY_ERROR_MS : RETRY_MS);
-    pthread_cond_timedwait(&r->wake, &r->lock, &t);
-    if (!r->first) resubmit(r, later);
+    int64_t until = clock_mono_us() + SWEEP_EVERY_US;
+    struct timespec t = at_us(until < r->again_us ? until : r->again_us);
+    if (clock_mono_us() < r->again_us) pthread_cond_timedwait(&r->wake, &r->lock, &t);
+    int64_t now = clock_mono_us();
+    if (now >= r->again_us) resubmit(r, later, now);
 }
 
 static void sweep_now_and_then(reaper *r, int64_t *next_us) {
@@ -204,7 +222,7 @@ static void *reaper_main(void *arg) {
         sweep_now_and_then(r, &next_sweep_us);
         pthread_mutex_lock(&r->lock);
     }
-    resubmit(r, &later);
+    resubmit(r, &later, INT64_MAX);
     pthread_mutex_unlock(&r->lock);
     return NULL;
 }
@@ -224,7 +242,7 @@ void reaper_run(store *s) {
                 again = true;
             }
             if (later) again = false;
-            resubmit(r, &later);
+            resubmit(r, &later, INT64_MAX);
         }
     }
 }
@@ -237,6 +255,7 @@ err reaper_start(store *s) {
         reaper *r = &s->reapers[i];
         r->store = s;
         r->rescan = true;
+        r->again_us = INT64_MAX;
         pthread_mutex_init(&r->lock, NULL);
         pthread_cond_init(&r->wake, &attr);
     }

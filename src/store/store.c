@@ -58,6 +58,7 @@ engine *store_engine(store *s) {
 
 void store_get_stats(store *s, store_stats *ret) {
     *ret = (store_stats){.garbage_pending = atomic_load(&s->garbage_pending),
+                         .jobs_failing = atomic_load(&s->jobs_failing),
                          .readers_open = atomic_load(&s->readers.open),
                          .uploads_open = atomic_load(&s->uploads_open)};
     opened_get_stats(&s->opened, &ret->opened);

@@ -721,6 +721,7 @@ typedef struct store_opened_stats {
 typedef struct store_stats {
     store_opened_stats opened;
     uint64_t garbage_pending; /* contents waiting for the reaper */
+    uint64_t jobs_failing;    /* of the reaper's: failed, and tried again later */
     uint64_t readers_open, uploads_open;
 } store_stats;
 void store_get_stats(store *s, store_stats *ret);

@@ -197,6 +197,55 @@ static void test_listing_pages(void **state) {
     assert_int_equal(n, 7);
 }
 
+/* A reference that does not verify cannot be released: the job stays, is counted, and is tried again
+ * less and less often; check tells of it. */
+static void test_damaged_reference(void **state) {
+    local *l = *state;
+    fixture *f = &l->f;
+    put(f, S("b"), content(f->c.arena, 1, 100000));
+    row_piece p = {.id = 7, .where = ROW_STREAM, .ref = S("no reference")};
+    row_garbage garbage = {.name = S("b")};
+    buf pieces;
+    buf_init_arena(&pieces, f->c.arena, 1024);
+    row_waste_put(&pieces, &p);
+    garbage.pieces = buf_slice(&pieces);
+    short_key k;
+    engine_txn *t;
+    engine *en = store_engine(f->s);
+    key_garbage(&k, f->k->id, engine_new_id(en));
+    assert_ok(engine_txn_begin(en, key_slice(&k), &t));
+    engine_txn_put(t, ENGINE_JOB, key_slice(&k), ROW_ENCODE(garbage, f->c.arena, &garbage));
+    assert_ok(engine_txn_commit(t));
+    local_restart(l);
+    put(f, S("b"), S("new")); /* its old content goes, whatever else fails */
+    store_stats st;
+    for (int i = 0; i < 3; i++) {
+        reaper_run(f->s);
+        store_get_stats(f->s, &st);
+        assert_int_equal(st.jobs_failing, 1);
+        assert_int_equal(st.garbage_pending, 1);
+    }
+    store_check_progress checked;
+    assert_ok(store_check(f->s, report, NULL, NULL, &checked));
+    assert_int_equal(checked.defects, 1);
+    assert_ok(engine_txn_begin(store_engine(f->s), key_slice(&k), &t));
+    engine_txn_delete(t, ENGINE_JOB, key_slice(&k));
+    assert_ok(engine_txn_commit(t));
+    reaper_run(f->s);
+    store_get_stats(f->s, &st);
+    assert_true(st.jobs_failing == 0 && st.garbage_pending == 0);
+}
+
+static void test_retries_back_off(void **state) {
+    (void)state;
+    assert_true(job_retry_us(1) == 10 * 1000000ll && job_retry_us(2) == 20 * 1000000ll);
+    for (unsigned i = 2; i < 200; i++) {
+        assert_true(job_retry_us(i) >= job_retry_us(i - 1));
+        assert_true(job_retry_us(i) <= 3600 * 1000000ll);
+    }
+    assert_true(job_retry_us(UINT32_MAX) == 3600 * 1000000ll);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -205,6 +254,8 @@ int main(void) {
         T(test_reader_during_overwrites),
         T(test_background),
         T(test_listing_pages),
+        T(test_damaged_reference),
+        cmocka_unit_test(test_retries_back_off),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
