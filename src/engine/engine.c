@@ -147,6 +147,10 @@ err engine_vault_destroy(engine *e, uint64_t id, uint64_t slot) {
     return e->v->vault_destroy(e, id, slot);
 }
 
+err engine_vault_each(engine *e, err (*each)(void *ctx, uint64_t id, uint64_t slot), void *ctx) {
+    return e->v->vault_each(e, each, ctx);
+}
+
 err engine_check(engine *e, engine_report *report, void *ctx) {
     return e->v->check(e, report, ctx);
 }

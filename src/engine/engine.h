@@ -100,6 +100,7 @@ typedef struct engine_vtable {
     err (*vault_put)(engine *, uint64_t id, slice secret, uint64_t *ret_slot);
     err (*vault_get)(engine *, uint64_t id, uint64_t slot, arena *, slice *ret);
     err (*vault_destroy)(engine *, uint64_t id, uint64_t slot);
+    err (*vault_each)(engine *, err (*each)(void *ctx, uint64_t id, uint64_t slot), void *ctx);
     err (*check)(engine *, engine_report *, void *ctx);
     void (*stats)(engine *, engine_stats *ret);
     uint64_t (*new_id)(engine *);
@@ -162,6 +163,11 @@ err engine_vault_put(engine *e, uint64_t id, slice secret, uint64_t *ret_slot) C
 err engine_vault_get(engine *e, uint64_t id, uint64_t slot, arena *a, slice *ret) CHECKED;
 /* Overwritten and synced on return. Destroying twice is OK. */
 err engine_vault_destroy(engine *e, uint64_t id, uint64_t slot) CHECKED;
+
+/* Calls every slot that holds a secret (not the secret), in no order; those that are put or destroyed
+ * meanwhile may be met or not. Ends with each's error. */
+err engine_vault_each(engine *e, err (*each)(void *ctx, uint64_t id, uint64_t slot),
+                      void *ctx) CHECKED;
 
 /* Verifies what the engine itself keeps: files, framing, accounting of streams. Reports each defect;
  * returns an error only when the check itself could not go on. */

@@ -269,6 +269,7 @@ struct store {
     _Atomic uint64_t changes_later; /* whose outcome nobody waits for, under way */
     atomic_bool stopping;
     bool background;
+    uint64_t first_id; /* with background: ids below are from before the store was opened */
     reaper reapers[REAPERS];
 };
 
@@ -699,6 +700,9 @@ void reaper_stop(store *s);
 /* Works until nothing is left that can be done now: for stores without background threads, and
  * tests. */
 void reaper_run(store *s);
+/* Gives back slots of the vault, with ids below before_id, that no row names. ERR_CORRUPT: a row
+ * cannot be read, so nothing is known of any. */
+err orphans_destroy(store *s, uint64_t before_id, uint64_t *ret_count) CHECKED;
 /* Drops staging sessions that were last changed before before_us. */
 err sweep_staged(store *s, int64_t before_us) CHECKED;
 /* Purges deleted containers that could be restored until now_us: of this thread; of all. */

@@ -203,8 +203,19 @@ static void sweep_now_and_then(reaper *r, int64_t *next_us) {
             LF_C("detail", err_detail()));
 }
 
+/* Once, by one of the threads. */
+static void give_back_orphans(store *s) {
+    uint64_t n = 0;
+    err e = orphans_destroy(s, s->first_id, &n);
+    if (e != OK && e != ERR_CANCELLED)
+        LOG(LOG_ERROR, "orphans_failed", LF_C("error", err_get(e)->name),
+            LF_C("detail", err_detail()));
+    if (n > 0) LOG(LOG_INFO, "vault_slots_given_back", LF_I("count", n));
+}
+
 static void *reaper_main(void *arg) {
     reaper *r = arg;
+    if (r == r->store->reapers) give_back_orphans(r->store);
     job *later = NULL;
     int64_t next_sweep_us = 0;
     pthread_mutex_lock(&r->lock);

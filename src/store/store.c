@@ -21,6 +21,7 @@ err store_open(const store_options *o, store **ret) {
     cache_init(&s->containers, CACHE_SHARDS, CACHE_BUCKETS, CONTAINERS_CACHED);
     hot_init(&s->hot, o->hot_max ? o->hot_max : HOT_DEFAULT);
     opened_init(&s->opened, o->opened_max ? o->opened_max : OPENED_DEFAULT);
+    if (o->background) s->first_id = engine_new_id(s->engine);
     gate_init(&s->gate);
     MUST(pthread_rwlock_init(&s->protecting, NULL) == 0);
     readers_init(&s->readers);

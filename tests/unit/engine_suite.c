@@ -616,6 +616,45 @@ static void streams_are_written_side_by_side(void **state) {
 
 /* ---- vault and ids ---- */
 
+typedef struct seen_slots {
+    uint64_t ids[8], slots[8];
+    size_t count;
+    err answer;
+} seen_slots;
+
+static err see_slot(void *ctx, uint64_t id, uint64_t slot) {
+    seen_slots *s = ctx;
+    assert_true(s->count < ARRAY_LEN(s->ids));
+    s->ids[s->count] = id;
+    s->slots[s->count++] = slot;
+    return s->answer;
+}
+
+/* Every slot in use is met once, with its id; those that were destroyed are not. */
+static void the_vault_tells_its_slots(void **state) {
+    (void)state;
+    engine *e = fresh();
+    uint64_t slots[4];
+    seen_slots seen = {0};
+    ok(engine_vault_each(e, see_slot, &seen));
+    assert_int_equal(seen.count, 0);
+    for (uint64_t i = 0; i < 4; i++) ok(engine_vault_put(e, 10 + i, S("secret"), &slots[i]));
+    ok(engine_vault_destroy(e, 12, slots[2]));
+    e = reopen(e);
+    ok(engine_vault_each(e, see_slot, &seen));
+    assert_int_equal(seen.count, 3);
+    for (size_t i = 0; i < seen.count; i++) {
+        assert_true(seen.ids[i] >= 10 && seen.ids[i] <= 13 && seen.ids[i] != 12);
+        assert_true(seen.slots[i] == slots[seen.ids[i] - 10]);
+        for (size_t k = 0; k < i; k++) assert_true(seen.ids[k] != seen.ids[i]);
+    }
+    seen = (seen_slots){.answer = ERR_CANCELLED};
+    assert_int_equal(engine_vault_each(e, see_slot, &seen), ERR_CANCELLED);
+    assert_int_equal(seen.count, 1);
+    expect_sound(e);
+    engine_close(e);
+}
+
 static void the_vault_keeps_and_destroys(void **state) {
     (void)state;
     engine *e = fresh();
@@ -803,6 +842,7 @@ int engine_suite_run(const char *name, err (*open)(bool fresh, engine **ret)) {
         cmocka_unit_test(released_streams_are_given_back),
         cmocka_unit_test(streams_are_written_side_by_side),
         cmocka_unit_test(the_vault_keeps_and_destroys),
+        cmocka_unit_test(the_vault_tells_its_slots),
         cmocka_unit_test(ids_rise),
         cmocka_unit_test(what_was_acknowledged_survives),
     };

@@ -502,6 +502,19 @@ static err mem_vault_destroy(engine *e, uint64_t id, uint64_t slot) {
     return r;
 }
 
+static err mem_vault_each(engine *e, err (*each)(void *ctx, uint64_t id, uint64_t slot),
+                          void *ctx) {
+    memory_disk *d = disk_of(e);
+    for (size_t i = 0;; i++) {
+        pthread_mutex_lock(&d->lock);
+        bool more = i < d->vault_count, used = more && !d->vault[i].destroyed;
+        uint64_t id = more ? d->vault[i].id : 0;
+        pthread_mutex_unlock(&d->lock);
+        if (!more) return OK;
+        if (used) TRY(each(ctx, id, i));
+    }
+}
+
 static err mem_check(engine *e, engine_report *report, void *ctx) {
     (void)e, (void)report, (void)ctx;
     return OK;
@@ -556,6 +569,7 @@ static const engine_vtable memory_vtable = {
     .vault_put = mem_vault_put,
     .vault_get = mem_vault_get,
     .vault_destroy = mem_vault_destroy,
+    .vault_each = mem_vault_each,
     .check = mem_check,
     .stats = mem_stats,
     .new_id = mem_new_id,

@@ -205,6 +205,58 @@ static void test_failed_creation(void **state) {
     put(f, S("x"), S("still there"));
 }
 
+/* A crash between keeping a key and committing its row leaves a slot that nobody names. */
+static void test_orphaned_keys(void **state) {
+    fixture *f = *state;
+    engine *en = store_engine(f->s);
+    uint64_t slot, n;
+    assert_ok(store_account_set(f->s, f->c, S("acct"), S("container_delete_days=3")));
+    f->a = store_account_unref(f->a);
+    assert_ok(store_account_get(f->s, f->c, S("acct"), &f->a));
+    assert_ok(store_container_create(f->s, f->c, f->a, S("kept"), STORE_PRIVATE, NULL, 0, NULL));
+    assert_ok(store_container_delete(f->s, f->c, f->a, S("kept"), NULL)); /* can be restored */
+    assert_ok(store_account_create(f->s, f->c, S("other"), NULL));
+    assert_ok(store_account_delete(f->s, f->c, S("other"))); /* waits for its purge */
+    put(f, S("b"), S("content"));
+    size_t live = memory_disk_vault_live(f->disk);
+    assert_ok(engine_vault_put(en, engine_new_id(en), S("orphan"), &slot));
+    uint64_t begin = engine_new_id(en);
+    assert_ok(engine_vault_put(en, engine_new_id(en), S("of a creation that goes on"), &slot));
+    assert_int_equal(memory_disk_vault_live(f->disk), live + 2);
+    assert_ok(orphans_destroy(f->s, begin, &n));
+    assert_int_equal(n, 1);
+    assert_int_equal(memory_disk_vault_live(f->disk), live + 1);
+    assert_ok(orphans_destroy(f->s, begin, &n));
+    assert_int_equal(n, 0);
+    fixture_restart(f);
+    assert_slice(get(f, S("b")), S("content"));
+    /* With a row that cannot be read, nobody knows whose a key is. */
+    en = store_engine(f->s);
+    short_key k;
+    engine_txn *t;
+    key_container(&k, f->a->id, S("damaged"));
+    assert_ok(engine_txn_begin(en, key_slice(&k), &t));
+    engine_txn_put(t, ENGINE_META, key_slice(&k), S("\x01\x00"));
+    assert_ok(engine_txn_commit(t));
+    assert_err(orphans_destroy(f->s, engine_new_id(en), &n), ERR_CORRUPT);
+    assert_int_equal(memory_disk_vault_live(f->disk), live + 1);
+}
+
+/* The server's own threads do it after a start. */
+static void test_orphans_go_after_a_start(void **state) {
+    fixture *f = *state;
+    uint64_t slot;
+    size_t live = memory_disk_vault_live(f->disk);
+    assert_ok(engine_vault_put(store_engine(f->s), engine_new_id(store_engine(f->s)), S("orphan"),
+                               &slot));
+    f->background = true;
+    fixture_restart(f);
+    for (int i = 0; i < 2000 && memory_disk_vault_live(f->disk) > live; i++) usleep(5000);
+    assert_int_equal(memory_disk_vault_live(f->disk), live);
+    f->background = false;
+    fixture_restart(f);
+}
+
 static void test_nothing_is_freed_once(void **state) {
     (void)state;
     assert_null(store_close(NULL));
@@ -384,6 +436,8 @@ int main(void) {
         T(test_account_list_and_delete),
         T(test_service),
         T(test_service_refused),
+        T(test_orphaned_keys),
+        T(test_orphans_go_after_a_start),
         T(test_container),
         T(test_failed_creation),
         cmocka_unit_test(test_nothing_is_freed_once),

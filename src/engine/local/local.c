@@ -101,6 +101,7 @@ static const engine_vtable local_vtable = {
     .vault_put = local_vault_put,
     .vault_get = local_vault_get,
     .vault_destroy = local_vault_destroy,
+    .vault_each = local_vault_each,
     .check = local_check,
     .stats = local_stats,
     .new_id = local_new_id,

@@ -451,6 +451,8 @@ void vault_close(local *l);
 err local_vault_put(engine *e, uint64_t id, slice secret, uint64_t *ret_slot) CHECKED;
 err local_vault_get(engine *e, uint64_t id, uint64_t slot, arena *a, slice *ret) CHECKED;
 err local_vault_destroy(engine *e, uint64_t id, uint64_t slot) CHECKED;
+err local_vault_each(engine *e, err (*each)(void *ctx, uint64_t id, uint64_t slot),
+                     void *ctx) CHECKED;
 err vault_check(local *l, engine_report *report, void *ctx) CHECKED;
 
 /* ---- check.c ---- */

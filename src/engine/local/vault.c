@@ -90,20 +90,22 @@ static void free_push_locked(vault *v, uint64_t slot) {
 }
 
 /* Reads all slots, calling each for those of one state or all; in pieces of 1 MiB. */
-static err each_slot(local *l, void (*each)(void *ctx, uint64_t slot, slot_state state),
+static err each_slot(local *l, err (*each)(void *ctx, uint64_t slot, slot_state state, uint64_t id),
                      void *ctx) {
     uint8_t *piece = malloc(VAULT_GROW);
     MUST(piece != NULL);
     err e = OK;
-    for (uint64_t slot = 0; slot < l->vault.slots;) {
+    for (uint64_t slot = 0; slot < l->vault.slots && e == OK;) {
         int64_t n = l->io->pread(l->io, l->vault.fd, piece, VAULT_GROW, slot * VAULT_SLOT_BYTES);
         if (n < 0) e = err_fail_errno(ERR_IO, (int)-n, "%s/vault: read", l->path);
         if (n < (int64_t)VAULT_SLOT_BYTES) break;
         for (int64_t at = 0; at + VAULT_SLOT_BYTES <= n && slot < l->vault.slots;
              at += VAULT_SLOT_BYTES) {
-            uint64_t id;
+            uint64_t id = 0;
             slice secret;
-            each(ctx, slot, slot_decode(piece + at, &id, &secret));
+            slot_state state = slot_decode(piece + at, &id, &secret);
+            e = each(ctx, slot, state, id);
+            if (e != OK) break;
             slot++;
         }
     }
@@ -112,8 +114,10 @@ static err each_slot(local *l, void (*each)(void *ctx, uint64_t slot, slot_state
     return e;
 }
 
-static void collect_free(void *ctx, uint64_t slot, slot_state state) {
+static err collect_free(void *ctx, uint64_t slot, slot_state state, uint64_t id) {
+    (void)id;
     if (state == SLOT_FREE) free_push_locked(ctx, slot);
+    return OK;
 }
 
 /* The free list is built at the first put or destroy. Low slots come first. A scan that failed
@@ -243,19 +247,37 @@ err local_vault_destroy(engine *e, uint64_t id, uint64_t slot) {
     return OK;
 }
 
+typedef struct slot_walk {
+    err (*each)(void *ctx, uint64_t id, uint64_t slot);
+    void *ctx;
+} slot_walk;
+
+static err tell_slot(void *ctx, uint64_t slot, slot_state state, uint64_t id) {
+    const slot_walk *w = ctx;
+    return state == SLOT_USED ? w->each(w->ctx, id, slot) : OK;
+}
+
+/* Without the lock: a slot seen while it is written does not verify, and is passed over. */
+err local_vault_each(engine *e, err (*each)(void *ctx, uint64_t id, uint64_t slot), void *ctx) {
+    slot_walk w = {each, ctx};
+    return each_slot(local_of(e), tell_slot, &w);
+}
+
 typedef struct slot_report {
     local *l;
     engine_report *report;
     void *ctx;
 } slot_report;
 
-static void report_slot(void *ctx, uint64_t slot, slot_state state) {
+static err report_slot(void *ctx, uint64_t slot, slot_state state, uint64_t id) {
+    (void)id;
     slot_report *r = ctx;
-    if (state != SLOT_DAMAGED) return;
+    if (state != SLOT_DAMAGED) return OK;
     char where[64];
     const unsigned long long n = slot;
     snprintf(where, sizeof where, "vault, slot %llu, offset %llu", n, n * VAULT_SLOT_BYTES);
     r->report(r->ctx, "the slot is neither free nor does its CRC-32C fit: its key is lost", where);
+    return OK;
 }
 
 err vault_check(local *l, engine_report *report, void *ctx) {
