@@ -77,16 +77,15 @@ static err lane_open(page *p, lane *l, const short_key *lower, short_key *upper)
 static err open_lanes(page *p, place from) {
     uint64_t id = p->a->id;
     short_key lower, upper;
-    bool later = slice_cmp(from.name, p->q->prefix) > 0 || from.version;
-    slice first = later ? from.name : p->q->prefix;
+    if (slice_cmp(from.name, p->q->prefix) < 0) from = (place){p->q->prefix, 0};
     key_container(&upper, id, p->q->prefix);
-    key_container(&lower, id, first);
+    key_container(&lower, id, from.name);
     /* Behind the one that has the name: no name goes on with this byte. */
     if (from.version) lower.b[lower.len++] = 0x01;
     TRY(lane_open(p, &p->lanes[0], &lower, &upper));
     if (!p->q->deleted) return OK;
     key_deleted(&upper, id, p->q->prefix, 0);
-    key_deleted(&lower, id, first, from.version);
+    key_deleted(&lower, id, from.name, from.version);
     return lane_open(p, &p->lanes[1], &lower, &upper);
 }
 

@@ -175,6 +175,12 @@ static void test_listing(void **state) {
         q = (store_container_list){.max = max, .system = true};
         assert_int_equal(list(f, q).count, 5);
     }
+    /* A marker before the prefix adds nothing to it. */
+    store_container_list before = {
+        .max = 9, .deleted = true, .prefix = S("boxa"), .marker = S("$root/08DE2C0000000000")};
+    assert_int_equal(list(f, before).count, 1);
+    before.marker = S("a");
+    assert_int_equal(list(f, before).count, 1);
     static const char *const bad[] = {"box/", "box/08DE", "box/08de2c0000000000",
                                       "box/08DE2C000000000G", "box/08DE2C00000000000"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
