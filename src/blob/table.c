@@ -36,7 +36,7 @@
 #define LEASE_BLOB(action, letters)                                                                \
     {                                                                                              \
         "Lease Blob", OPS_PUT, OPS_BLOB, NULL, "lease", "x-ms-lease-action", (action),             \
-            WRITES('o', letters, letters), BLOBS "write", OPS_ADMIN, LEASING, OPS_NO_SECONDARY, 0, \
+            WRITES('o', letters, letters), BLOBS "write", OPS_ADMIN, LEASING, CHANGE, 0,           \
             blob_lease                                                                             \
     }
 #define LEASE_CONTAINER(action, letters)                                                           \
