@@ -50,3 +50,17 @@ def test_blocks(container, size):
     blob.stage_block("2", io.BytesIO(data), length=size, validate_content="crc64")
     blob.commit_block_list([BlobBlock("1"), BlobBlock("2")])
     assert blob.download_blob(validate_content="crc64").readall() == data + data
+
+
+@pytest.mark.parametrize("size", [512, 3 * MIB])
+def test_append_and_page_blobs(container, size):
+    data = content(5, size)
+    log = container.get_blob_client("a")
+    log.create_append_blob()
+    log.append_block(data, validate_content="crc64")
+    log.append_block(io.BytesIO(data), length=size, validate_content="crc64")
+    assert log.download_blob(validate_content="crc64").readall() == data + data
+    disk = container.get_blob_client("p")
+    disk.create_page_blob(2 * size)
+    disk.upload_page(data, offset=size, length=size, validate_content="crc64")
+    assert disk.download_blob(validate_content="crc64").readall() == bytes(size) + data

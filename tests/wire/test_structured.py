@@ -67,6 +67,32 @@ def test_put_block(api, container, size):
     assert api("GET", f"/{container}/b").body == data
 
 
+@pytest.mark.parametrize("size", [1, 1000, 200000])
+def test_append_block(api, container, size):
+    data = bytes_of(size)
+    assert api.put(container, "a", b"", {"x-ms-blob-type": "AppendBlob"}).status == 201
+    for n in range(2):
+        r = api("PUT", f"/{container}/a?comp=appendblock", headers(data), message(data, 999))
+        assert r.status == 201 and r.get("x-ms-structured-body") == TYPE and r.get("x-ms-content-crc64") == crc64(data)
+        assert r.get("x-ms-blob-append-offset") == str(n * size)
+    r = api("PUT", f"/{container}/a?comp=appendblock", headers(data), flipped(message(data, 999), 23))
+    assert_error(r, 400, "Crc64Mismatch")
+    assert api("GET", f"/{container}/a").body == data + data
+
+
+@pytest.mark.parametrize("size", [512, 65536, 204800])
+def test_put_page(api, container, size):
+    data = bytes_of(size)
+    r = api.put(container, "p", b"", {"x-ms-blob-type": "PageBlob", "x-ms-blob-content-length": str(2 * size)})
+    assert r.status == 201, r
+    write = {"x-ms-page-write": "update", "x-ms-range": f"bytes={size}-{2 * size - 1}"}
+    r = api("PUT", f"/{container}/p?comp=page", headers(data, **write), message(data, 1000))
+    assert r.status == 201 and r.get("x-ms-structured-body") == TYPE and r.get("x-ms-content-crc64") == crc64(data)
+    r = api("PUT", f"/{container}/p?comp=page", headers(data, **write), flipped(message(data, 1000), 23))
+    assert_error(r, 400, "Crc64Mismatch")
+    assert api("GET", f"/{container}/p").body == bytes(size) + data
+
+
 def test_an_empty_block_is_refused_also_in_a_message(api, container):
     r = api("PUT", f"/{container}/b?comp=block&blockid={block_id(1)}", headers(b""), message(b""))
     assert_error(r, 400, "InvalidHeaderValue")
