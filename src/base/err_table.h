@@ -59,7 +59,14 @@ ERR(ERR_BLOCK_LIST_TOO_LONG, 400, "BlockListTooLong", "The block list may not co
 /* An append blob's, with the code of the one before. */
 ERR(ERR_COMMITTED_BLOCK_COUNT_EXCEEDS_LIMIT, 409, "BlockCountExceedsLimit", "The committed block count cannot exceed the maximum limit of 50,000 blocks.", ERR_QUIET)
 ERR(ERR_CANNOT_CHANGE_TO_LOWER_TIER, 409, "CannotChangeToLowerTier", "A higher blob tier has already been explicitly set.", ERR_QUIET)
-ERR(ERR_CANNOT_VERIFY_COPY_SOURCE, 500, "CannotVerifyCopySource", "Could not verify the copy source within the specified time. Examine the HTTP status code and message for more information about the failure.", ERR_ERROR)
+/* What became of the source of a copy; the status is its server's where there was one. */
+ERR(ERR_COPY_SOURCE_INVALID, 400, "CannotVerifyCopySource", "The copy source cannot be read as it is asked for.", ERR_QUIET)
+ERR(ERR_COPY_SOURCE_UNAUTHENTICATED, 401, "CannotVerifyCopySource", "The copy source does not admit the request without authentication.", ERR_QUIET)
+ERR(ERR_COPY_SOURCE_FORBIDDEN, 403, "CannotVerifyCopySource", "This request is not authorized to read the copy source.", ERR_QUIET)
+ERR(ERR_COPY_SOURCE_REFUSED, 403, "CannotVerifyCopySource", "This server does not read from this copy source.", ERR_WARN)
+ERR(ERR_COPY_SOURCE_NOT_FOUND, 404, "CannotVerifyCopySource", "The specified resource does not exist.", ERR_QUIET)
+ERR(ERR_COPY_SOURCE_CONFLICT, 409, "CannotVerifyCopySource", "The copy source cannot be read in its present state.", ERR_QUIET)
+ERR(ERR_COPY_SOURCE_UNREACHABLE, 500, "CannotVerifyCopySource", "Could not verify the copy source within the specified time. Examine the HTTP status code and message for more information about the failure.", ERR_INFO)
 ERR(ERR_CONDITION_HEADERS_NOT_SUPPORTED, 400, "ConditionHeadersNotSupported", "Condition headers are not supported.", ERR_QUIET)
 ERR(ERR_UNSATISFIABLE_CONDITION, 400, "UnsatisfiableCondition", "The request includes an unsatisfiable condition for this operation.", ERR_QUIET)
 ERR(ERR_CONDITION_NOT_MET, 412, "ConditionNotMet", "The condition specified using HTTP conditional header(s) is not met.", ERR_QUIET)
@@ -163,6 +170,7 @@ ERR(ERR_TAG_QUERY_TAGS, 400, "InvalidQueryParameterValue", "Error parsing query:
 ERR(ERR_TARGET_CONDITION_NOT_MET, 412, "TargetConditionNotMet", "The target condition specified using HTTP conditional header(s) is not met.", ERR_QUIET)
 ERR(ERR_UNAUTHORIZED_BLOB_OVERWRITE, 403, "UnauthorizedBlobOverwrite", "This request is not authorized to perform blob overwrites.", ERR_INFO)
 ERR(ERR_UNSUPPORTED_HEADER, 400, "UnsupportedHeader", "One of the HTTP headers specified in the request is not supported.", ERR_QUIET)
+ERR(ERR_TAGS_WITH_COPY_OPTION, 409, "InvalidInput", "One of the request inputs is not valid.", ERR_QUIET)
 ERR(ERR_UNSUPPORTED_HTTP_VERB, 405, "UnsupportedHttpVerb", "The resource doesn't support specified Http Verb.", ERR_QUIET)
 ERR(ERR_UNSUPPORTED_QUERY_PARAMETER, 400, "UnsupportedQueryParameter", "One of the query parameters specified in the request URI is not supported.", ERR_QUIET)
 ERR(ERR_UNSUPPORTED_XML_NODE, 400, "UnsupportedXmlNode", "One of the XML nodes specified in the request body is not supported.", ERR_QUIET)
