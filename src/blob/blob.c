@@ -34,6 +34,7 @@ static void set_blob(ops_request *r, ops_response *w, const store_blob *b) {
     blob_set_version(r, w, b);
     if (b->current && b->version) ops_set(w, "x-ms-is-current-version", S("true"));
     ops_set(w, "x-ms-server-encrypted", S("true"));
+    blob_copy_set(r, w, &b->copy);
     if (b->tag_count > 0) ops_set_u64(r, w, "x-ms-tag-count", b->tag_count);
     blob_set_immutability(r, w, b);
     if (b->accessed_us > 0) ops_set_time(r, w, "x-ms-last-access-time", b->accessed_us);

@@ -9,7 +9,7 @@
 
 /* ---- Put Block ----------------------------------------------------------------------------------- */
 
-static err read_block_id(ops_request *r, slice *ret) {
+err blob_block_id_read(ops_request *r, slice *ret) {
     slice v = ops_param(r, "blockid");
     ENSURE(v.len > 0, ERR_MISSING_REQUIRED_QUERY_PARAMETER, "blockid is missing");
     ENSURE(v.len <= ID_TEXT_MAX && base64_get(r->arena, v, ret) == OK,
@@ -33,7 +33,7 @@ err blob_put_block(ops_request *r, ops_response *w) {
     store *s = r->server->store;
     if (r->nowait && !store_upload_in_memory(s, r->content_length)) return ERR_WOULD_BLOCK;
     TRY(blob_enter(r));
-    TRY(read_block_id(r, &id));
+    TRY(blob_block_id_read(r, &id));
     TRY(ops_conditions(r, &cond));
     TRY(blob_sums_read(r, &said));
     if (r->content_length == 0) return empty_block();

@@ -5,7 +5,8 @@
 /* Inside this server, a failure may know of files and rows: the log has its detail, the wire the
  * request's id. */
 static bool is_internal(int status, err e) {
-    return status >= 500 && e != ERR_NOT_IMPLEMENTED && e != ERR_SERVER_BUSY;
+    return status >= 500 && e != ERR_NOT_IMPLEMENTED && e != ERR_SERVER_BUSY &&
+           e != ERR_COPY_SOURCE_UNREACHABLE;
 }
 
 static void put_message(buf *b, const ops_request *r, const err_info *info, slice detail) {

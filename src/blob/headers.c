@@ -110,7 +110,7 @@ static err take(const ops_request *r, const char *own, const char *standard, sli
     return OK;
 }
 
-static err take_md5(ops_request *r, const char *name, bool *ret_has, uint8_t ret[16]) {
+err blob_md5_read(ops_request *r, const char *name, bool *ret_has, uint8_t ret[16]) {
     slice v = ops_header(r, name), raw;
     if (v.p == NULL) return OK;
     ENSURE(v.len == 24 && base64_get(r->arena, v, &raw) == OK && raw.len == 16, ERR_INVALID_MD5,
@@ -132,7 +132,7 @@ err blob_http_read(ops_request *r, bool standard, store_http *ret) {
     TRY(take(r, "x-ms-blob-cache-control", standard ? "Cache-Control" : NULL, &h.cache_control));
     /* Empty: none, as azcopy says it of a page blob. */
     if (ops_header(r, "x-ms-blob-content-md5").len > 0)
-        TRY(take_md5(r, "x-ms-blob-content-md5", &h.has_md5, h.md5));
+        TRY(blob_md5_read(r, "x-ms-blob-content-md5", &h.has_md5, h.md5));
     if (h.content_type.len == 0) h.content_type = S("application/octet-stream");
     *ret = h;
     return OK;
@@ -140,17 +140,22 @@ err blob_http_read(ops_request *r, bool standard, store_http *ret) {
 
 /* ---- checksums ----------------------------------------------------------------------------------- */
 
+err blob_crc64_read(ops_request *r, const char *name, bool *ret_has, uint64_t *ret) {
+    slice v = ops_header(r, name), raw;
+    if (v.p == NULL) return OK;
+    ENSURE(v.len == 12 && base64_get(r->arena, v, &raw) == OK && raw.len == 8,
+           ERR_INVALID_HEADER_VALUE, "%s: '%.*s' is not the base64 of 8 bytes", name,
+           SLICE_ARG(slice_take(v, 64)));
+    *ret = 0;
+    for (int i = 7; i >= 0; i--) *ret = *ret << 8 | raw.p[i];
+    *ret_has = true;
+    return OK;
+}
+
 err blob_sums_read(ops_request *r, blob_sums *ret) {
     blob_sums s = {0};
-    TRY(take_md5(r, "Content-MD5", &s.has_md5, s.md5));
-    slice v = ops_header(r, "x-ms-content-crc64"), raw;
-    if (v.p != NULL) {
-        ENSURE(v.len == 12 && base64_get(r->arena, v, &raw) == OK && raw.len == 8,
-               ERR_INVALID_HEADER_VALUE, "x-ms-content-crc64: '%.*s' is not the base64 of 8 bytes",
-               SLICE_ARG(slice_take(v, 64)));
-        for (int i = 7; i >= 0; i--) s.crc64 = s.crc64 << 8 | raw.p[i];
-        s.has_crc64 = true;
-    }
+    TRY(blob_md5_read(r, "Content-MD5", &s.has_md5, s.md5));
+    TRY(blob_crc64_read(r, "x-ms-content-crc64", &s.has_crc64, &s.crc64));
     ENSURE(!(s.has_md5 && s.has_crc64), ERR_BOTH_CRC64_AND_MD5,
            "Content-MD5 and x-ms-content-crc64 cannot be sent together");
     *ret = s;
@@ -302,7 +307,6 @@ typedef struct refusal {
 
 /* Azure would act on these; dropping them would lose what the client meant. */
 static const refusal headers[] = {
-    REFUSED("x-ms-copy-source", NULL),
     REFUSED("x-ms-encryption-key", NULL),
     REFUSED("x-ms-encryption-key-sha256", NULL),
     REFUSED("x-ms-encryption-algorithm", NULL),

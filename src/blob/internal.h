@@ -3,6 +3,7 @@
 
 #include "base/base.h"
 #include "blob/blob.h"
+#include "fetch/fetch.h"
 
 /* A value of x-ms-blob-content-… or of the standard header it stands for. */
 #define BLOB_HEADER_VALUE_MAX 4096
@@ -63,6 +64,9 @@ err blob_sums_read(ops_request *r, blob_sums *ret) CHECKED;
 err blob_sums_check(const blob_sums *said, const uint8_t *md5, uint64_t crc) CHECKED;
 /* Gathers an XML body of at most max bytes and checks the checksums that came with it. */
 err blob_body_read(ops_request *r, size_t max, slice *ret) CHECKED;
+/* A header that holds a checksum. ERR_INVALID_MD5, ERR_INVALID_HEADER_VALUE. */
+err blob_md5_read(ops_request *r, const char *name, bool *ret_has, uint8_t ret[16]) CHECKED;
+err blob_crc64_read(ops_request *r, const char *name, bool *ret_has, uint64_t *ret) CHECKED;
 void blob_set_md5(ops_request *r, ops_response *w, const char *name, const uint8_t md5[16]);
 void blob_set_crc64(ops_request *r, ops_response *w, uint64_t crc);
 /* "true" or "false" in any case; false when absent. ERR_INVALID_HEADER_VALUE. */
@@ -172,6 +176,54 @@ err blob_batch_begin(blob_batch_reader *b, slice boundary, slice body) CHECKED;
 /* The next request, or ret_more false. ERR_INVALID_INPUT, ERR_EXCEEDS_MAX_BATCH_REQUEST_COUNT. */
 err blob_batch_next(blob_batch_reader *b, blob_batch_part *ret, bool *ret_more) CHECKED;
 
+/* ---- source.c ------------------------------------------------------------------------------------ */
+#define BLOB_SOURCE_URL_MAX 8192
+#define BLOB_COPY_SYNC_MAX  ((uint64_t)256 << 20) /* "Copy Blob From URL" */
+
+typedef struct blob_source_asks { /* x-ms-copy-source and all x-ms-source-… */
+    slice url, authorization;
+    store_conditions cond; /* of the source */
+    blob_sums said;        /* x-ms-source-content-md5, -crc64: of what is copied */
+    blob_range range;      /* x-ms-source-range */
+    uint64_t length_max;   /* the caller's limit */
+} blob_source_asks;
+typedef struct blob_source {
+    store_blob blob; /* what the source says of itself; its bytes are the arena's */
+    slice etag;
+    uint64_t length;       /* of the whole blob */
+    uint64_t first, count; /* what is copied of it */
+    uint64_t at;           /* so much of that has been read */
+    ops_request *here;     /* on this server: the request that it became */
+    store_pick pick;       /* which state of it */
+    const store_container *container;
+    store_reader *reader;
+    fetch_stream *stream; /* elsewhere */
+} blob_source;
+/* ERR_MISSING_REQUIRED_HEADER, ERR_INVALID_HEADER_VALUE, ERR_INVALID_MD5, ERR_INVALID_INPUT. */
+err blob_source_asks_read(ops_request *r, blob_source_asks *ret) CHECKED;
+/* Finds, authorizes and opens the source. ERR_COPY_SOURCE_…, ERR_SOURCE_CONDITION_NOT_MET,
+ * ERR_INVALID_RANGE, ERR_REQUEST_BODY_TOO_LARGE. */
+err blob_source_open(ops_request *r, const blob_source_asks *a, blob_source *ret) CHECKED;
+/* ret_n 0 at the end of what is copied. */
+err blob_source_read(blob_source *s, uint8_t *out, size_t cap, size_t *ret_n) CHECKED;
+/* Reads it all into the upload, finishes it, checks the sums. */
+err blob_source_upload(blob_source *s, store_upload *u, const blob_sums *said) CHECKED;
+/* Is this the answer that a pending copy goes on with? */
+err blob_source_answer_check(const fetch_answer *f, uint64_t offset, uint64_t count) CHECKED;
+void blob_source_done(blob_source *s); /* for CLEANUP */
+
+/* ---- copy_state.c, copy_sync.c ------------------------------------------------------------------- */
+/* A new copy's id, source and length. */
+void blob_copy_begin(ops_request *r, const blob_source_asks *a, const blob_source *s,
+                     store_copy *ret);
+slice blob_copy_status_name(store_copy_status status);
+void blob_copy_set(ops_request *r, ops_response *w, const store_copy *c); /* x-ms-copy-… */
+void blob_copy_list(buf *b, const store_copy *c);                         /* <CopyId>… */
+/* Metadata of the source, unless the request brought some. ERR_METADATA_TOO_LARGE. */
+err blob_copy_metadata(store_put *p, const blob_source *s) CHECKED;
+/* What x-ms-copy-source-tag-option asks for. ERR_INVALID_HEADER_VALUE, ERR_COPY_SOURCE_FORBIDDEN. */
+err blob_copy_tags(const ops_request *r, store_put *p, const blob_source *s) CHECKED;
+
 /* ---- cors.c -------------------------------------------------------------------------------------- */
 err blob_preflight(ops_request *r, ops_response *w) CHECKED;
 /* Adds the CORS headers of an actual request. */
@@ -231,10 +283,16 @@ err blob_append_seal(ops_request *r, ops_response *w) CHECKED;
 err blob_put_block(ops_request *r, ops_response *w) CHECKED;
 err blob_put_block_list(ops_request *r, ops_response *w) CHECKED;
 err blob_get_block_list(ops_request *r, ops_response *w) CHECKED;
+err blob_put_block_from_url(ops_request *r, ops_response *w) CHECKED;
+err blob_put_from_url(ops_request *r, ops_response *w) CHECKED;
+err blob_copy_from_url(ops_request *r, ops_response *w) CHECKED;
+err blob_copy(ops_request *r, ops_response *w) CHECKED;
+err blob_abort_copy(ops_request *r, ops_response *w) CHECKED;
 
 /* list.c: what List Blobs writes for one entry; the speed of a listing is here. */
 typedef struct blob_list_writer {
     buf *b;
+    bool copy; /* asked for */
     bool metadata, tags, immutability, legal_hold;
     int64_t second[2]; /* the times that `time` holds, in seconds */
     uint8_t time[2][32];
@@ -298,6 +356,8 @@ void blob_service_render(buf *b, const store_service *v);
 /* container.c */
 err blob_acl_parse(slice document, arena *a, store_policy out[STORE_POLICIES_MAX],
                    size_t *ret_count) CHECKED;
+/* block.c: the parameter blockid, decoded. */
+err blob_block_id_read(ops_request *r, slice *ret) CHECKED;
 /* block.c: the picks of a block list document, fed in pieces. */
 typedef struct blob_picks {
     arena *arena;

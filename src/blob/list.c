@@ -9,8 +9,11 @@
 /* ---- one entry ----------------------------------------------------------------------------------- */
 
 void blob_list_writer_init(blob_list_writer *lw, buf *b, const store_blob_list *q) {
-    *lw = (blob_list_writer){
-        .b = b, .metadata = q->metadata, .tags = q->tags, .second = {INT64_MIN, INT64_MIN}};
+    *lw = (blob_list_writer){.b = b,
+                             .metadata = q->metadata,
+                             .copy = q->copy,
+                             .tags = q->tags,
+                             .second = {INT64_MIN, INT64_MIN}};
 }
 
 /* Times of blobs beside each other are mostly of one second; two places, for creation and change.
@@ -136,6 +139,7 @@ static void put_committed(blob_list_writer *lw, const store_blob *blob) {
     if (lw->legal_hold && blob->legal_hold) LIT(b, "<LegalHold>true</LegalHold>");
     if (blob->accessed_us > 0) xml_http_date(b, "LastAccessTime", blob->accessed_us);
     if (blob->expires_us > 0) xml_http_date(b, "Expiry-Time", blob->expires_us);
+    if (lw->copy) blob_copy_list(b, &blob->copy);
     if (blob->tag_count > 0) {
         LIT(b, "<TagCount>");
         buf_u64(b, blob->tag_count);
@@ -262,6 +266,7 @@ static err read_include(const ops_request *r, store_blob_list *q) {
             found = slice_eq_nocase(part, slice_str(known[i]));
         ENSURE(found, ERR_INVALID_QUERY_PARAMETER_VALUE, "include: '%.*s' is not known",
                SLICE_ARG(slice_take(part, 32)));
+        q->copy |= slice_eq_nocase(part, S("copy"));
         q->metadata |= slice_eq_nocase(part, S("metadata"));
         q->tags |= slice_eq_nocase(part, S("tags"));
         q->uncommitted |= slice_eq_nocase(part, S("uncommittedblobs"));

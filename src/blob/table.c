@@ -54,6 +54,20 @@ static const ops_row rows[] = {
     {"Get Blob Properties", OPS_HEAD, OPS_BLOB, NULL, NULL, NULL, NULL,
      READS('o', "r", "r", AUTH_PUBLIC_BLOB), BLOBS "read", OPS_CONSULTATION, ALL,
      OPS_FAST | OPS_PICKS, 0, blob_get_properties},
+    {"Put Block From URL", OPS_PUT, OPS_BLOB, NULL, "block", "x-ms-copy-source", NULL,
+     WRITES('o', "wc", "wc"), BLOBS "write", OPS_COLLECTION, LEASE, OPS_LONG | OPS_NO_SECONDARY, 0,
+     blob_put_block_from_url},
+    {"Put Blob From URL", OPS_PUT, OPS_BLOB, NULL, NULL, "x-ms-copy-source,x-ms-blob-type", NULL,
+     WRITES('o', "wc", "wc"), BLOBS "write", OPS_COLLECTION, ALL, OPS_LONG | OPS_NO_SECONDARY, 0,
+     blob_put_from_url},
+    {"Copy Blob From URL", OPS_PUT, OPS_BLOB, NULL, NULL, "x-ms-copy-source,x-ms-requires-sync",
+     "true", WRITES('o', "wc", "wc"), BLOBS "write", OPS_COLLECTION, ALL,
+     OPS_LONG | OPS_NO_SECONDARY, 0, blob_copy_from_url},
+    {"Copy Blob", OPS_PUT, OPS_BLOB, NULL, NULL, "x-ms-copy-source", NULL, WRITES('o', "wc", "wc"),
+     BLOBS "write", OPS_COLLECTION, ALL, OPS_LONG | OPS_NO_SECONDARY, 0, blob_copy},
+    {"Abort Copy Blob", OPS_PUT, OPS_BLOB, NULL, "copy", "x-ms-copy-action", "abort",
+     WRITES('o', "w", "w"), BLOBS "write", OPS_ALTERATION, LEASE, OPS_NO_SECONDARY, 0,
+     blob_abort_copy},
     {"Put Blob", OPS_PUT, OPS_BLOB, NULL, NULL, NULL, NULL, WRITES('o', "wc", "wc"), BLOBS "write",
      OPS_COLLECTION, ALL, LARGE | CHANGE | OPS_STRUCTURED, STORE_PUT_BLOB_LEN_MAX, blob_put},
     {"Put Block", OPS_PUT, OPS_BLOB, NULL, "block", NULL, NULL, WRITES('o', "wc", "wc"),
@@ -236,7 +250,6 @@ static ops_level level_of(const ops_request *r) {
 static bool is_later(slice comp) {
     /* clang-format off */
     static const char *const later[] = {
-        "copy",
         "incrementalcopy",
         "query",
         "userdelegationkey",
@@ -282,9 +295,12 @@ static err refuse_dfs(const ops_request *r) {
 /* Rows that a header tells apart stand before those that need none. */
 static bool header_is(const ops_row *row, const ops_request *r) {
     if (row->header == NULL) return true;
-    slice v = ops_header(r, row->header);
-    return v.p != NULL &&
-           (row->header_value == NULL || slice_eq_nocase(v, slice_str(row->header_value)));
+    slice rest = slice_str(row->header), name, v = SLICE_NONE;
+    while (slice_split(&rest, ',', &name)) {
+        v = ops_header_named(r, name);
+        if (v.p == NULL) return false;
+    }
+    return row->header_value == NULL || slice_eq_nocase(v, slice_str(row->header_value));
 }
 
 /* All but the header was there that says which of several operations is meant. */

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "admin/admin.h"
+#include "blob/blob.h"
 #include "http/http.h"
 
 #define CLI_VERSION "0.1.0"
@@ -69,10 +70,12 @@ typedef struct cli_settings {
     bool allow_plain_http;
     uint64_t cache_bytes, opened_bytes, workers, upload_workers, connections_max;
     uint64_t idle_timeout_ms, shutdown_grace_ms;
+    config_strings copy_sources, copy_sources_private; /* fetch_options says what an entry is */
+    slice copy_sources_ca;
 } cli_settings;
 
 #define CLI_LISTEN_MAX   16
-#define CLI_SETTINGS_MAX 20
+#define CLI_SETTINGS_MAX 23
 
 void cli_settings_defaults(cli_settings *s);
 /* The keys of the file, bound to s; ended by {0}. */
@@ -94,6 +97,12 @@ typedef struct cli_address {
 } cli_address;
 err cli_address_parse(arena *a, const char *what, slice text, cli_address *ret) CHECKED;
 
+/* copying.c: what copies may read of other servers; NULL: nothing. ERR_CONFIG. */
+err cli_copy_sources(arena *a, const cli_settings *s, fetch **ret) CHECKED;
+/* The names by which this server is reached, in the arena. */
+void cli_copy_self(arena *a, const cli_settings *s, const http_listener *listeners, size_t count,
+                   blob_service *ret);
+
 /* ---- the data folder (folder.c) ---- */
 
 typedef struct cli_folder {
@@ -108,6 +117,7 @@ typedef struct cli_open {
     bool create, read_only, background;
     uint64_t cache_bytes;
     uint64_t opened_bytes; /* store_options.opened_max: 0: the default */
+    const store_remote *remote; /* for pending copies; NULL: none from elsewhere */
 } cli_open;
 /* Opens engine, key service and store. Errors: those of the layers below, with their details. */
 err cli_folder_open(const cli_folder *f, const cli_open *o, store **ret) CHECKED;

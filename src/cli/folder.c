@@ -177,8 +177,11 @@ err cli_folder_open(const cli_folder *f, const cli_open *o, store **ret) {
         keys->free(keys);
         return e;
     }
-    const store_options so = {
-        .engine = opened, .keys = keys, .background = o->background, .opened_max = o->opened_bytes};
+    const store_options so = {.engine = opened,
+                              .keys = keys,
+                              .background = o->background,
+                              .opened_max = o->opened_bytes,
+                              .remote = o->remote};
     store *s;
     TRY(store_open(&so, &s));
     e = o->read_only ? OK : check_root_key(s); /* `check` reports each account that does not open */

@@ -24,6 +24,8 @@ typedef struct serve {
     store *store;
     ops_metrics *metrics;
     admin_state admin;
+    blob_service copying;
+    store_remote remote;
     ops_server blobs, admin_public, admin_operator;
     http_listener listeners[LISTENERS_MAX];
     size_t listener_count;
@@ -141,7 +143,8 @@ static void prepare_servers(serve *s) {
                             .account_in_host = s->plan->account_in_host,
                             .development = s->plan->development,
                             .authenticate = true,
-                            .metrics = s->metrics};
+                            .metrics = s->metrics,
+                            .context = &s->copying};
     s->admin_public = (ops_server){.store = s->store,
                                    .protocols = public_protocols,
                                    .metrics = s->metrics,
@@ -156,6 +159,7 @@ static err start_listeners(serve *s) {
         development_listeners(s);
     else
         TRY(production_listeners(s));
+    cli_copy_self(s->arena, &s->plan->settings, s->listeners, s->listener_count, &s->copying);
     (void)unlink(s->socket_path); /* the folder's lock is ours: whoever made it is gone */
     add_listener(s, (http_listener){.unix_path = s->socket_path, .ops = &s->admin_operator});
     const http_options o = {.listeners = s->listeners,
@@ -174,9 +178,12 @@ static err start_listeners(serve *s) {
 
 static err open_folder(serve *s) {
     const cli_settings *c = &s->plan->settings;
+    TRY(cli_copy_sources(s->arena, c, &s->copying.fetch));
+    s->remote = blob_remote(s->copying.fetch);
     const cli_open how = {.background = true,
                           .cache_bytes = c->cache_bytes,
-                          .opened_bytes = c->opened_bytes ? c->opened_bytes : 1};
+                          .opened_bytes = c->opened_bytes ? c->opened_bytes : 1,
+                          .remote = s->copying.fetch ? &s->remote : NULL};
     if (s->plan->development) TRY(cli_dev_prepare(s->arena, &s->plan->folder));
     TRY(cli_folder_open(&s->plan->folder, &how, &s->store));
     return s->plan->accounts(s->plan, s->arena, s->store);
@@ -219,12 +226,14 @@ static void stop_at_once_when_asked_again(const serve *s) {
 static void stop(serve *s) {
     http_server *http = atomic_load(&s->http);
     atomic_store(&s->admin.ready, false);
+    if (s->copying.fetch) fetch_cancel(s->copying.fetch);
     if (http) {
         http_stop(http, (unsigned)s->plan->settings.shutdown_grace_ms);
         atomic_store(&s->http, NULL);
         (void)unlink(s->socket_path);
     }
     if (s->store) s->store = store_close(s->store);
+    s->copying.fetch = fetch_free(s->copying.fetch);
     s->metrics = ops_metrics_free(s->metrics);
 }
 

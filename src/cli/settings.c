@@ -51,6 +51,13 @@ void cli_settings_keys(cli_settings *s, config_key ret[CLI_SETTINGS_MAX]) {
          .help = "an idle connection is closed after this; default: 120s"},
         {"shutdown_grace", CONFIG_DURATION, &s->shutdown_grace_ms, 0, 3600000,
          .help = "how long a stop waits for requests in flight; default: 30s"},
+        {"copy_sources", CONFIG_STRINGS, &s->copy_sources, 0, FETCH_ENTRIES_MAX,
+         .help = "list of servers that copies may read from: host, .end-of-host or URL prefix; "
+                 "default: none but this one"},
+        {"copy_sources_private", CONFIG_STRINGS, &s->copy_sources_private, 0, FETCH_ENTRIES_MAX,
+         .help = "likewise, of servers at private, link-local or loopback addresses"},
+        {"copy_sources_ca", CONFIG_STRING, &s->copy_sources_ca,
+         .help = "PEM file: authorities that sign for copy sources; default: the system's"},
         {0},
     };
     _Static_assert(ARRAY_LEN(keys) <= CLI_SETTINGS_MAX, "room for every key");
@@ -170,7 +177,7 @@ void cli_settings_help(FILE *to) {
             "The configuration file is YAML; `strongroom init --config FILE` writes an example.\n"
             "A dotted name is a map: tls.key is 'key:' under 'tls:'.\n\n");
     for (const config_key *k = keys; k->name; k++)
-        fprintf(to, "  %-18s%s%s\n", k->name, k->help, k->required ? " (required)" : "");
+        fprintf(to, "  %-22s%s%s\n", k->name, k->help, k->required ? " (required)" : "");
 }
 
 /* YAML's single-quoted form, in which only the quote itself is special. */
@@ -190,18 +197,22 @@ void cli_settings_example(buf *out, slice data, slice root_key) {
             "\n# Without this file nothing in the data folder can be read. Keep a copy elsewhere.\n"
             "root_key: ");
     put_quoted(out, root_key);
-    buf_str(out, "\n\nlisten:\n  - 127.0.0.1:10000\n"
-                 "# Other machines need TLS (systemctl reload reads new certificates):\n"
-                 "#  - 0.0.0.0:443\n"
-                 "#tls:\n"
-                 "#  certificate: /etc/strongroom/tls.crt\n"
-                 "#  key: /etc/strongroom/tls.key\n\n"
-                 "# /healthz, /readyz and /metrics\n"
-                 "admin:\n  listen: 127.0.0.1:10001\n\n"
-                 "#endpoint: https://storage.example.org\n"
-                 "#host_suffix: blob.example.org\n"
-                 "#log:\n#  level: info\n#  file: /var/log/strongroom/strongroom.log\n"
-                 "#cache: 256MiB\n#opened_cache: 128MiB\n#workers: 64\n#upload_workers: "
-                 "64\n#connections_max: 16384\n"
-                 "#idle_timeout: 120s\n#shutdown_grace: 30s\n");
+    buf_str(
+        out,
+        "\n\nlisten:\n  - 127.0.0.1:10000\n"
+        "# Other machines need TLS (systemctl reload reads new certificates):\n"
+        "#  - 0.0.0.0:443\n"
+        "#tls:\n"
+        "#  certificate: /etc/strongroom/tls.crt\n"
+        "#  key: /etc/strongroom/tls.key\n\n"
+        "# /healthz, /readyz and /metrics\n"
+        "admin:\n  listen: 127.0.0.1:10001\n\n"
+        "#endpoint: https://storage.example.org\n"
+        "#host_suffix: blob.example.org\n"
+        "#log:\n#  level: info\n#  file: /var/log/strongroom/strongroom.log\n"
+        "#cache: 256MiB\n#opened_cache: 128MiB\n#workers: 64\n#upload_workers: "
+        "64\n#connections_max: 16384\n"
+        "#idle_timeout: 120s\n#shutdown_grace: 30s\n\n"
+        "# Servers that copies may read from, beside this one:\n"
+        "#copy_sources:\n#  - .blob.core.windows.net\n#  - https://records.example.org/public/\n");
 }

@@ -25,6 +25,7 @@ struct fetch_stream {
     bool reach_private, refused_address, head_done, head_bad, ended, paused;
     CURLcode result;
     int64_t deadline_us;
+    const atomic_bool *cancelled;
     uint8_t *buf;
     size_t at, len;
     char why[CURL_ERROR_SIZE];
@@ -155,6 +156,8 @@ static err drive(fetch_stream *s, bool head) {
     int running;
     for (;;) {
         ENSURE(!atomic_load(&s->f->cancelled), ERR_CANCELLED, "the server is stopping");
+        ENSURE(!s->cancelled || !atomic_load(s->cancelled), ERR_CANCELLED,
+               "it is not wanted any more");
         MUST(curl_multi_perform(s->multi, &running) == CURLM_OK);
         see_end(s);
         if (s->ended || (head ? s->head_done : s->len > 0)) break;
@@ -237,6 +240,7 @@ err fetch_open(fetch *f, arena *a, const fetch_ask *ask, fetch_answer *ret,
     s->f = f;
     s->url = url;
     s->reach_private = reach_private;
+    s->cancelled = ask->cancelled;
     s->mem = a;
     s->got = arena_alloc(a, FETCH_HEADERS_MAX * sizeof *s->got);
     s->buf = malloc(FETCH_BUFFER);

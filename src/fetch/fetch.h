@@ -16,6 +16,8 @@
  * What it needs from below: base, libcurl. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "base/base.h"
 
 #define FETCH_URL_MAX     8192
@@ -51,7 +53,8 @@ typedef struct fetch_ask {
     uint64_t first, last; /* of the range; last UINT64_MAX: to the end */
     const pair *headers;  /* more headers: conditions, Authorization, x-ms-version */
     size_t header_count;
-    unsigned total_s; /* the whole transfer ends within so many seconds */
+    unsigned total_s;             /* the whole transfer ends within so many seconds */
+    const atomic_bool *cancelled; /* NULL, or: set by another thread to end it (ERR_CANCELLED) */
 } fetch_ask;
 
 typedef struct fetch_answer {

@@ -3,7 +3,6 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <sys/socket.h>
 
 #include "fetch/fetch.h"

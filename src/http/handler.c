@@ -52,7 +52,9 @@ static enum MHD_Result hand_over(http_request *h, http_phase phase, void (*run)(
     h->parked = true;
     http_peer_busy(h->peer); /* before the worker may resume it */
     MHD_suspend_connection(h->conn);
-    if (!http_pool_push(h->on->server->workers, &h->job, false)) {
+    bool is_long = phase == HTTP_RUNNING && (h->req.row->flags & OPS_LONG) != 0;
+    http_server *server = h->on->server;
+    if (!http_pool_push(is_long ? server->uploads : server->workers, &h->job, false)) {
         err_note("too many requests are waiting");
         fail(h, ERR_SERVER_BUSY);
         h->phase = busy;

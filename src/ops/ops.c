@@ -26,17 +26,8 @@ static err check_place(const ops_request *r) {
     return OK;
 }
 
-static err authorize(ops_request *r) {
-    const ops_server *s = r->server;
-    r->caller = (auth_caller){.kind = AUTH_ANONYMOUS, .key_index = -1};
-    if (!s->authenticate) return OK;
-    err e = OK;
-    if (r->account == NULL)
-        e = store_account_get(s->store, ops_call(r), r->account_name, &r->account);
-    if (e != OK && e != ERR_NOT_FOUND) return e;
-    /* Without an account as well: the handler then finds nothing. */
-    if (r->row->need.anonymous == AUTH_PUBLIC_ALWAYS) return OK;
-    auth_request a = {
+static auth_request as_auth_sees(const ops_request *r) {
+    return (auth_request){
         .method = r->method_text,
         .path_raw = r->path_raw,
         .headers = r->headers,
@@ -50,8 +41,21 @@ static err authorize(ops_request *r) {
         .blob = r->blob,
         .tls = r->tls,
         .peer_ip = r->peer_ip,
-        .development = s->development,
+        .development = r->server->development,
     };
+}
+
+static err authorize(ops_request *r) {
+    const ops_server *s = r->server;
+    r->caller = (auth_caller){.kind = AUTH_ANONYMOUS, .key_index = -1};
+    if (!s->authenticate) return OK;
+    err e = OK;
+    if (r->account == NULL)
+        e = store_account_get(s->store, ops_call(r), r->account_name, &r->account);
+    if (e != OK && e != ERR_NOT_FOUND) return e;
+    /* Without an account as well: the handler then finds nothing. */
+    if (r->row->need.anonymous == AUTH_PUBLIC_ALWAYS) return OK;
+    auth_request a = as_auth_sees(r);
     if (r->account == NULL) return auth_unknown_account(ops_call(r), &a, &r->row->need);
     TRY(auth_identify(s->store, ops_call(r), &a, r->account, &r->caller));
     return auth_permit(s->store, ops_call(r), &a, &r->caller, r->account, &r->row->need);
@@ -116,6 +120,32 @@ err ops_begin(ops_request *r) {
     TRY(authorize(r));
     TRY(settle_version(r));
     TRY(check_body(r));
+    r->authorized = true;
+    return OK;
+}
+
+/* A token is bound to what it was signed for: of another blob it says nothing, unless it is the
+ * container's. */
+static bool reaches(const ops_request *by, const ops_request *r) {
+    if (by->caller.kind == AUTH_ANONYMOUS) return false;
+    if (!slice_eq(by->account_name, r->account_name)) return false;
+    if (by->caller.kind != AUTH_SERVICE_SAS) return true;
+    return slice_eq(by->container, r->container) &&
+           (slice_eq(by->caller.resource, S("c")) || slice_eq(by->blob, r->blob));
+}
+
+err ops_begin_as(ops_request *r, const ops_request *by) {
+    TRY(ops_route(r));
+    TRY(check_place(r));
+    if (r->server->authenticate) {
+        ENSURE(reaches(by, r), ERR_AUTHORIZATION_FAILURE,
+               "what lets the request in does not reach to %.*s", SLICE_ARG(r->container));
+        auth_request a = as_auth_sees(r);
+        if (r->account == NULL)
+            TRY(store_account_get(r->server->store, ops_call(r), r->account_name, &r->account));
+        TRY(auth_permit(r->server->store, ops_call(r), &a, &by->caller, r->account, &r->row->need));
+    }
+    r->caller = by->caller;
     r->authorized = true;
     return OK;
 }

@@ -74,6 +74,7 @@ enum {                             /* flags of a row */
        OPS_PICKS = 1u << 6, /* also of a snapshot or a version: snapshot=, versionid= */
        OPS_STRUCTURED =
            1u << 7, /* its body, in or out, may be a structured message (structured.c) */
+       OPS_LONG = 1u << 8, /* may take minutes: runs among the large bodies */
 };
 enum { /* conditional headers a row honours; others it is sent are refused or ignored as Azure does */
        OPS_IF_MATCH = 1u << 0,
@@ -93,7 +94,8 @@ struct ops_row {
     const char *restype,
         *comp; /* query parameters that must be there with this value; NULL: must be absent */
     const char *header,
-        *header_value; /* a header that must be there (value NULL: any); header NULL: none */
+        *header_value; /* headers that must be there (NULL: none), with commas between; the last has
+                          this value, in any case (NULL: any) */
     auth_need need;
     const char *action; /* role action, "…/containers/blobs/read" */
     ops_class audit_class;
@@ -214,6 +216,9 @@ struct ops_server {
 err ops_route(ops_request *r) CHECKED;
 /* Route, identify, permit. On an error other than ERR_WOULD_BLOCK call ops_fail. */
 err ops_begin(ops_request *r) CHECKED;
+/* Instead of ops_begin, for a request that another one leads to (the source of a copy): permits it as
+ * the caller of `by`, whose account it must be in; nothing but what `by` was let in with counts. */
+err ops_begin_as(ops_request *r, const ops_request *by) CHECKED;
 /* Runs the handler. On an error other than ERR_WOULD_BLOCK call ops_fail. */
 err ops_run(ops_request *r, ops_response *w) CHECKED;
 /* Replaces whatever w held by the protocol's rendering of e (with this thread's err_detail). */
@@ -226,6 +231,7 @@ void ops_finish(ops_request *r, ops_response *w, bool aborted);
 /* ---- for handlers ---- */
 /* First header of that name (case-insensitive), trimmed; SLICE_NONE (p NULL) when absent. */
 slice ops_header(const ops_request *r, const char *name);
+slice ops_header_named(const ops_request *r, slice name);
 slice ops_param(const ops_request *r,
                 const char *name); /* case-sensitive name; p NULL when absent */
 store_call ops_call(const ops_request *r);

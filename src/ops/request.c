@@ -91,7 +91,10 @@ err ops_parse_version(ops_request *r) {
 }
 
 slice ops_header(const ops_request *r, const char *name) {
-    slice want = slice_str(name);
+    return ops_header_named(r, slice_str(name));
+}
+
+slice ops_header_named(const ops_request *r, slice want) {
     for (size_t i = 0; i < r->header_count; i++)
         if (r->headers[i].name.len == want.len && slice_eq_nocase(r->headers[i].name, want))
             return r->headers[i].value;

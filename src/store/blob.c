@@ -36,6 +36,7 @@ condition_target target_of(const row_blob *r, bool exists) {
                               .modified_us = r->pub.modified_us,
                               .lease = r->past == ROW_PAST_NONE ? &r->pub.lease : NULL,
                               .tags = r->tags,
+                              .copying = exists && r->pub.copy.status == STORE_COPY_PENDING,
                               .tag_count = r->pub.tag_count};
 }
 
@@ -110,7 +111,9 @@ err store_blob_get(store *s, store_call c, const store_container *k, slice name,
                    const store_conditions *cond, store_blob *ret) {
     row_blob row;
     err e = get_row(s, c, k, name, pick, cond, &row);
-    if (e == OK) return blob_from_row(c.arena, name, &row, ret);
+    if (e == OK) e = blob_from_row(c.arena, name, &row, ret);
+    if (e == OK) copy_note_progress(s, ret);
+    if (e == OK) return OK;
     if (e == ERR_NOT_MODIFIED) *ret = blob_unmodified(name, &row);
     return e;
 }
@@ -152,6 +155,7 @@ err blob_new_row(change *ch, const store_put *p, const row_blob *old, row_blob *
     store_now now = change_now(ch, old);
     row_blob r = {
         .pub = {.type = STORE_BLOCK_BLOB,
+                .copy = p->copy ? *p->copy : STORE_NO_COPY,
                 .etag = now.etag,
                 .created_us = old->pub.content_id ? old->pub.created_us : now.us,
                 .modified_us = now.us,
@@ -272,6 +276,7 @@ static err change_properties_once(store *s, store_call c, const store_container 
     row.pub.modified_us = now.us;
     if (what->metadata) TRY(blob_new_version(&ch, &row));
     if (what->http) {
+        row.pub.copy = STORE_NO_COPY; /* "Get Blob Properties": gone with Set Blob Properties */
         row.pub.http = *what->http;
         row.md5 = what->http->has_md5 ? slice_of(what->http->md5, 16) : SLICE_NONE;
     }

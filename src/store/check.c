@@ -245,7 +245,7 @@ static void check_garbage_row(check *ck, slice key, slice value) {
 
 static void check_job_row(check *ck, slice key, slice value) {
     row_expiry x;
-    if (!strchr("gpPshde", key.p[0]))
+    if (!strchr("gkpPshde", key.p[0]))
         check_report_row(ck, "JOB", key, "a row of unknown kind");
     else if (key.p[0] == KEY_JOB_EXPIRY && row_expiry_get(value, &x) != OK)
         check_report_row(ck, "JOB", key, err_detail());

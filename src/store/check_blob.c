@@ -20,6 +20,7 @@ enum {
     LANE_DROPPED,
     LANE_HEAD,
     LANE_STAGING,
+    LANE_COPY,
     LANE_BLOCK,
     LANE_CONTENT,
     LANES
@@ -39,6 +40,7 @@ typedef struct group {
     row_blob blob;
     row_staging staging;
     bool has_blob, has_marker, has_staging;
+    slice copy_id; /* of the job of a pending copy */
     id_set owned;  /* ids of CONTENT rows with an owner */
     id_set opened; /* pieces that were opened and counted: states share them */
     met_list *lists;
@@ -180,6 +182,19 @@ static err group_blob(group *g, lane *l) {
     if (g->has_blob && live(ck)) index_check_blob(ck, &g->key, &g->blob, g->mem);
     ck->done.blobs += g->has_blob;
     return OK;
+}
+
+static void group_copy(group *g, lane *l) {
+    row_copy row;
+    slice url;
+    if (l->rest.len || row_copy_get(l->value, &row) != OK) {
+        check_defect(g->ck, "the row of its pending copy is damaged: %s", err_detail());
+        return;
+    }
+    g->copy_id = arena_dup(g->mem, row.id);
+    if (live(g->ck) && g->ck->k->has_key && row.url_len &&
+        copy_url_open(&g->ck->k->key, g->ck->container, &row, g->mem, &url) != OK)
+        check_defect(g->ck, "the source of its pending copy does not open: %s", err_detail());
 }
 
 static void group_staging(group *g, lane *l) {
@@ -334,6 +349,10 @@ static void group_end(group *g) {
     if (g->frozen_met != g->frozen.count)
         check_defect(ck, "%zu of its states have pages that are not frozen",
                      g->frozen.count - g->frozen_met);
+    const store_copy *copy = &g->blob.pub.copy;
+    bool pending = g->has_blob && copy->status == STORE_COPY_PENDING;
+    if (!slice_eq(g->copy_id, pending ? copy->id : SLICE_NONE))
+        check_defect(ck, "a pending copy without its job, or a job without its pending copy");
     if (g->has_staging != g->has_marker)
         check_defect(ck, "a staging session without its marker, or a marker without its session");
     if (g->has_staging && g->staging.count != g->staged_count)
@@ -372,6 +391,7 @@ static err check_group(check *ck, lane *lanes, slice base, arena *mem) {
             if (i == LANE_HISTORY || i == LANE_DROPPED) e = group_past(g, l, i == LANE_DROPPED);
             if (i == LANE_HEAD) group_head(g, l);
             if (i == LANE_STAGING) group_staging(g, l);
+            if (i == LANE_COPY) group_copy(g, l);
             if (i == LANE_BLOCK) e = group_block(g, l);
             if (i == LANE_CONTENT) group_content(g, l);
             if (e == OK) e = lane_next(ck, l);
@@ -410,6 +430,7 @@ err check_blobs(check *ck) {
                          [LANE_DROPPED] = {.table = "JOB", .skip = 1},
                          [LANE_HEAD] = {.table = "JOB", .skip = 1},
                          [LANE_STAGING] = {.table = "JOB", .skip = 1},
+                         [LANE_COPY] = {.table = "JOB", .skip = 1},
                          [LANE_BLOCK] = {.table = "BLOCK"},
                          [LANE_CONTENT] = {.table = "CONTENT"}};
     engine *en = ck->s->engine;
@@ -419,6 +440,7 @@ err check_blobs(check *ck) {
     TRY_TO(out, engine_scan(en, ENGINE_JOB, S("d"), S("e"), &lanes[LANE_DROPPED].cur));
     TRY_TO(out, engine_scan(en, ENGINE_JOB, S("h"), S("i"), &lanes[LANE_HEAD].cur));
     TRY_TO(out, engine_scan(en, ENGINE_JOB, S("s"), S("t"), &lanes[LANE_STAGING].cur));
+    TRY_TO(out, engine_scan(en, ENGINE_JOB, S("k"), S("l"), &lanes[LANE_COPY].cur));
     TRY_TO(out, engine_scan(en, ENGINE_BLOCK, SLICE_NONE, SLICE_NONE, &lanes[LANE_BLOCK].cur));
     TRY_TO(out, engine_scan(en, ENGINE_CONTENT, SLICE_NONE, SLICE_NONE, &lanes[LANE_CONTENT].cur));
     ck->container_known = false;

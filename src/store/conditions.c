@@ -153,6 +153,8 @@ err conditions_check(const store_conditions *cond, condition_kind kind, conditio
         conditions_met m = evaluate(cond, &t);
         TRY(kind == CONDITION_READ ? check_read(cond, m) : check_write(cond, kind, m));
     }
-    return check_lease(cond ? cond->lease_id : SLICE_NONE,
-                       kind == CONDITION_WRITE || kind == CONDITION_CREATE, &t);
+    bool writes = kind == CONDITION_WRITE || kind == CONDITION_CREATE;
+    ENSURE(!(writes && t.copying), ERR_PENDING_COPY_OPERATION,
+           "wait for the blob's copy to end, or abort it");
+    return check_lease(cond ? cond->lease_id : SLICE_NONE, writes, &t);
 }

@@ -250,6 +250,21 @@ typedef struct reaper {
     int64_t again_us; /* when the first of those that wait is due; INT64_MAX: none waits */
 } reaper;
 
+/* ---- pending copies (copier.c) ---- */
+
+#define COPIERS           4
+#define STORE_COPY_ID_LEN 36 /* a UUID */
+typedef struct copy_task copy_task;
+typedef struct copier {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    copy_task *waiting, *last, *running;
+    size_t count; /* waiting */
+    bool rescan;  /* copies stand in the table only */
+    pthread_t threads[COPIERS];
+    int started;
+} copier;
+
 /* ---- the store ---- */
 
 struct store {
@@ -271,6 +286,8 @@ struct store {
     bool background;
     uint64_t first_id; /* with background: ids below are from before the store was opened */
     reaper reapers[REAPERS];
+    copier copier;
+    const store_remote *remote; /* NULL: no sources elsewhere */
 };
 
 /* What becomes of what is overwritten and deleted: the account's settings. */
@@ -348,6 +365,7 @@ typedef struct condition_target {
     const store_lease *lease; /* NULL: of what cannot have one (snapshots, versions) */
     slice tags;               /* as in the blob's row */
     uint32_t tag_count;
+    bool copying; /* its copy is pending: nothing else changes it */
 } condition_target;
 /* cond may be NULL: no conditional headers, no lease id. The one place where reads and writes
  * meet leases ("Lease Blob", outcomes of use attempts). ERR_LEASE_ID_MISSING, ERR_LEASE_LOST,
@@ -638,6 +656,32 @@ err metadata_pack(const pair *metadata, size_t count, arena *a, slice *ret) CHEC
 typedef err each_block(void *ctx, const row_block *b);
 err list_walk(store *s, arena *a, blob_key *key, uint64_t content, each_block *each,
               void *ctx) CHECKED;
+/* ---- copies (copy.c: rows; copier.c: threads) ---- */
+
+/* The job of the blob's pending copy. */
+err copy_job(store *s, arena *a, uint64_t container, slice name, row_copy *ret,
+             bool *ret_exists) CHECKED;
+/* The URL that a job holds sealed. */
+err copy_url_open(const crypto_key *key, uint64_t container, const row_copy *row, arena *a,
+                  slice *ret) CHECKED;
+/* Ends the pending copy of that id: with the upload's content (consumed as by store_blob_put, not
+ * freed), or failed. ERR_NO_PENDING_COPY_OPERATION, ERR_COPY_ID_MISMATCH: it was ended already. */
+err copy_commit(store *s, store_call c, const store_container *k, slice name, slice id,
+                store_upload *u) CHECKED;
+err copy_fail(store *s, store_call c, const store_container *k, slice name, slice id, uint64_t done,
+              slice why) CHECKED;
+void copier_submit(store *s, uint64_t container, slice name, slice id);
+void copier_cancel(store *s, slice id);
+/* Bytes copied so far; 0 when it is not running. */
+uint64_t copier_progress(store *s, slice id);
+/* How far it is, when b's copy is pending. */
+static inline void copy_note_progress(store *s, store_blob *b) {
+    if (b->copy.status == STORE_COPY_PENDING) b->copy.done = copier_progress(s, b->copy.id);
+}
+err copier_start(store *s) CHECKED;
+void copier_stop(store *s);
+/* Does all that waits: for stores without background threads. */
+void copier_run(store *s);
 
 /* ---- uploads (upload.c) ---- */
 

@@ -113,6 +113,10 @@ slice key_head(blob_key *k) {
     return job_key(k, KEY_JOB_HEAD, 0);
 }
 
+slice key_copy(blob_key *k) {
+    return job_key(k, KEY_JOB_COPY, 0);
+}
+
 static uint8_t *tail(blob_key *k) {
     return k->b + 1 + k->base;
 }

@@ -42,6 +42,7 @@
  *          'd' BASE HEX16(tick)                a dropped state: nobody sees it, its content is still to
  *                                              be given back
  *          'e' ID(container) HEX16(us) ID      a soft-deleted state, and until when it is kept
+ *          'k' BASE                            a pending copy to a blob: from where
  *          'g' ID(container) ID                garbage: content to be given back
  *          'p' ID(container)                   a deleted container, to be purged
  *          'P' ID(account)                     a deleted account, to be purged
@@ -72,6 +73,7 @@
 #define KEY_JOB_HEAD          'h'
 #define KEY_JOB_DROPPED       'd'
 #define KEY_JOB_EXPIRY        'e'
+#define KEY_JOB_COPY          'k'
 #define KEY_JOB_GARBAGE       'g'
 #define KEY_JOB_PURGE         'p'
 #define KEY_JOB_PURGE_ACCOUNT 'P'
@@ -105,6 +107,7 @@ slice key_run(blob_key *k, uint64_t content, uint64_t end);
 slice key_old_run(blob_key *k, uint64_t content, uint64_t end, uint64_t born);
 slice key_page_piece(blob_key *k, uint64_t content, uint64_t piece);
 slice key_frozen(blob_key *k, uint64_t content, uint64_t generation);
+slice key_copy(blob_key *k);
 
 /* Keys of the index over tags. */
 typedef struct index_key {

@@ -118,6 +118,7 @@ static err list_state(page *p, slice name, slice value) {
     row_blob row;
     TRY(row_blob_get(value, &row));
     if (blob_expired(&row)) return OK;
+    copy_note_progress(p->s, &row.pub);
     row.pub.name = name;
     row.pub.current = true;
     TRY(with_pairs(p, &row));

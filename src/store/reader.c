@@ -170,6 +170,7 @@ err store_blob_open(store *s, store_call c, const store_container *k, slice name
         store_reader *r = reader_new(s, k);
         err e = open_once(r, c, name, pick, cond, &row);
         if (e == OK) e = blob_from_row(c.arena, name, &row, ret);
+        if (e == OK) copy_note_progress(s, ret);
         if (e == OK) {
             *ret_reader = r;
             return OK;

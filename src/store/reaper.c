@@ -330,6 +330,7 @@ static err purge_index(store *s, uint64_t container) {
     return purge_index_rows(s, container, KEY_INDEX_CONTAINER, also_row_of_account);
 }
 
+/* Of one kind, by blobs: staging sessions, pending copies. */
 static err purge_jobs(store *s, uint64_t container, char kind) {
     short_key low, high, shard;
     key_id(&shard, container);
@@ -381,6 +382,7 @@ static err purge(store *s, const job *j, arena *a) {
     TRY(purge_jobs(s, j->container, KEY_JOB_EXPIRY));
     TRY(purge_jobs(s, j->container, KEY_JOB_DROPPED)); /* of a history whose head was lost */
     TRY(purge_table(s, j->container, ENGINE_HISTORY, NULL));
+    TRY(purge_jobs(s, j->container, KEY_JOB_COPY));
     TRY(delete_job_row(s, KEY_JOB_PURGE, j->container));
     LOG(LOG_INFO, "container_purged", LF_S("account", row.account),
         LF_S("container", row.container));

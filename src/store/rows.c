@@ -237,6 +237,15 @@ static err expiry_valid(const row_expiry *r) {
     return OK;
 }
 
+static err copy_valid(const row_copy *r) {
+    bool here = r->account.len && r->container.len && r->blob.len, elsewhere = r->url.len;
+    ENSURE(r->id.len && r->to_account.len && r->to_container.len, ERR_CORRUPT,
+           "a pending copy has no id or no destination");
+    ENSURE(here != elsewhere && elsewhere == (r->url_wrapped.len > 0), ERR_CORRUPT,
+           "a pending copy has no source");
+    return OK;
+}
+
 static err garbage_valid(const row_garbage *r) {
     /* Also what makes it fit a key when it is escaped. */
     ENSURE(store_blob_name_valid(r->name), ERR_CORRUPT, "garbage names no blob");
@@ -262,6 +271,7 @@ ROW_DEFINE(, page_piece, row_page_piece, ROW_PAGE_PIECE, page_piece_valid)
 ROW_DEFINE(, staging, row_staging, ROW_STAGING, staging_valid)
 ROW_DEFINE(, head, row_head, ROW_HEAD, head_valid)
 ROW_DEFINE(, expiry, row_expiry, ROW_EXPIRY, expiry_valid)
+ROW_DEFINE(, copy, row_copy, ROW_COPY, copy_valid)
 ROW_DEFINE(, garbage, row_garbage, ROW_GARBAGE, garbage_valid)
 ROW_DEFINE(, purge, row_purge, ROW_PURGE, purge_valid)
 

@@ -149,6 +149,13 @@ typedef struct row_blob {
     B(20, ref)                                                                                     \
     N(21, pub.block_count)                                                                         \
     N(22, id_len)                                                                                  \
+    N(50, pub.copy.status)                                                                         \
+    B(51, pub.copy.id)                                                                             \
+    B(52, pub.copy.source)                                                                         \
+    B(53, pub.copy.description)                                                                    \
+    N(54, pub.copy.done)                                                                           \
+    N(55, pub.copy.total)                                                                          \
+    T(56, pub.copy.completed_us)                                                                   \
     B(23, pub.lease.id)                                                                            \
     N(24, pub.lease.duration_s)                                                                    \
     N(25, pub.lease.broken)                                                                        \
@@ -249,6 +256,29 @@ typedef struct row_expiry {
 } row_expiry;
 #define ROW_EXPIRY(N, T, B) B(1, name) N(2, tick)
 
+/* A pending copy to a blob: its source is a blob here, or a URL elsewhere. */
+typedef struct row_copy {
+    slice id, to_account, to_container; /* names of the destination's; its own is in the key */
+    slice account, container, blob;
+    store_pick pick; /* of its states */
+    slice url, url_wrapped; /* sealed as a small piece of content of that id and length */
+    uint64_t url_id, url_len;
+    slice etag; /* the source's, when the copy began */
+    uint64_t length;
+    int64_t begun_us;
+} row_copy;
+#define ROW_COPY(N, T, B)                                                                          \
+    B(1, id)                                                                                       \
+    B(2, to_account)                                                                               \
+    B(3, to_container)                                                                             \
+    B(4, account)                                                                                  \
+    B(5, container)                                                                                \
+    B(6, blob)                                                                                     \
+    N(7, pick.snapshot)                                                                            \
+    B(8, url)                                                                                      \
+    B(9, url_wrapped)                                                                              \
+    N(10, url_id) N(11, url_len) B(12, etag) N(13, length) T(14, begun_us) N(15, pick.version)
+
 /* Content of one blob to be given back: single pieces, a block list, a staging session; of the last
  * two the rows only, or (…_all) the pieces with them. */
 typedef struct row_garbage {
@@ -295,6 +325,7 @@ ROW_DECLARE(page_piece, row_page_piece)
 ROW_DECLARE(staging, row_staging)
 ROW_DECLARE(head, row_head)
 ROW_DECLARE(expiry, row_expiry)
+ROW_DECLARE(copy, row_copy)
 ROW_DECLARE(garbage, row_garbage)
 ROW_DECLARE(purge, row_purge)
 

@@ -15,6 +15,7 @@ err store_open(const store_options *o, store **ret) {
     s->engine = o->engine;
     s->keys = o->keys;
     s->background = o->background;
+    s->remote = o->remote;
     s->inline_max = o->inline_max ? o->inline_max : STORE_INLINE_DEFAULT;
     if (s->inline_max > STORE_INLINE_MAX) s->inline_max = STORE_INLINE_MAX;
     cache_init(&s->accounts, CACHE_SHARDS, CACHE_BUCKETS, ACCOUNTS_CACHED);
@@ -26,7 +27,8 @@ err store_open(const store_options *o, store **ret) {
     MUST(pthread_rwlock_init(&s->protecting, NULL) == 0);
     readers_init(&s->readers);
     append_lanes_init(s->appends);
-    err e = reaper_start(s);
+    err e = copier_start(s);
+    if (e == OK) e = reaper_start(s);
     if (e != OK) {
         store_close(s);
         return e;
@@ -37,6 +39,7 @@ err store_open(const store_options *o, store **ret) {
 
 store *store_close(store *s) {
     if (!s) return NULL;
+    copier_stop(s);
     while (atomic_load(&s->changes_later) > 0) usleep(500);
     reaper_stop(s);
     cache_done(&s->hot.cache);

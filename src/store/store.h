@@ -20,6 +20,8 @@
  * thread at a time. `nowait` calls answer from memory or say ERR_WOULD_BLOCK. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "crypto/crypto.h"
 #include "engine/engine.h"
 
@@ -58,11 +60,24 @@ typedef struct store_call {
     store_later *later; /* NULL: changes are waited for */
 } store_call;
 
+/* How the store reads what is on other servers; it knows no protocol. */
+typedef struct store_remote {
+    void *ctx;
+    /* The source at url from offset on, count bytes, while its entity tag is etag (empty: whatever it
+     * is). ERR_COPY_SOURCE_UNREACHABLE: worth another try. Ends with ERR_CANCELLED soon after
+     * *cancelled. */
+    err (*open)(void *ctx, arena *a, slice url, slice etag, uint64_t offset, uint64_t count,
+                const atomic_bool *cancelled, void **ret);
+    err (*read)(void *stream, uint8_t *out, size_t cap, size_t *ret_n);
+    void (*close)(void *stream);
+} store_remote;
+
 typedef struct store_options {
-    engine *engine;          /* the store owns it from here on, also when opening fails */
-    crypto_keyservice *keys; /* owned likewise */
-    bool background;         /* run the reaper and sweeper threads (not for check) */
-    uint64_t inline_max;     /* content up to this many bytes stands in rows; 0: the default */
+    engine *engine;             /* the store owns it from here on, also when opening fails */
+    crypto_keyservice *keys;    /* owned likewise */
+    bool background;            /* run the reaper and sweeper threads (not for check) */
+    uint64_t inline_max;        /* content up to this many bytes stands in rows; 0: the default */
+    const store_remote *remote; /* NULL: copies read from this server only; outlives the store */
     uint64_t hot_max; /* bytes of small blobs kept opened in memory; 0: the default, 32 MiB */
     /* Bytes of large content kept opened in memory, with what is being sent from it; 0: the default,
      * 128 MiB. One answer takes up to a quarter of it, so with 1 there is none. */
@@ -356,6 +371,24 @@ typedef struct store_http { /* what the client says about the content; each may 
     uint8_t md5[16]; /* as stored: x-ms-blob-content-md5, or computed by Put Blob */
 } store_http;
 
+/* The copy that made a blob's content, or is making it ("Copy Blob": x-ms-copy-…). */
+typedef enum store_copy_status {
+    STORE_COPY_NONE,
+    STORE_COPY_PENDING,
+    STORE_COPY_SUCCESS,
+    STORE_COPY_ABORTED,
+    STORE_COPY_FAILED
+} store_copy_status;
+typedef struct store_copy {
+    store_copy_status status;
+    slice id;             /* a UUID */
+    slice source;         /* its URL, without a signature */
+    slice description;    /* why it failed */
+    uint64_t done, total; /* bytes */
+    int64_t completed_us; /* STORE_TIME_NONE: not yet */
+} store_copy;
+#define STORE_NO_COPY ((store_copy){.completed_us = STORE_TIME_NONE})
+
 typedef struct store_blob {
     slice name;
     store_blob_type type;
@@ -384,6 +417,7 @@ typedef struct store_blob {
     store_lease lease;
     bool sealed;       /* an append blob that takes no more */
     uint64_t sequence; /* a page blob's sequence number */
+    store_copy copy;
     /* Which of the blob's states this is: the current one, a snapshot, or an earlier version. */
     uint64_t snapshot; /* the snapshot's tick; 0: none */
     uint64_t version;  /* the version's tick; 0: not a version */
@@ -458,6 +492,7 @@ typedef struct store_put {
     store_immutability immutability; /* of the new blob */
     store_tier tier;
     const store_conditions *cond;
+    const store_copy *copy; /* NULL: its content is no copy */
 } store_put;
 
 /* Commits a finished upload as the blob's content (Put Blob); discards uncommitted blocks. Consumes
@@ -465,6 +500,21 @@ typedef struct store_put {
  * ERR_CONDITION_NOT_MET. */
 err store_blob_put(store *s, store_call c, const store_container *k, slice name, store_upload *u,
                    const store_put *p, store_blob *ret) CHECKED;
+#define STORE_COPY_URL_MAX 8192
+typedef struct store_copy_from { /* where a copy reads: a blob here, or a URL elsewhere */
+    slice account, container, blob;
+    store_pick pick;
+    slice url;
+    slice etag; /* as of now: a source that changes ends the copy */
+} store_copy_from;
+/* Makes the blob the destination of a pending copy (p->copy: id, source, total), done in the
+ * background, also after a restart. Until then it is empty and nothing else changes it. The errors of
+ * store_blob_put. */
+err store_copy_begin(store *s, store_call c, const store_container *k, slice name,
+                     const store_put *p, const store_copy_from *from, store_blob *ret) CHECKED;
+/* ERR_NO_PENDING_COPY_OPERATION, ERR_COPY_ID_MISMATCH, ERR_BLOB_NOT_FOUND, and those of conditions. */
+err store_copy_abort(store *s, store_call c, const store_container *k, slice name, slice id,
+                     const store_conditions *cond) CHECKED;
 /* Stages a block (Put Block). id: decoded. ERR_INVALID_BLOB_OR_BLOCK (length of id differs from the
  * others'), ERR_BLOCK_COUNT_EXCEEDS_LIMIT. */
 err store_block_put(store *s, store_call c, const store_container *k, slice name, slice id,
@@ -669,6 +719,7 @@ typedef struct store_blob_list {
     bool deleted_with_versions; /* include names without a current state that have versions */
     bool metadata;              /* decode metadata: without it, metadata_count is 0 */
     bool tags; /* decode tags: without it, `tags` is NULL; tag_count is right either way */
+    bool copy; /* what a copy says is asked for as well; the store gives it in any case */
 } store_blob_list;
 /* Calls each entry in order of names (UTF-8 bytewise): a blob, or (blob NULL) a common prefix. Of
  * one name the states come oldest first, the current one last. The

@@ -332,3 +332,26 @@ test("many blobs deleted in one request", only, async () => {
     assert.equal(second.subResponses[0].errorCode, "BlobNotFound");
     for (const blob of blobs) assert.equal(await blob.exists(), false);
 });
+
+// ---- copies ---------------------------------------------------------------------------------------------------------
+
+test("blobs made from other blobs", only, async () => {
+    const data = content("copied", 2 * MIB + 5), source = fresh();
+    await source.upload(data, data.length, { metadata: { a: "1" }, blobHTTPHeaders: { blobContentType: "text/x" } });
+    const from = await source.generateSasUrl({ permissions: BlobSASPermissions.parse("r"), expiresOn: soon() });
+    const whole = fresh();
+    await whole.syncUploadFromURL(from);
+    assert.ok((await whole.downloadToBuffer()).equals(data));
+    assert.equal((await whole.getProperties()).contentType, "text/x");
+    const copied = fresh();
+    const answer = await copied.syncCopyFromURL(from);
+    assert.equal(answer.copyStatus, "success");
+    assert.equal((await copied.getProperties()).copyId, answer.copyId);
+    const blocks = fresh(), id = Buffer.from("0001").toString("base64");
+    await blocks.stageBlockFromURL(id, from, 7, 100);
+    await blocks.commitBlockList([id]);
+    assert.ok((await blocks.downloadToBuffer()).equals(data.subarray(7, 107)));
+    const poller = await fresh().beginCopyFromURL(source.url);
+    assert.equal((await poller.pollUntilDone()).copyStatus, "success");
+    await refused(fresh().syncCopyFromURL(container.getBlobClient("nosuch").url), 404, "CannotVerifyCopySource");
+});

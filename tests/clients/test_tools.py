@@ -146,6 +146,25 @@ def test_azcopy(any_server, workdir, small_tree):
     azcopy("remove", where(), "--from-to", "BlobTrash", "--recursive")
 
 
+def test_azcopy_from_service_to_service(any_server, workdir, small_tree):
+    """From one container to another: Put Blob From URL, and Put Block From URL for what is large."""
+    server = any_server
+    environment = azcopy_environment(server, workdir)
+    sas = server.account_sas()
+    one, two = "azone" + uuid.uuid4().hex, "aztwo" + uuid.uuid4().hex
+
+    def azcopy(*args):
+        return run([ENV / "bin/azcopy", *args, "--skip-version-check"], environment).stdout
+    for name in (one, two):
+        make_container(server, name)
+    azcopy("copy", f"{small_tree}/*", f"{server.url}/{one}?{sas}", "--from-to", "LocalBlob", "--recursive", "--put-md5")
+    azcopy("copy", f"{server.url}/{one}/*?{sas}", f"{server.url}/{two}?{sas}", "--from-to", "BlobBlob", "--recursive",
+           "--block-size-mb", "4")
+    down = workdir / "down"
+    azcopy("copy", f"{server.url}/{two}/*?{sas}", down, "--from-to", "BlobLocal", "--recursive")
+    assert tree(down) == tree(small_tree)
+
+
 # ---- rclone -----------------------------------------------------------------------------------------------
 
 def rclone_environment(server):
@@ -195,3 +214,21 @@ def test_rclone(any_server, workdir, small_tree):
     assert rclone("lsf", "-R", "--files-only", c + "/files") == ""
     rclone("purge", c)
     assert run(["rclone", "lsf", c], environment, ok=False).returncode != 0
+
+
+def test_rclone_copies_inside_the_server(any_server, workdir, small_tree):
+    """Between containers rclone asks for Copy Blob and waits for its end; nothing passes through it."""
+    environment = rclone_environment(any_server)
+    one, two = "store:rcone" + uuid.uuid4().hex, "store:rctwo" + uuid.uuid4().hex
+
+    def rclone(*args):
+        return run(["rclone", *args], environment)
+    for c in (one, two):
+        rclone("mkdir", c)
+    rclone("copy", small_tree, one)
+    done = rclone("copy", one, two, "-v")
+    assert "Copied (server-side copy)" in done.stderr and "Copied (new)" not in done.stderr
+    assert sorted(rclone("lsf", "-R", "--files-only", two).stdout.splitlines()) == sorted(tree(small_tree))
+    rclone("check", "--download", one, two)
+    for c in (one, two):
+        rclone("purge", c)
