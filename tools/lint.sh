@@ -14,5 +14,5 @@ printf '%s\0' "${sources[@]}" | xargs -0 -P "$(nproc)" -I{} clang-tidy --quiet -
     { echo "clang-tidy found something; run: clang-tidy FILE -- $flags" >&2; status=1; }
 echo "gcc -fanalyzer: ${#sources[@]} files"
 printf '%s\0' "${sources[@]}" |
-    xargs -0 -P "$(nproc)" -I{} gcc $flags -O1 -Wall -Wextra -Werror -fanalyzer -c -o /dev/null {} || status=1
+    xargs -0 -P "$(nproc)" -I{} gcc $flags -O1 -Wall -Wextra -Wno-missing-field-initializers -Werror -fanalyzer -c -o /dev/null {} || status=1
 exit $status

@@ -264,7 +264,7 @@ static err find_blob(ops_request *r, store_blob *ret) {
 }
 
 err blob_get_properties(ops_request *r, ops_response *w) {
-    store_blob b;
+    store_blob b = {0};
     TRY(blob_enter(r));
     err e = find_blob(r, &b);
     if (e == ERR_NOT_MODIFIED) return blob_not_modified(r, w, &b);
@@ -306,7 +306,7 @@ err blob_set_properties(ops_request *r, ops_response *w) {
 }
 
 err blob_get_metadata(ops_request *r, ops_response *w) {
-    store_blob b;
+    store_blob b = {0};
     TRY(blob_enter(r));
     err e = find_blob(r, &b);
     if (e == ERR_NOT_MODIFIED) return blob_not_modified(r, w, &b);

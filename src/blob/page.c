@@ -57,8 +57,8 @@ err blob_sequence_if_read(const ops_request *r, store_sequence_if *ret) {
 }
 
 err blob_page_range_read(const ops_request *r, uint64_t *ret_offset, uint64_t *ret_length) {
-    slice own = ops_header(r, "x-ms-range"), standard = ops_header(r, "Range");
-    slice text = own.p != NULL ? own : standard;
+    slice text = ops_header(r, "x-ms-range");
+    if (text.p == NULL) text = ops_header(r, "Range");
     blob_range g;
     ENSURE(text.p != NULL, ERR_MISSING_REQUIRED_HEADER,
            "x-ms-range is missing: which pages, as in bytes=0-511");

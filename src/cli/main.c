@@ -10,7 +10,7 @@ static int run_azurite(int argc, char **argv);
 static const cli_command commands[] = {
     {"serve", cli_serve, "run the server"},
     {"init", cli_init, "make a production data folder"},
-    {"account", cli_account, "create, list, show, delete accounts"},
+    {"account", cli_account, "create, list, show, set, delete accounts"},
     {"container", cli_container, "create, list, show, delete containers"},
     {"key", cli_key, "show or rotate an account's keys"},
     {"check", cli_check, "verify a stopped data folder"},

@@ -185,7 +185,7 @@ typedef struct http_request {
     uint64_t body_len; /* as announced */
     uint64_t skipped;
     int64_t linger_until_us;
-    uint64_t held;        /* of the server's */
+    uint64_t held; /* of the server's */
     store_later later;
     _Atomic int later_ends; /* of two: the handler's, and the change's */
     err later_error;

@@ -112,7 +112,8 @@ static void check_container_row(check *ck, uint64_t account, slice name, slice k
                                .account = *owner,
                                .name = arena_dup(ck->mem, name)};
         if (!container_row_fits(key, &row))
-            check_report_row(ck, "META", key, "the row says otherwise whether the container was deleted");
+            check_report_row(ck, "META", key,
+                             "the row says otherwise whether the container was deleted");
         k.has_key = check_container_key(ck, *owner, name, value, a, &k.key) == OK;
         if (!k.has_key) check_report_row(ck, "META", key, err_detail());
         add_container(ck, k);

@@ -110,7 +110,7 @@ static err delete_base(change *ch, const store_conditions *cond, store_snapshots
     TRY(conditions_check(cond, CONDITION_WRITE, target_of(&row, true)));
     TRY(change_head(ch));
     ENSURE(snapshots != STORE_SNAPSHOTS_REFUSE || ch->head.snapshots == 0, ERR_SNAPSHOTS_PRESENT,
-           "the blob has %u snapshots; send x-ms-delete-snapshots: include or only",
+           "the blob has snapshots (%u); send x-ms-delete-snapshots: include or only",
            ch->head.snapshots);
     if (ch->head.snapshots) TRY(delete_snapshots(ch, ret_again));
     keeping p;

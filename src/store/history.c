@@ -188,11 +188,9 @@ err change_retire(change *ch, const row_blob *old, retire why, bool *ret_kept) {
     *ret_kept = true;
     if (p.versioning || (old->pub.version && why != RETIRE_DELETE))
         retire_version(ch, old);
-    else if (why == RETIRE_PROPERTIES)
-        *ret_kept = false;
-    else if (p.delete_days)
+    else if (why != RETIRE_PROPERTIES && p.delete_days)
         retire_softly(ch, old, why, p.delete_days);
-    else if (ch->head.states)
+    else if (why != RETIRE_PROPERTIES && ch->head.states)
         retire_dropped(ch, old);
     else
         *ret_kept = false;

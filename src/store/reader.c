@@ -364,7 +364,7 @@ static err load_part(store_reader *r, uint64_t offset, bool nowait) {
     if (nowait) return ERR_WOULD_BLOCK;
     close_piece(r);
     arena_free(r->part.mem);
-    r->part = (reader_part){.mem = arena_new(64 << 10, 2 * ENGINE_VALUE_MAX)};
+    r->part = (reader_part){.mem = arena_new(64 << 10, (size_t)2 * ENGINE_VALUE_MAX)};
     blob_key upper = *r->key;
     slice low = key_manifest(r->key, r->content, offset + 1, 0);
     slice high = key_manifest(&upper, r->content, UINT64_MAX, 0xffff);
@@ -523,7 +523,7 @@ static err open_segment(store_reader *r, uint64_t index, bool nowait, opened_seg
                                                          .len = segment_len(r, index)});
     if (!s) return OK;
     err e = OK;
-    for (size_t at = 0, n; at < s->len && e == OK; at += n) {
+    for (size_t at = 0, n = 0; at < s->len && e == OK; at += n) {
         e = read_sealed(r, index * OPENED_LEN + at, s->p + at, s->len - at, nowait, &n);
         if (e == OK && n == 0) e = err_fail(ERR_CORRUPT, "the content ends before its length");
     }

@@ -65,8 +65,8 @@ typedef struct row_container {
     B(7, metadata)                                                                                 \
     B(8, policies)                                                                                 \
     B(9, lease.id)                                                                                 \
-    N(10, lease.duration_s) N(11, lease.broken) T(12, lease.until_us) T(15, deleted_us)            \
-        T(16, purge_us) B(17, account)
+    N(10, lease.duration_s)                                                                        \
+    N(11, lease.broken) T(12, lease.until_us) T(15, deleted_us) T(16, purge_us) B(17, account)
 
 #define ROW_POLICY(N, T, B)                                                                        \
     B(1, id)                                                                                       \
@@ -173,8 +173,8 @@ typedef struct row_blob {
     N(63, pub.rehydrate_high)                                                                      \
     T(64, pub.rehydrate_due_us)                                                                    \
     T(65, pub.expires_us)                                                                          \
-    T(66, pub.accessed_us) N(67, pub.immutable_mode) T(68, pub.immutable_until_us)                 \
-        N(69, pub.legal_hold)
+    T(66, pub.accessed_us)                                                                         \
+    N(67, pub.immutable_mode) T(68, pub.immutable_until_us) N(69, pub.legal_hold)
 
 /* ---- BLOCK ---- */
 

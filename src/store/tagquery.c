@@ -15,7 +15,7 @@
 #include "store/internal.h"
 
 #define DEPTH_MAX       16 /* parentheses in each other */
-#define WAITING_MAX     (3 * (DEPTH_MAX + 1))
+#define WAITING_MAX     ((size_t)3 * (DEPTH_MAX + 1))
 #define COMPARISONS_MAX 1024
 
 /* ---- tags themselves ---- */

@@ -37,7 +37,7 @@
 /* Shorter ones stay in the page cache, where they may be read soon. */
 #define STREAM_DIRECT_MIN (4u << 20)
 #define WRITERS_MAX       8u
-#define STREAM_TAIL_MAX   (3 * EXTENT_BLOCK) /* zeros, table and frame of the longest run */
+#define STREAM_TAIL_MAX   ((size_t)3 * EXTENT_BLOCK) /* zeros, table and frame of the longest run */
 #define LANES_MAX         4
 #define SHARD_STRIPES     4096u
 #define VAULT_SLOT_BYTES  128u

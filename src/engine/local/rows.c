@@ -21,7 +21,8 @@
 #define CACHE_BYTES_MIN (16ull << 20)
 #define BLOB_MIN        1024 /* CONTENT values from here on stand in blob files, not in the tree */
 #define OPEN_FILES_MAX  1024
-#define CHECKSUM_XXH3   4 /* rocksdb/table.h, kXXH3: Debian's RocksDB computes CRC-32C by table, which is slow */
+/* rocksdb/table.h, kXXH3: Debian's RocksDB computes CRC-32C by table, which is slow. */
+#define CHECKSUM_XXH3 4
 
 static const char *const cf_names[ROWS_CF_COUNT + 1] = {
     "meta", "blob", "block", "content", "history", "index", "job", "system", "default"};
