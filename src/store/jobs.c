@@ -4,7 +4,7 @@
 
 #include <time.h>
 
-#define RETRY_MS 250 /* a purge that waits for readers */
+#define RETRY_MS 250ll /* a purge that waits for readers */
 /* A job that failed: the disk is full, or what it is to release is damaged. Each time twice as long. */
 #define RETRY_ERROR_MIN_US (10ll * 1000000)
 #define RETRY_ERROR_MAX_US (3600ll * 1000000)
