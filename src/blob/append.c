@@ -30,7 +30,7 @@ err blob_append_create(ops_request *r, ops_response *w) {
         store_append_create(r->server->store, ops_call(r), k, r->blob, &a.put, &b), a.forced));
     w->status = 201;
     blob_set_state(r, w, b.etag, b.modified_us);
-    ops_set(w, "x-ms-request-server-encrypted", S("true"));
+    blob_set_encrypted(r, w);
     return OK;
 }
 
@@ -44,7 +44,7 @@ static void answer(ops_request *r, ops_response *w, const store_appended *b, con
         blob_set_crc64(r, w, crc);
     ops_set_u64(r, w, "x-ms-blob-append-offset", b->offset);
     ops_set_u64(r, w, "x-ms-blob-committed-block-count", b->block_count);
-    ops_set(w, "x-ms-request-server-encrypted", S("true"));
+    blob_set_encrypted(r, w);
 }
 
 err blob_append_block(ops_request *r, ops_response *w) {
@@ -63,7 +63,7 @@ err blob_append_block(ops_request *r, ops_response *w) {
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     store_upload *u CLEANUP(blob_upload_free) = NULL;
     TRY(blob_container(r, &k));
-    TRY(store_upload_new(s, k, r->content_length, max, said.has_md5 ? STORE_UPLOAD_MD5 : 0, &u));
+    TRY(blob_upload_new(r, k, r->content_length, max, said.has_md5 ? STORE_UPLOAD_MD5 : 0, &u));
     TRY(blob_upload_body(r, u, &said));
     if (store_upload_len(u) == 0) return empty_block();
     uint64_t crc = store_upload_crc64(u);

@@ -35,6 +35,7 @@ static void set_blob(ops_request *r, ops_response *w, const store_blob *b) {
     if (b->current && b->version) ops_set(w, "x-ms-is-current-version", S("true"));
     ops_set(w, "x-ms-server-encrypted", S("true"));
     blob_copy_set(r, w, &b->copy);
+    blob_set_key_sha256(r, w, b->key_sha256);
     if (b->tag_count > 0) ops_set_u64(r, w, "x-ms-tag-count", b->tag_count);
     blob_set_immutability(r, w, b);
     if (b->accessed_us > 0) ops_set_time(r, w, "x-ms-last-access-time", b->accessed_us);
@@ -260,7 +261,8 @@ static err find_blob(ops_request *r, store_blob *ret) {
     TRY(ops_conditions(r, &cond));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     TRY(blob_container(r, &k));
-    return store_blob_get(r->server->store, ops_call(r), k, r->blob, pick, &cond, ret);
+    TRY(store_blob_get(r->server->store, ops_call(r), k, r->blob, pick, &cond, ret));
+    return store_customer_check(ret->key_sha256, r->customer);
 }
 
 err blob_get_properties(ops_request *r, ops_response *w) {
@@ -332,6 +334,6 @@ err blob_set_metadata(ops_request *r, ops_response *w) {
     w->status = 200;
     blob_set_state(r, w, b.etag, b.modified_us);
     blob_set_version(r, w, &b);
-    ops_set(w, "x-ms-request-server-encrypted", S("true"));
+    blob_set_encrypted(r, w);
     return OK;
 }

@@ -40,8 +40,8 @@ err blob_put_block(ops_request *r, ops_response *w) {
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     store_upload *u CLEANUP(blob_upload_free) = NULL;
     TRY(blob_container(r, &k));
-    TRY(store_upload_new(s, k, r->content_length, STORE_BLOCK_LEN_MAX,
-                         said.has_md5 ? STORE_UPLOAD_MD5 : 0, &u));
+    TRY(blob_upload_new(r, k, r->content_length, STORE_BLOCK_LEN_MAX,
+                        said.has_md5 ? STORE_UPLOAD_MD5 : 0, &u));
     TRY(blob_upload_body(r, u, &said));
     if (store_upload_len(u) == 0) return empty_block();
     uint64_t crc = store_upload_crc64(u);
@@ -52,7 +52,7 @@ err blob_put_block(ops_request *r, ops_response *w) {
         blob_set_md5(r, w, "Content-MD5", said.md5);
     else
         blob_set_crc64(r, w, crc);
-    ops_set(w, "x-ms-request-server-encrypted", S("true"));
+    blob_set_encrypted(r, w);
     return OK;
 }
 
@@ -181,7 +181,7 @@ err blob_put_block_list(ops_request *r, ops_response *w) {
         blob_set_md5(r, w, "Content-MD5", a.said.md5);
     else
         blob_set_crc64(r, w, crc);
-    ops_set(w, "x-ms-request-server-encrypted", S("true"));
+    blob_set_encrypted(r, w);
     return OK;
 }
 

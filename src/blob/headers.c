@@ -307,9 +307,9 @@ typedef struct refusal {
 
 /* Azure would act on these; dropping them would lose what the client meant. */
 static const refusal headers[] = {
-    REFUSED("x-ms-encryption-key", NULL),
-    REFUSED("x-ms-encryption-key-sha256", NULL),
-    REFUSED("x-ms-encryption-algorithm", NULL),
+    REFUSED("x-ms-source-encryption-key", NULL),
+    REFUSED("x-ms-source-encryption-key-sha256", NULL),
+    REFUSED("x-ms-source-encryption-algorithm", NULL),
     REFUSED("x-ms-encryption-scope", NULL),
     REFUSED("x-ms-default-encryption-scope", "$account-encryption-key"),
     REFUSED("x-ms-deny-encryption-scope-override", "false"),
@@ -403,8 +403,9 @@ static err check_timeout(const ops_request *r) {
     return OK;
 }
 
-err blob_enter(const ops_request *r) {
+err blob_enter(ops_request *r) {
     TRY(blob_names_check(r));
     TRY(check_timeout(r));
-    return refuse_unsupported(r);
+    TRY(refuse_unsupported(r));
+    return blob_customer_read(r);
 }

@@ -103,12 +103,24 @@ void blob_set_version(ops_request *r, ops_response *w, const store_blob *b);
 /* What every handler asks first: are the names and `timeout` well formed, and is nothing asked for
  * that this server does not do yet (ERR_NOT_IMPLEMENTED). ERR_INVALID_QUERY_PARAMETER_VALUE;
  * ERR_INVALID_OPERATION for a snapshot or version where only the blob itself can be meant. */
-err blob_enter(const ops_request *r) CHECKED;
+err blob_enter(ops_request *r) CHECKED;
 /* The container that r addresses; unref it. ERR_CONTAINER_NOT_FOUND. */
 err blob_container(const ops_request *r, const store_container **ret) CHECKED;
 static inline void blob_container_unref(const store_container **k) {
     store_container_unref(*k);
 }
+
+/* ---- customer.c ---------------------------------------------------------------------------------- */
+/* Reads the customer's key that the request brings, if any, into r->customer.
+ * ERR_UNSUPPORTED_HEADER, ERR_MISSING_REQUIRED_HEADER, ERR_INVALID_HEADER_VALUE. */
+err blob_customer_read(ops_request *r) CHECKED;
+/* Of an answer to a write: x-ms-request-server-encrypted, and under which key. */
+void blob_set_encrypted(ops_request *r, ops_response *w);
+/* x-ms-encryption-key-sha256, unless it is empty. */
+void blob_set_key_sha256(ops_request *r, ops_response *w, slice key_sha256);
+/* An upload into the container, under the customer's key that the request brings. */
+err blob_upload_new(ops_request *r, const store_container *k, uint64_t len, uint64_t len_max,
+                    unsigned flags, store_upload **ret) CHECKED;
 
 /* ---- xml_in.c ------------------------------------------------------------------------------------ */
 #define XML_DEPTH_MAX 8

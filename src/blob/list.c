@@ -214,9 +214,17 @@ void blob_list_entry(blob_list_writer *lw, const store_blob *blob) {
         put_committed(lw, blob);
     if (blob->current || blob->uncommitted) blob_list_lease(b, &blob->lease);
     LIT(b, "<ServerEncrypted>true</ServerEncrypted>");
+    if (blob->key_sha256.len > 0) {
+        LIT(b, "<CustomerProvidedKeySha256>");
+        base64_put(b, blob->key_sha256);
+        LIT(b, "</CustomerProvidedKeySha256>");
+    }
     if (blob->until_us > 0) put_deletion(lw, blob);
     LIT(b, "</Properties>");
-    if (lw->metadata) xml_metadata(b, blob->metadata, blob->metadata_count);
+    if (lw->metadata && blob->key_sha256.len > 0) /* shown to who brings the key, by Get Blob … */
+        LIT(b, "<Metadata Encrypted=\"true\" />");
+    else if (lw->metadata)
+        xml_metadata(b, blob->metadata, blob->metadata_count);
     if (lw->tags && blob->tag_count > 0) {
         LIT(b, "<Tags>");
         blob_tags_put(b, blob->tags, blob->tag_count);

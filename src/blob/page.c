@@ -41,7 +41,7 @@ err blob_page_create(ops_request *r, ops_response *w) {
         a.forced));
     w->status = 201;
     blob_set_state(r, w, b.etag, b.modified_us);
-    ops_set(w, "x-ms-request-server-encrypted", S("true"));
+    blob_set_encrypted(r, w);
     return OK;
 }
 
@@ -115,8 +115,8 @@ static err update(ops_request *r, ops_response *w, const store_container *k, con
     store *s = r->server->store;
     store_upload *u CLEANUP(blob_upload_free) = NULL;
     store_blob b;
-    TRY(store_upload_new(s, k, a->length, STORE_PAGE_WRITE_MAX,
-                         a->said.has_md5 ? STORE_UPLOAD_MD5 : 0, &u));
+    TRY(blob_upload_new(r, k, a->length, STORE_PAGE_WRITE_MAX,
+                        a->said.has_md5 ? STORE_UPLOAD_MD5 : 0, &u));
     TRY(blob_upload_body(r, u, &a->said));
     uint64_t crc = store_upload_crc64(u);
     TRY(store_page_put(s, ops_call(r), k, r->blob, a->offset, u, &a->cond, &a->when, &b));
@@ -126,7 +126,7 @@ static err update(ops_request *r, ops_response *w, const store_container *k, con
         blob_set_md5(r, w, "Content-MD5", a->said.md5);
     else
         blob_set_crc64(r, w, crc);
-    ops_set(w, "x-ms-request-server-encrypted", S("true"));
+    blob_set_encrypted(r, w);
     return OK;
 }
 

@@ -77,7 +77,7 @@ static void answer(ops_request *r, ops_response *w, const store_blob *b) {
     blob_set_md5(r, w, "Content-MD5", b->http.md5);
     blob_set_crc64(r, w, b->crc64);
     blob_set_version(r, w, b);
-    ops_set(w, "x-ms-request-server-encrypted", S("true"));
+    blob_set_encrypted(r, w);
 }
 
 err blob_put(ops_request *r, ops_response *w) {
@@ -96,7 +96,7 @@ err blob_put(ops_request *r, ops_response *w) {
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     store_upload *u CLEANUP(blob_upload_free) = NULL;
     TRY(blob_container(r, &k));
-    TRY(store_upload_new(s, k, r->content_length, STORE_PUT_BLOB_LEN_MAX, STORE_UPLOAD_MD5, &u));
+    TRY(blob_upload_new(r, k, r->content_length, STORE_PUT_BLOB_LEN_MAX, STORE_UPLOAD_MD5, &u));
     TRY(blob_upload_body(r, u, &a.said));
     store_upload_md5(u, a.put.http.md5);
     a.put.http.has_md5 = true;

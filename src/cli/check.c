@@ -58,6 +58,10 @@ static void summary(const check *c, const store_check_progress *p) {
            p->defects ? "damaged" : "clean", (unsigned long long)p->blobs,
            (unsigned long long)p->blocks, (unsigned long long)p->bytes, seconds,
            (unsigned long long)p->defects, p->defects == 1 ? "defect" : "defects");
+    if (p->unopened > 0)
+        printf("%llu %s under customers' keys: their length and place were verified, their "
+               "content cannot be without the keys\n",
+               (unsigned long long)p->unopened, p->unopened == 1 ? "piece is" : "pieces are");
 }
 
 static err run_check(const cli_folder *f, store_check_progress *ret) {

@@ -84,6 +84,9 @@ err crypto_seal(const crypto_key *key, slice context, slice plain, buf *out) CHE
 err crypto_open(const crypto_key *key, slice context, slice sealed, buf *out) CHECKED;
 
 /* ---- Hashes and MACs ---- */
+#define CRYPTO_SHA256_LEN 32
+/* Whether n secret bytes are the same; takes as long when they are not. */
+bool crypto_same(const uint8_t *a, const uint8_t *b, size_t n);
 void crypto_sha256(slice data, uint8_t ret[32]);
 void crypto_hmac_sha256(slice key, slice data, uint8_t ret[32]);
 void crypto_md5(slice data, uint8_t ret[16]);

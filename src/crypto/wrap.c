@@ -71,6 +71,9 @@ void crypto_key_wipe(crypto_key *k) {
 void crypto_wipe(void *p, size_t n) {
     if (p) OPENSSL_cleanse(p, n);
 }
+bool crypto_same(const uint8_t *a, const uint8_t *b, size_t n) {
+    return CRYPTO_memcmp(a, b, n) == 0;
+}
 
 /* The step number, which the RFC calls t, goes into the integrity check register big-endian. */
 static void xor_step(uint8_t a[8], size_t t) {

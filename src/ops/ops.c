@@ -242,6 +242,8 @@ void ops_finish(ops_request *r, ops_response *w, bool aborted) {
         ops_metrics_count(r->server->metrics, r, w->status, us, aborted);
     log_request(r, w, us, aborted);
     drop_source(w);
+    if (r->customer != NULL) crypto_wipe(r->customer, sizeof *r->customer);
+    r->customer = NULL;
     if (r->account != NULL) store_account_unref(r->account);
     r->account = NULL;
 }

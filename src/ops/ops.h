@@ -71,6 +71,7 @@ enum {                             /* flags of a row */
        /* The handler makes one change, and nothing that can fail comes after it: the answer may be held
         * back until the change is durable while the thread goes on with other requests. */
        OPS_LATER = 1u << 5,
+       OPS_CUSTOMER_KEY = 1u << 10, /* takes a customer's key: x-ms-encryption-key … */
        OPS_PICKS = 1u << 6, /* also of a snapshot or a version: snapshot=, versionid= */
        OPS_STRUCTURED =
            1u << 7, /* its body, in or out, may be a structured message (structured.c) */
@@ -149,6 +150,7 @@ struct ops_request {
         *account; /* reference owned by the request; NULL: no such one, in a row that
                                      everyone may ask (AUTH_PUBLIC_ALWAYS) */
     auth_caller caller;
+    store_customer *customer; /* the key that it brings, from the handler on; wiped at its end */
     uint64_t bytes_in, bytes_out;
     bool authorized; /* ops_begin came to its end */
 

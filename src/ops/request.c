@@ -110,7 +110,10 @@ slice ops_param(const ops_request *r, const char *name) {
 
 store_call ops_call(const ops_request *r) {
     const bool later = r->row != NULL && (r->row->flags & OPS_LATER) != 0;
-    return (store_call){.arena = r->arena, .nowait = r->nowait, .later = later ? r->later : NULL};
+    return (store_call){.arena = r->arena,
+                        .nowait = r->nowait,
+                        .later = later ? r->later : NULL,
+                        .customer = r->customer};
 }
 
 static err too_large(size_t max) {

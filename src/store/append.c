@@ -54,6 +54,7 @@ static err judge(const row_blob *row, const store_conditions *cond, const store_
 static err judge_block(const row_blob *row, const append *a) {
     TRY(judge(row, a->cond, a->when));
     ENSURE(!row->pub.sealed, ERR_BLOB_IS_SEALED, "nothing was appended");
+    TRY(customer_match(row->pub.key_sha256, upload_key_sha256(a->u)));
     const store_append_if *w = a->when;
     uint64_t length = row->pub.length + a->u->len;
     ENSURE(!w || !w->has_length_max || length <= w->length_max, ERR_MAX_BLOB_SIZE_CONDITION_NOT_MET,
@@ -71,7 +72,10 @@ static err add_block(change *ch, row_blob *row, append *a) {
     buf blocks;
     buf_init_arena(&blocks, ch->arena, ENGINE_VALUE_MAX);
     row_block_put(&blocks, &block);
-    row_chunk chunk = {.start = row->pub.length, .count = 1, .blocks = buf_slice(&blocks)};
+    row_chunk chunk = {.start = row->pub.length,
+                       .count = 1,
+                       .blocks = buf_slice(&blocks),
+                       .key_sha256 = row->pub.key_sha256};
     row->pub.length += block.piece.len;
     engine_txn_put(
         ch->txn, ENGINE_BLOCK,

@@ -184,7 +184,8 @@ err blob_result(change *ch, const row_blob *r, store_blob *ret) {
     return blob_from_row(ch->arena, ch->name, &copy, ret);
 }
 
-static void fill_new(change *ch, const blob_kind *kind, const store_upload *u, row_blob *row) {
+static void fill_new(change *ch, const blob_kind *kind, const store_upload *u,
+                     const store_customer *customer, row_blob *row) {
     row_piece piece =
         u ? upload_piece(u) : (row_piece){.id = engine_new_id(ch->s->engine), .where = ROW_EMPTY};
     bool pages = kind->type == STORE_PAGE_BLOB;
@@ -198,6 +199,7 @@ static void fill_new(change *ch, const blob_kind *kind, const store_upload *u, r
     row->where = piece.where;
     row->wrapped = piece.wrapped;
     row->ref = piece.ref;
+    row->pub.key_sha256 = u ? upload_key_sha256(u) : customer_sha256(customer);
 }
 
 static err put_once(store *s, store_call c, const store_container *k, slice name, store_upload *u,
@@ -213,7 +215,7 @@ static err put_once(store *s, store_call c, const store_container *k, slice name
     ENSURE(!old.pub.sealed, ERR_BLOB_IS_SEALED, "delete it first");
     TRY(change_staging(&ch, &staging, &staged));
     TRY(blob_new_row(&ch, p, &old, &row, &kept));
-    fill_new(&ch, kind, u, &row);
+    fill_new(&ch, kind, u, c.customer, &row);
     TRY(blob_result(&ch, &row, ret));
     if (exists && !kept) change_drop_content(&ch, &old);
     if (staged) change_drop_staging(&ch, &staging, true);
@@ -268,6 +270,8 @@ static err change_properties_once(store *s, store_call c, const store_container 
     if (!exists) return blob_missing(name);
     TRY(conditions_check(cond, CONDITION_WRITE, target_of(&row, true)));
     TRY(blob_online(&row));
+    /* Set Blob Properties may come without the key: SDKs do not send it there. */
+    if (what->metadata || c.customer) TRY(store_customer_check(row.pub.key_sha256, c.customer));
     TRY(change_head(&ch));
     /* "Versioning on write operations": Set Blob Metadata makes a version, Set Blob Properties none. */
     if (what->metadata) TRY(change_retire(&ch, &row, RETIRE_PROPERTIES, &kept));

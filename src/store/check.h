@@ -107,5 +107,8 @@ void check_defect(check *ck, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Opens all of a piece and compares its length and checksum; reports what is wrong. Errors only
  * when the check cannot go on. */
 err content_check(check *ck, blob_key *key, const row_piece *p) CHECKED;
+/* The same of a piece under a customer's key, as far as it goes without: all of it is there and can
+ * be read, and it has its length. */
+err content_look(check *ck, blob_key *key, const row_piece *p) CHECKED;
 /* Adds the stream to the account of stream_bytes; reports when it is not there. */
 void content_count(check *ck, const row_piece *p, bool len_known);

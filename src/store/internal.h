@@ -683,6 +683,15 @@ void copier_stop(store *s);
 /* Does all that waits: for stores without background threads. */
 void copier_run(store *s);
 
+/* ---- customers' keys (customer.c) ---- */
+
+/* The key that wraps the keys of pieces under the customer's key; the caller wipes it. */
+void customer_kek(const crypto_key *container, const store_customer *customer, crypto_key *ret);
+/* Empty for NULL. Lives as long as customer. */
+slice customer_sha256(const store_customer *customer);
+/* store_customer_check, of the hash of the key that is brought (empty: none). */
+err customer_match(slice key_sha256, slice brought) CHECKED;
+
 /* ---- uploads (upload.c) ---- */
 
 struct store_upload {
@@ -694,6 +703,8 @@ struct store_upload {
     crypto_md5_state *md5_state;
     uint8_t md5[16];
     bool has_md5, finished, taken;
+    bool has_customer; /* under a customer's key, of this hash */
+    uint8_t key_sha256[CRYPTO_SHA256_LEN];
     uint8_t *
         plain; /* not sealed yet: all of a small upload, the last part of a chunk of a larger one */
     size_t plain_len;
@@ -708,18 +719,21 @@ struct store_upload {
 
 /* The finished upload as a piece. Slices live as long as u. */
 row_piece upload_piece(const store_upload *u);
+/* Of the customer's key that it is under; empty: none. Goes where the piece goes. */
+slice upload_key_sha256(const store_upload *u);
 /* Puts the piece's bytes into the change: its CONTENT row, or the stream is adopted. The last thing
  * before change_commit: afterwards the stream is the transaction's. */
 void upload_give(store_upload *u, change *ch);
 
 /* ---- opening pieces (piece.c) ---- */
 
-err piece_key(const crypto_key *container, const row_piece *p, crypto_key *ret) CHECKED;
+/* kek: the container's key, or customer_kek. */
+err piece_key(const crypto_key *kek, const row_piece *p, crypto_key *ret) CHECKED;
 /* The message of a stream, from its first CRYPTO_PREFIX_LEN bytes. */
-err piece_open_message(const crypto_key *key, uint64_t container, const row_piece *p,
+err piece_open_message(const crypto_key *kek, uint64_t container, const row_piece *p,
                        const uint8_t prefix[CRYPTO_PREFIX_LEN], crypto_message **ret) CHECKED;
 /* Opens a whole CONTENT row. */
-err piece_open_small(const crypto_key *key, uint64_t container, const row_piece *p, slice sealed,
+err piece_open_small(const crypto_key *kek, uint64_t container, const row_piece *p, slice sealed,
                      buf *out) CHECKED;
 
 /* ---- background (reaper.c: what is done; jobs.c: queues and threads) ---- */

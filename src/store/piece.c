@@ -1,19 +1,19 @@
 #include "store/internal.h"
 
-err piece_key(const crypto_key *container, const row_piece *p, crypto_key *ret) {
+err piece_key(const crypto_key *kek, const row_piece *p, crypto_key *ret) {
     ENSURE(p->wrapped.len == CRYPTO_WRAPPED_LEN, ERR_CORRUPT, "content has no key");
     crypto_wrapped w;
     memcpy(w.b, p->wrapped.p, sizeof w.b);
-    return crypto_unwrap(container, &w, ret);
+    return crypto_unwrap(kek, &w, ret);
 }
 
-err piece_open_small(const crypto_key *key, uint64_t container, const row_piece *p, slice sealed,
+err piece_open_small(const crypto_key *kek, uint64_t container, const row_piece *p, slice sealed,
                      buf *out) {
     crypto_key k;
     uint8_t context[STORE_PIECE_CONTEXT];
     piece_context(context, container, p->id);
     size_t before = out->len;
-    TRY(piece_key(key, p, &k));
+    TRY(piece_key(kek, p, &k));
     err e = crypto_open(&k, slice_of(context, sizeof context), sealed, out);
     crypto_key_wipe(&k);
     TRY(e);
@@ -22,12 +22,12 @@ err piece_open_small(const crypto_key *key, uint64_t container, const row_piece 
     return OK;
 }
 
-err piece_open_message(const crypto_key *key, uint64_t container, const row_piece *p,
+err piece_open_message(const crypto_key *kek, uint64_t container, const row_piece *p,
                        const uint8_t prefix[CRYPTO_PREFIX_LEN], crypto_message **ret) {
     crypto_key k;
     uint8_t context[STORE_PIECE_CONTEXT];
     piece_context(context, container, p->id);
-    TRY(piece_key(key, p, &k));
+    TRY(piece_key(kek, p, &k));
     err e = crypto_message_open(&k, slice_of(context, sizeof context), prefix, ret);
     crypto_key_wipe(&k);
     return e;

@@ -21,6 +21,8 @@ typedef struct reader_part {
 struct store_reader {
     store *store;
     struct container *container; /* a reference: its key opens the pieces */
+    const crypto_key *kek;       /* that key, or `own` */
+    crypto_key own;              /* made of it and of the customer's */
     hot_blob *hot;               /* a reference: the content is there */
     row_where where;
     uint64_t length, content;
@@ -53,6 +55,7 @@ store_reader *store_reader_free(store_reader *r) {
     release_held(r);
     reaper_submit(r->store, readers_leave(&r->store->readers, &r->pin));
     crypto_message_free(r->message);
+    crypto_key_wipe(&r->own);
     free(r->sealed);
     if (r->plain.len) crypto_wipe(r->plain.p, r->plain.len);
     buf_done(&r->plain);
@@ -72,6 +75,7 @@ static store_reader *reader_new(store *s, const store_container *k) {
     r->store = s;
     r->container = container_of(k);
     snap_ref(&r->container->snap);
+    r->kek = &r->container->key;
     r->plain_chunk = UINT64_MAX;
     return r;
 }
@@ -91,7 +95,7 @@ static err open_inline(store_reader *r, store_call c, blob_key *key, const row_b
     TRY(engine_get(r->store->engine, ENGINE_CONTENT, key_content(key, p.id), c.arena, c.nowait,
                    &sealed));
     buf_init(&r->plain, p.len);
-    return piece_open_small(&r->container->key, r->container->pub.id, &p, sealed, &r->plain);
+    return piece_open_small(r->kek, r->container->pub.id, &p, sealed, &r->plain);
 }
 
 /* What is needed after the row's arena has gone. */
@@ -99,8 +103,9 @@ static void keep(store_reader *r, const blob_key *key, const row_blob *row) {
     r->where = row->where;
     r->length = row->pub.length;
     r->content = row->pub.content_id;
-    /* Of a page blob, bytes under one content id change. */
-    r->keeps_opened = row->pub.type != STORE_PAGE_BLOB;
+    /* Of a page blob, bytes under one content id change; what is under a customer's key opens to
+     * those only who bring it. */
+    r->keeps_opened = row->pub.type != STORE_PAGE_BLOB && row->pub.key_sha256.len == 0;
     if (row->where == ROW_STREAM) {
         r->mem = arena_new(256, 64 << 10);
         r->piece = row_blob_piece(row);
@@ -129,12 +134,23 @@ static err open_pinned(store_reader *r, store_call c, slice name, store_pick pic
  * there: its deletion drops what was added before it, and what comes later is dropped here. */
 static void offer(store_reader *r, store_call c, const blob_key *key, const row_blob *row,
                   uint64_t version) {
+    if (row->pub.key_sha256.len) return;
     hot_cache *hot = &r->store->hot;
     slice base = key_base(key);
     if (!hot_wants(hot, base)) return;
     hot_add(hot, base, ROW_ENCODE(blob, c.arena, row), buf_slice(&r->plain), version);
     if (container_current(r->store, c.arena, c.nowait, r->container) != OK)
         cache_drop(&hot->cache, base);
+}
+
+/* May the caller read this content, and with what does it open? */
+static err take_key(store_reader *r, store_call c, const row_blob *row) {
+    TRY(blob_online(row));
+    TRY(store_customer_check(row->pub.key_sha256, c.customer));
+    if (!c.customer) return OK;
+    customer_kek(&r->container->key, c.customer, &r->own);
+    r->kek = &r->own;
+    return OK;
 }
 
 static err open_once(store_reader *r, store_call c, slice name, store_pick pick,
@@ -145,7 +161,7 @@ static err open_once(store_reader *r, store_call c, slice name, store_pick pick,
     if (current)
         TRY(hot_find(r->store, c, &r->container->pub, name, cond, &key, row, &r->hot, &version));
     if (r->hot) {
-        TRY(blob_online(row));
+        TRY(take_key(r, c, row));
         access_note(r->store, r->container, key_base(&key), name, row);
         keep(r, &key, row);
         return OK;
@@ -153,7 +169,7 @@ static err open_once(store_reader *r, store_call c, slice name, store_pick pick,
     TRY(blob_read_row(r->store, c, &r->container->pub, name, pick, cond, &key, row));
     if (row->where == ROW_STREAM || row->where == ROW_LIST || row->where == ROW_PAGES)
         TRY(open_pinned(r, c, name, pick, cond, &key, row));
-    TRY(blob_online(row));
+    TRY(take_key(r, c, row));
     if (row->where == ROW_INLINE) {
         TRY(open_inline(r, c, &key, row));
         if (current) offer(r, c, &key, row, version);
@@ -217,14 +233,12 @@ static err read_chunks(store_reader *r, uint64_t first, uint64_t n, bool nowait,
     if (!r->message && !with_prefix) {
         uint8_t prefix[CRYPTO_PREFIX_LEN];
         TRY(engine_stream_read(en, r->piece.ref, 0, prefix, sizeof prefix, nowait));
-        TRY(piece_open_message(&r->container->key, r->container->pub.id, &r->piece, prefix,
-                               &r->message));
+        TRY(piece_open_message(r->kek, r->container->pub.id, &r->piece, prefix, &r->message));
     }
     TRY(engine_stream_read(en, r->piece.ref, begin, r->sealed, len, nowait));
     *ret = slice_of(r->sealed, len);
     if (with_prefix) {
-        TRY(piece_open_message(&r->container->key, r->container->pub.id, &r->piece, r->sealed,
-                               &r->message));
+        TRY(piece_open_message(r->kek, r->container->pub.id, &r->piece, r->sealed, &r->message));
         *ret = slice_skip(*ret, CRYPTO_PREFIX_LEN);
     }
     return OK;
@@ -298,8 +312,7 @@ static err read_small(store_reader *r, uint64_t offset, uint8_t *out, size_t cap
         }
         buf_reset(&r->plain);
         if (e == OK)
-            e = piece_open_small(&r->container->key, r->container->pub.id, &r->piece, sealed,
-                                 &r->plain);
+            e = piece_open_small(r->kek, r->container->pub.id, &r->piece, sealed, &r->plain);
         arena_free(tmp);
         if (e == ERR_NOT_FOUND) return err_fail(ERR_CORRUPT, "the content of a block is missing");
         TRY(e);

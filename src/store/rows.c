@@ -94,6 +94,13 @@ static err piece_valid(const row_piece *p) {
     return OK;
 }
 
+/* The SHA-256 of a customer's key, or none. */
+static err key_sha256_valid(slice s) {
+    ENSURE(s.len == 0 || s.len == CRYPTO_SHA256_LEN, ERR_CORRUPT,
+           "the hash of a customer's key has %zu bytes", s.len);
+    return OK;
+}
+
 static err account_valid(const row_account *r) {
     ENSURE(r->id != 0, ERR_CORRUPT, "an account has no id");
     return OK;
@@ -168,6 +175,7 @@ static err blob_valid(row_blob *r) {
            "a blob is sealed and no append blob");
     ENSURE(r->md5.len == 0 || r->md5.len == 16, ERR_CORRUPT, "a blob's MD5 is damaged");
     TRY(lease_valid(&r->pub.lease));
+    TRY(key_sha256_valid(r->pub.key_sha256));
     ENSURE(r->pub.tag_count <= STORE_TAGS_MAX && (r->tags.len > 0) == (r->pub.tag_count > 0),
            ERR_CORRUPT, "a blob's tags are damaged");
     if (r->md5.len) {
@@ -191,13 +199,14 @@ static err blob_valid(row_blob *r) {
 
 static err staged_valid(const row_staged *r) {
     ENSURE(r->piece.id != 0, ERR_CORRUPT, "a staged block has no id");
+    TRY(key_sha256_valid(r->key_sha256));
     return piece_valid(&r->piece);
 }
 
 static err chunk_valid(const row_chunk *r) {
     ENSURE(r->count >= 1 && r->count <= ROW_CHUNK_BLOCKS, ERR_CORRUPT,
            "a part of a block list holds %u blocks", r->count);
-    return OK;
+    return key_sha256_valid(r->key_sha256);
 }
 
 static err index_valid(const row_index *r) {
@@ -217,6 +226,7 @@ static err page_piece_valid(const row_page_piece *r) {
     ENSURE(r->piece.len > 0 && r->piece.len <= STORE_PAGE_WRITE_MAX &&
                r->pages <= r->piece.len / STORE_PAGE_LEN,
            ERR_CORRUPT, "a piece of pages is damaged");
+    TRY(key_sha256_valid(r->key_sha256));
     return piece_valid(&r->piece);
 }
 

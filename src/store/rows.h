@@ -174,32 +174,37 @@ typedef struct row_blob {
     T(64, pub.rehydrate_due_us)                                                                    \
     T(65, pub.expires_us)                                                                          \
     T(66, pub.accessed_us)                                                                         \
-    N(67, pub.immutable_mode) T(68, pub.immutable_until_us) N(69, pub.legal_hold)
+    N(67, pub.immutable_mode) T(68, pub.immutable_until_us) N(69, pub.legal_hold)                  \
+        B(70, pub.key_sha256)
 
 /* ---- BLOCK ---- */
 
 typedef struct row_staged {
     row_piece piece;
     int64_t staged_us;
+    slice key_sha256; /* of the customer's key that it is under; empty: none */
 } row_staged;
 #define ROW_STAGED(N, T, B)                                                                        \
     N(1, piece.id)                                                                                 \
     N(2, piece.len)                                                                                \
-    N(3, piece.crc64) N(4, piece.where) B(5, piece.wrapped) B(6, piece.ref) T(7, staged_us)
+    N(3, piece.crc64)                                                                              \
+    N(4, piece.where) B(5, piece.wrapped) B(6, piece.ref) T(7, staged_us) B(8, key_sha256)
 
 /* Part of a block list: up to ROW_CHUNK_BLOCKS blocks; of an append blob one. */
 #define ROW_CHUNK_BLOCKS 512
 typedef struct row_chunk {
     uint64_t start; /* offset of its first block in the blob */
     uint32_t count;
-    slice blocks; /* read with row_block_take */
+    slice blocks;     /* read with row_block_take */
+    slice key_sha256; /* of the customer's key that its pieces are under; empty: none */
 } row_chunk;
-#define ROW_CHUNK(N, T, B) N(1, start) N(2, count) B(3, blocks)
+#define ROW_CHUNK(N, T, B) N(1, start) N(2, count) B(3, blocks) B(4, key_sha256)
 
 typedef struct row_block {
     slice id;
     row_piece piece;
-    bool repeat; /* its piece stands earlier in the same list already, and is owned there */
+    bool repeat;      /* its piece stands earlier in the same list already, and is owned there */
+    slice key_sha256; /* of the row that it was found in; not written with it */
 } row_block;
 void row_block_put(buf *b, const row_block *r);
 err row_block_take(slice *s, row_block *ret) CHECKED;
@@ -224,12 +229,14 @@ typedef struct row_run {
 #define ROW_RUN(N, T, B) N(1, start) N(2, piece) N(3, skip) N(4, born) N(5, died)
 
 typedef struct row_page_piece {
-    row_piece piece; /* its id is in the key */
-    uint64_t pages;  /* that runs still name; 0: garbage names the piece */
+    row_piece piece;  /* its id is in the key */
+    uint64_t pages;   /* that runs still name; 0: garbage names the piece */
+    slice key_sha256; /* of the customer's key that it is under; empty: none */
 } row_page_piece;
 #define ROW_PAGE_PIECE(N, T, B)                                                                    \
     N(1, piece.len)                                                                                \
-    N(2, piece.crc64) N(3, piece.where) B(4, piece.wrapped) B(5, piece.ref) N(6, pages)
+    N(2, piece.crc64)                                                                              \
+    N(3, piece.where) B(4, piece.wrapped) B(5, piece.ref) N(6, pages) B(7, key_sha256)
 
 /* ---- JOB ---- */
 

@@ -53,11 +53,19 @@ typedef struct store_later {
     bool taken; /* set by the store, before done can run */
 } store_later;
 
+/* A key that a client sends along ("Provide an encryption key on a request to Blob storage"). Secret:
+ * it lives as long as its request, whose holder wipes it. */
+typedef struct store_customer {
+    crypto_key key;
+    uint8_t sha256[CRYPTO_SHA256_LEN]; /* of the key: all that is kept of it */
+} store_customer;
+
 /* What every call carries. */
 typedef struct store_call {
     arena *arena;
     bool nowait;
-    store_later *later; /* NULL: changes are waited for */
+    store_later *later;             /* NULL: changes are waited for */
+    const store_customer *customer; /* NULL: the caller brings no key */
 } store_call;
 
 /* How the store reads what is on other servers; it knows no protocol. */
@@ -418,6 +426,7 @@ typedef struct store_blob {
     bool sealed;       /* an append blob that takes no more */
     uint64_t sequence; /* a page blob's sequence number */
     store_copy copy;
+    slice key_sha256;  /* of the customer's key that its content is under; empty: none */
     /* Which of the blob's states this is: the current one, a snapshot, or an earlier version. */
     uint64_t snapshot; /* the snapshot's tick; 0: none */
     uint64_t version;  /* the version's tick; 0: not a version */
@@ -437,6 +446,13 @@ typedef struct store_pick {
  * blob's etag and modified_us, as from store_blob_open. */
 err store_blob_get(store *s, store_call c, const store_container *k, slice name, store_pick pick,
                    const store_conditions *cond, store_blob *ret) CHECKED;
+
+/* Whether the caller's key (NULL: none) is the one that content is under. Constant time. What shows
+ * or changes content or metadata asks; store_blob_get does not: what needs no key (tags, leases)
+ * reads through it too. ERR_BLOB_USES_CUSTOMER_SPECIFIED_ENCRYPTION,
+ * ERR_BLOB_CUSTOMER_SPECIFIED_ENCRYPTION_MISMATCH,
+ * ERR_BLOB_DOES_NOT_USE_CUSTOMER_SPECIFIED_ENCRYPTION. */
+err store_customer_check(slice key_sha256, const store_customer *customer) CHECKED;
 
 /* A reader holds the content of one state of a blob until it is freed. */
 typedef struct store_reader store_reader;
@@ -470,6 +486,9 @@ typedef struct store_upload store_upload;
 /* len: the length announced, or ENGINE_LEN_UNKNOWN; len_max: the limit of the operation. */
 err store_upload_new(store *s, const store_container *k, uint64_t len, uint64_t len_max,
                      unsigned flags, store_upload **ret) CHECKED;
+/* Puts what is uploaded under a customer's key (NULL: not): before the first byte. */
+err store_upload_under(store_upload *u, const store_container *k,
+                       const store_customer *customer) CHECKED;
 /* ERR_REQUEST_BODY_TOO_LARGE past len_max. */
 err store_upload_write(store_upload *u, slice data) CHECKED;
 /* No more bytes: durable after this (streams). Then the checksums and the length can be asked. */
@@ -757,6 +776,7 @@ err store_blob_find(store *s, store_call c, const store_account *a, const store_
 /* ---- check ---- */
 typedef struct store_check_progress {
     uint64_t blobs, blocks, bytes; /* verified so far */
+    uint64_t unopened; /* pieces under customers' keys: of them length and place are verified */
     uint64_t defects;
 } store_check_progress;
 /* Verifies every row, every stream's framing and every tag; reports each defect with account,

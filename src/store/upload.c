@@ -37,6 +37,19 @@ err store_upload_new(store *s, const store_container *k, uint64_t len, uint64_t 
     return OK;
 }
 
+err store_upload_under(store_upload *u, const store_container *k, const store_customer *customer) {
+    if (!customer) return OK;
+    MUST(u->len == 0 && !u->finished && u->container == k->id);
+    crypto_key kek;
+    customer_kek(&container_of(k)->key, customer, &kek);
+    err e = crypto_wrap(&kek, &u->key, &u->wrapped);
+    crypto_key_wipe(&kek);
+    TRY(e);
+    u->has_customer = true;
+    memcpy(u->key_sha256, customer->sha256, sizeof u->key_sha256);
+    return OK;
+}
+
 static err seal_chunk(store_upload *u, slice plain) {
     const size_t len = plain.len + CRYPTO_TAG_LEN;
     uint8_t *room;
@@ -212,6 +225,10 @@ row_piece upload_piece(const store_upload *u) {
     p.where = u->stream ? ROW_STREAM : ROW_INLINE;
     p.ref = u->ref;
     return p;
+}
+
+slice upload_key_sha256(const store_upload *u) {
+    return u->has_customer ? slice_of(u->key_sha256, sizeof u->key_sha256) : SLICE_NONE;
 }
 
 void upload_give(store_upload *u, change *ch) {
