@@ -116,7 +116,7 @@ err cli_folder_resolve(arena *a, cli_folder *f, const char **ret_endpoint) CHECK
 typedef struct cli_open {
     bool create, read_only, background;
     uint64_t cache_bytes;
-    uint64_t opened_bytes; /* store_options.opened_max: 0: the default */
+    uint64_t opened_bytes;      /* store_options.opened_max: 0: the default */
     const store_remote *remote; /* for pending copies; NULL: none from elsewhere */
 } cli_open;
 /* Opens engine, key service and store. Errors: those of the layers below, with their details. */

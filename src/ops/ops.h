@@ -72,9 +72,9 @@ enum {                             /* flags of a row */
         * back until the change is durable while the thread goes on with other requests. */
        OPS_LATER = 1u << 5,
        OPS_CUSTOMER_KEY = 1u << 10, /* takes a customer's key: x-ms-encryption-key … */
-       OPS_PICKS = 1u << 6, /* also of a snapshot or a version: snapshot=, versionid= */
+       OPS_PICKS = 1u << 6,         /* also of a snapshot or a version: snapshot=, versionid= */
        OPS_STRUCTURED =
-           1u << 7, /* its body, in or out, may be a structured message (structured.c) */
+           1u << 7,        /* its body, in or out, may be a structured message (structured.c) */
        OPS_LONG = 1u << 8, /* may take minutes: runs among the large bodies */
 };
 enum { /* conditional headers a row honours; others it is sent are refused or ignored as Azure does */

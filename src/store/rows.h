@@ -174,8 +174,8 @@ typedef struct row_blob {
     T(64, pub.rehydrate_due_us)                                                                    \
     T(65, pub.expires_us)                                                                          \
     T(66, pub.accessed_us)                                                                         \
-    N(67, pub.immutable_mode) T(68, pub.immutable_until_us) N(69, pub.legal_hold)                  \
-        B(70, pub.key_sha256)
+    N(67, pub.immutable_mode)                                                                      \
+    T(68, pub.immutable_until_us) N(69, pub.legal_hold) B(70, pub.key_sha256)
 
 /* ---- BLOCK ---- */
 
@@ -267,7 +267,7 @@ typedef struct row_expiry {
 typedef struct row_copy {
     slice id, to_account, to_container; /* names of the destination's; its own is in the key */
     slice account, container, blob;
-    store_pick pick; /* of its states */
+    store_pick pick;        /* of its states */
     slice url, url_wrapped; /* sealed as a small piece of content of that id and length */
     uint64_t url_id, url_len;
     slice etag; /* the source's, when the copy began */

@@ -426,7 +426,7 @@ typedef struct store_blob {
     bool sealed;       /* an append blob that takes no more */
     uint64_t sequence; /* a page blob's sequence number */
     store_copy copy;
-    slice key_sha256;  /* of the customer's key that its content is under; empty: none */
+    slice key_sha256; /* of the customer's key that its content is under; empty: none */
     /* Which of the blob's states this is: the current one, a snapshot, or an earlier version. */
     uint64_t snapshot; /* the snapshot's tick; 0: none */
     uint64_t version;  /* the version's tick; 0: not a version */
