@@ -226,6 +226,22 @@ def test_page_blob(api, container):
     assert_error(api("PUT", f"/{container}/plain?comp=page", update | MINE, page), 409, NOT)
 
 
+@pytest.mark.parametrize("sync", [{}, {"x-ms-requires-sync": "true"}, {"x-ms-blob-type": "BlockBlob"}])
+def test_copy(api, container, sync):
+    """A copy brings no key of its source; what it makes is under no customer's key."""
+    api.put_ok(container, "b", b"data", MINE)
+    api.put_ok(container, "plain", b"plain")
+    base = f"http://127.0.0.1:{api.server.port}/{api.account}/{container}"
+    r = api("PUT", f"/{container}/to", sync | {"x-ms-copy-source": base + "/b"})
+    assert_error(r, 409, "CannotVerifyCopySource")
+    assert not api.exists(container, "to")
+    r = api("PUT", f"/{container}/to", sync | MINE | {"x-ms-copy-source": base + "/plain"})
+    assert_error(r, 400, "UnsupportedHeader", "customer-provided key")
+    r = api("PUT", f"/{container}/b", sync | {"x-ms-copy-source": base + "/plain"})
+    assert r.status in (201, 202), r
+    assert api("GET", f"/{container}/b").body == b"plain"
+
+
 def test_listing(api, container):
     api.put_ok(container, "a", b"data", MINE | {"x-ms-meta-secret": "1"})
     api.put_ok(container, "b", b"data", {"x-ms-meta-plain": "1"})
