@@ -261,13 +261,10 @@ typedef struct property_change {
 static err change_properties_once(store *s, store_call c, const store_container *k, slice name,
                                   const store_conditions *cond, const property_change *what,
                                   store_blob *ret) {
-    if (!store_blob_name_valid(name)) return blob_missing(name);
     change ch CLEANUP(change_done);
     row_blob row;
-    bool exists, kept;
-    TRY(change_begin(&ch, s, c, k, name));
-    TRY(change_blob(&ch, &row, &exists));
-    if (!exists) return blob_missing(name);
+    bool kept;
+    TRY(change_begin_existing(&ch, s, c, k, name, &row));
     TRY(conditions_check(cond, CONDITION_WRITE, target_of(&row, true)));
     TRY(blob_online(&row));
     /* Set Blob Properties may come without the key: SDKs do not send it there. */
@@ -316,13 +313,9 @@ err store_blob_set_metadata(store *s, store_call c, const store_container *k, sl
 
 static err set_tags_once(store *s, store_call c, const store_container *k, slice name,
                          const store_conditions *cond, slice packed, size_t count) {
-    if (!store_blob_name_valid(name)) return blob_missing(name);
     change ch CLEANUP(change_done);
     row_blob row;
-    bool exists;
-    TRY(change_begin(&ch, s, c, k, name));
-    TRY(change_blob(&ch, &row, &exists));
-    if (!exists) return blob_missing(name);
+    TRY(change_begin_existing(&ch, s, c, k, name, &row));
     TRY(conditions_check(cond, CONDITION_WRITE, target_of(&row, true)));
     row.tags = packed;
     row.pub.tag_count = (uint32_t)count;

@@ -94,6 +94,16 @@ err change_blob(change *ch, row_blob *ret, bool *ret_exists) {
     return OK;
 }
 
+err change_begin_existing(change *ch, store *s, store_call c, const store_container *k, slice name,
+                          row_blob *ret) {
+    bool exists;
+    *ch = (change){.s = s};
+    if (!store_blob_name_valid(name)) return blob_missing(name);
+    TRY(change_begin(ch, s, c, k, name));
+    TRY(change_blob(ch, ret, &exists));
+    return exists ? OK : blob_missing(name);
+}
+
 static void fail_later(change *ch, err e) {
     if (e != OK && ch->failed == OK) ch->failed = e;
 }

@@ -307,13 +307,10 @@ err past_find(store *s, store_call c, blob_key *key, store_pick pick, row_blob *
 
 static err snapshot_once(store *s, store_call c, const store_container *k, slice name,
                          const store_conditions *cond, const slice *metadata, store_blob *ret) {
-    if (!store_blob_name_valid(name)) return blob_missing(name);
     change ch CLEANUP(change_done);
     row_blob current;
-    bool exists, kept;
-    TRY(change_begin(&ch, s, c, k, name));
-    TRY(change_blob(&ch, &current, &exists));
-    if (!exists) return blob_missing(name);
+    bool kept;
+    TRY(change_begin_existing(&ch, s, c, k, name, &current));
     TRY(conditions_check(cond, CONDITION_TOUCH, target_of(&current, true)));
     TRY(store_customer_check(current.pub.key_sha256, c.customer));
     TRY(change_head(&ch));

@@ -61,13 +61,9 @@ err immutable_new(row_blob *row, const store_immutability *x) {
 
 static err set_once(store *s, store_call c, const store_container *k, slice name,
                     const store_conditions *cond, const store_immutability *x, store_blob *ret) {
-    if (!store_blob_name_valid(name)) return blob_missing(name);
     change ch CLEANUP(change_done);
     row_blob row;
-    bool exists;
-    TRY(change_begin(&ch, s, c, k, name));
-    TRY(change_blob(&ch, &row, &exists));
-    if (!exists) return blob_missing(name);
+    TRY(change_begin_existing(&ch, s, c, k, name, &row));
     /* The holder of a lease does not decide over this. */
     condition_target t = target_of(&row, true);
     t.lease = NULL;

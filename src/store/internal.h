@@ -450,6 +450,10 @@ typedef struct change {
 /* With c.nowait and c.later the change is made without blocking, or ERR_WOULD_BLOCK; with c.nowait
  * alone it is always the latter. */
 err change_begin(change *ch, store *s, store_call c, const store_container *k, slice name) CHECKED;
+/* The same of a blob that must be there: ret is its row. ERR_BLOB_NOT_FOUND, also for a name that none can
+ * have. */
+err change_begin_existing(change *ch, store *s, store_call c, const store_container *k, slice name,
+                          row_blob *ret) CHECKED;
 /* Before what may block (a scan, a stream, the vault): ERR_WOULD_BLOCK in a change that must not. */
 err change_blocks(const change *ch) CHECKED;
 /* A row of the blob. ERR_NOT_FOUND. */

@@ -142,13 +142,9 @@ err lease_apply(store_lease *l, const store_lease_ask *ask, int64_t now_us, aren
 static err blob_lease_once(store *s, store_call c, const store_container *k, slice name,
                            const store_conditions *cond, const store_lease_ask *ask,
                            store_lease_answer *ret) {
-    if (!store_blob_name_valid(name)) return blob_missing(name);
     change ch CLEANUP(change_done);
     row_blob row;
-    bool exists;
-    TRY(change_begin(&ch, s, c, k, name));
-    TRY(change_blob(&ch, &row, &exists));
-    if (!exists) return blob_missing(name);
+    TRY(change_begin_existing(&ch, s, c, k, name, &row));
     TRY(conditions_check(cond, CONDITION_TOUCH, target_of(&row, true)));
     store_lease_answer answer = {.etag = row.pub.etag, .modified_us = row.pub.modified_us};
     TRY(lease_apply(&row.pub.lease, ask, clock_wall_us(), c.arena, &answer));

@@ -71,13 +71,9 @@ static err change_tier(change *ch, const store_container *k, row_blob *row, stor
 static err set_tier_once(store *s, store_call c, const store_container *k, slice name,
                          const store_conditions *cond, store_tier tier, bool high,
                          bool *ret_later) {
-    if (!store_blob_name_valid(name)) return blob_missing(name);
     change ch CLEANUP(change_done);
     row_blob row;
-    bool exists;
-    TRY(change_begin(&ch, s, c, k, name));
-    TRY(change_blob(&ch, &row, &exists));
-    if (!exists) return blob_missing(name);
+    TRY(change_begin_existing(&ch, s, c, k, name, &row));
     TRY(conditions_check(cond, CONDITION_WRITE, target_of(&row, true)));
     TRY(change_tier(&ch, k, &row, tier, high, ret_later));
     change_put_blob(&ch, &row);
@@ -110,13 +106,9 @@ static err expiry_of(const store_expiry *x, const row_blob *row, int64_t *ret) {
 
 static err set_expiry_once(store *s, store_call c, const store_container *k, slice name,
                            const store_conditions *cond, const store_expiry *x, store_blob *ret) {
-    if (!store_blob_name_valid(name)) return blob_missing(name);
     change ch CLEANUP(change_done);
     row_blob row;
-    bool exists;
-    TRY(change_begin(&ch, s, c, k, name));
-    TRY(change_blob(&ch, &row, &exists));
-    if (!exists) return blob_missing(name);
+    TRY(change_begin_existing(&ch, s, c, k, name, &row));
     TRY(conditions_check(cond, CONDITION_WRITE, target_of(&row, true)));
     TRY(expiry_of(x, &row, &row.pub.expires_us));
     TRY(change_head(&ch));
