@@ -119,7 +119,7 @@ static err copy_later(ops_request *r, copy_asks *h, store_blob *ret) {
 
 err blob_copy(ops_request *r, ops_response *w) {
     copy_asks h CLEANUP(asks_done) = {0};
-    store_blob b;
+    store_blob b = {0};
     TRY(read_copy(r, &h));
     bool sums = h.asks.said.has_md5 || h.asks.said.has_crc64;
     ENSURE(!sums, ERR_UNSUPPORTED_HEADER,
