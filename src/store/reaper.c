@@ -310,7 +310,8 @@ static err also_row_of_account(void *ctx, engine_txn *t, slice key, slice value)
     return index_purge_row(t, key, value);
 }
 
-static err purge_index_rows(store *s, uint64_t container, char kind, also *also_fn) {
+/* The rows of a table that begin with kind and the container. */
+static err purge_kind(store *s, uint64_t container, engine_table t, char kind, also *also_fn) {
     short_key low, high, shard;
     key_id(&shard, container);
     key_job(&low, kind, container);
@@ -318,7 +319,7 @@ static err purge_index_rows(store *s, uint64_t container, char kind, also *also_
     key_end(&high);
     range r = {.s = s,
                .shard = key_slice(&shard),
-               .table = ENGINE_INDEX,
+               .table = t,
                .lower = key_slice(&low),
                .upper = key_slice(&high),
                .also = also_fn};
@@ -326,23 +327,13 @@ static err purge_index_rows(store *s, uint64_t container, char kind, also *also_
 }
 
 static err purge_index(store *s, uint64_t container) {
-    TRY(purge_index_rows(s, container, KEY_INDEX_PROTECTED, NULL));
-    return purge_index_rows(s, container, KEY_INDEX_CONTAINER, also_row_of_account);
+    TRY(purge_kind(s, container, ENGINE_INDEX, KEY_INDEX_PROTECTED, NULL));
+    return purge_kind(s, container, ENGINE_INDEX, KEY_INDEX_CONTAINER, also_row_of_account);
 }
 
 /* Of one kind, by blobs: staging sessions, pending copies. */
 static err purge_jobs(store *s, uint64_t container, char kind) {
-    short_key low, high, shard;
-    key_id(&shard, container);
-    key_job(&low, kind, container);
-    high = low;
-    key_end(&high);
-    range r = {.s = s,
-               .shard = key_slice(&shard),
-               .table = ENGINE_JOB,
-               .lower = key_slice(&low),
-               .upper = key_slice(&high)};
-    return delete_range(&r);
+    return purge_kind(s, container, ENGINE_JOB, kind, NULL);
 }
 
 static err delete_job_row(store *s, char kind, uint64_t id) {
