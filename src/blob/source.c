@@ -78,14 +78,6 @@ static bool is_here(const ops_request *r, const place *p) {
 
 /* ---- what was asked -------------------------------------------------------------------------------- */
 
-static err take_time(const ops_request *r, const char *name, int64_t *ret_us) {
-    slice v = ops_header(r, name);
-    if (v.len == 0) return OK;
-    if (time_parse_http(v, ret_us) == OK) return OK;
-    return err_fail(ERR_INVALID_HEADER_VALUE, "%s: '%.*s' is not an HTTP date", name,
-                    SLICE_ARG(slice_take(v, 64)));
-}
-
 static err take_tag(const ops_request *r, const char *name, slice *ret) {
     *ret = ops_header(r, name);
     ENSURE(ret->len <= 256, ERR_INVALID_HEADER_VALUE, "%s is longer than 256 bytes", name);
@@ -98,8 +90,8 @@ static err take_conditions(const ops_request *r, store_conditions *ret) {
     *ret = STORE_NO_CONDITIONS;
     TRY(take_tag(r, "x-ms-source-if-match", &ret->if_match));
     TRY(take_tag(r, "x-ms-source-if-none-match", &ret->if_none_match));
-    TRY(take_time(r, "x-ms-source-if-modified-since", &ret->if_modified_since_us));
-    TRY(take_time(r, "x-ms-source-if-unmodified-since", &ret->if_unmodified_since_us));
+    TRY(ops_header_time(r, "x-ms-source-if-modified-since", &ret->if_modified_since_us));
+    TRY(ops_header_time(r, "x-ms-source-if-unmodified-since", &ret->if_unmodified_since_us));
     TRY(ops_guid(r, "x-ms-source-lease-id", &ret->lease_id));
     slice tags = ops_header(r, "x-ms-source-if-tags");
     return tags.p == NULL ? OK : store_tag_condition(r->arena, tags, &ret->if_tags);

@@ -233,6 +233,8 @@ void ops_finish(ops_request *r, ops_response *w, bool aborted);
 /* ---- for handlers ---- */
 /* First header of that name (case-insensitive), trimmed; SLICE_NONE (p NULL) when absent. */
 slice ops_header(const ops_request *r, const char *name);
+/* The HTTP date in a header; ret_us is left alone when it is absent. ERR_INVALID_HEADER_VALUE. */
+err ops_header_time(const ops_request *r, const char *name, int64_t *ret_us) CHECKED;
 slice ops_header_named(const ops_request *r, slice name);
 slice ops_param(const ops_request *r,
                 const char *name); /* case-sensitive name; p NULL when absent */

@@ -147,7 +147,7 @@ err ops_body_all(ops_request *r, size_t max, slice *ret) {
 
 /* ---- conditions: "Specifying conditional headers for Blob service operations" ---- */
 
-static err take_time(const ops_request *r, const char *name, int64_t *ret_us) {
+err ops_header_time(const ops_request *r, const char *name, int64_t *ret_us) {
     slice v = ops_header(r, name);
     if (v.len == 0) return OK;
     if (time_parse_http(v, ret_us) == OK) return OK;
@@ -202,8 +202,8 @@ err ops_conditions(const ops_request *r, store_conditions *ret) {
     const char *const *name = honours & OPS_IF_BLOB_NAMES ? blob_names : http_names;
     if (honours & OPS_IF_MATCH) TRY(take_tag(r, name[0], &c.if_match));
     if (honours & OPS_IF_NONE_MATCH) TRY(take_tag(r, name[1], &c.if_none_match));
-    if (honours & OPS_IF_MODIFIED) TRY(take_time(r, name[2], &c.if_modified_since_us));
-    if (honours & OPS_IF_UNMODIFIED) TRY(take_time(r, name[3], &c.if_unmodified_since_us));
+    if (honours & OPS_IF_MODIFIED) TRY(ops_header_time(r, name[2], &c.if_modified_since_us));
+    if (honours & OPS_IF_UNMODIFIED) TRY(ops_header_time(r, name[3], &c.if_unmodified_since_us));
     if (honours & OPS_IF_TAGS) TRY(take_if_tags(r, &c.if_tags));
     if (honours & OPS_IF_LEASE) TRY(ops_guid(r, "x-ms-lease-id", &c.lease_id));
     *ret = c;
