@@ -69,31 +69,6 @@ static size_t visited(fixture *f, const store_container *k, const char *where, s
     return n;
 }
 
-static void no_defect(void *ctx, const char *what, const char *where) {
-    (void)ctx;
-    fail_msg("%s: %s", where, what);
-}
-
-static void assert_sound(fixture *f) {
-    store_check_progress p;
-    assert_ok(store_check(f->s, no_defect, NULL, NULL, &p));
-}
-
-/* All rows of the index. */
-static size_t index_rows(fixture *f) {
-    engine_cursor *cur;
-    slice k, v;
-    bool more = true;
-    size_t n = 0;
-    assert_ok(engine_scan(f->s->engine, ENGINE_INDEX, SLICE_NONE, SLICE_NONE, &cur));
-    for (;; n++) {
-        assert_ok(engine_cursor_next(cur, &k, &v, &more));
-        if (!more) break;
-    }
-    engine_cursor_free(cur);
-    return n;
-}
-
 static void test_operators(void **state) {
     fixture *f = *state;
     static const char *const values[] = {"", " ", "1", "10", "1 0", "2", "A", "a", "a1", "b"};
@@ -135,7 +110,7 @@ static void test_operators(void **state) {
     assert_finds(f, NULL, "@container = 'nothing' AND k = '1'", "");
     assert_finds(f, NULL, "missing > ''", "");
     store_container_unref(box2);
-    assert_sound(f);
+    fixture_assert_sound(f);
 }
 
 static void test_several_tags(void **state) {
@@ -151,7 +126,7 @@ static void test_several_tags(void **state) {
     assert_finds(f, NULL, "b>'1' AND c>'1' AND a>'0'", "box/all[a=1,b=2,c=3]");
     assert_finds(f, NULL, "a='1' AND b='3'", "");
     assert_finds(f, NULL, "c='3'", "box/a\x01 b[c=3] box/all[c=3]");
-    assert_sound(f);
+    fixture_assert_sound(f);
 }
 
 static void test_the_index_follows(void **state) {
@@ -159,24 +134,24 @@ static void test_the_index_follows(void **state) {
     pair tags[] = {{S("a"), S("1")}, {S("b"), S("2")}}, other = {S("a"), S("9")};
     store_blob b;
     put_in(f, f->k, S("x"), tags, 2);
-    assert_int_equal(index_rows(f), 4);
+    assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 4);
     /* other tags, the same, none */
     assert_ok(store_blob_set_tags(f->s, f->c, f->k, S("x"), NULL, &other, 1));
-    assert_int_equal(index_rows(f), 2);
+    assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 2);
     assert_finds(f, f->k, "a='1'", "");
     assert_finds(f, NULL, "a='9'", "box/x[a=9]");
     assert_ok(store_blob_set_tags(f->s, f->c, f->k, S("x"), NULL, &other, 1));
     assert_ok(store_blob_set_metadata(f->s, f->c, f->k, S("x"), NULL, NULL, 0, &b));
-    assert_int_equal(index_rows(f), 2);
-    assert_sound(f);
+    assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 2);
+    fixture_assert_sound(f);
     assert_ok(store_blob_set_tags(f->s, f->c, f->k, S("x"), NULL, NULL, 0));
-    assert_int_equal(index_rows(f), 0);
+    assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 0);
     /* new content brings its own */
     put_in(f, f->k, S("x"), tags, 2);
     put_in(f, f->k, S("x"), tags + 1, 1);
     assert_finds(f, f->k, "a>=''", "");
     assert_finds(f, f->k, "b>=''", "box/x[b=2]");
-    assert_sound(f);
+    fixture_assert_sound(f);
     assert_ok(try_block(f, S("x"), S("1"), S("1")));
     store_put p = {.tags = tags, .tag_count = 1};
     assert_ok(store_block_list_put(f->s, f->c, f->k, S("x"), &LATEST("1"), 1, &p, &b));
@@ -190,10 +165,10 @@ static void test_the_index_follows(void **state) {
     assert_finds(f, f->k, "a>=''", "box/x[a=1]");
     fixture_restart(f);
     assert_finds(f, NULL, "a>=''", "box/x[a=1]");
-    assert_sound(f);
+    fixture_assert_sound(f);
     /* and nothing is left behind */
     assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL, NULL, NULL));
-    assert_int_equal(index_rows(f), 0);
+    assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 0);
 }
 
 static void test_containers_come_and_go(void **state) {
@@ -210,15 +185,15 @@ static void test_containers_come_and_go(void **state) {
     assert_finds(f, NULL, "a='1'", "box/stays[a=1]");
     assert_finds(f, again, "a='1'", "");
     store_container_unref(again);
-    assert_sound(f);
+    fixture_assert_sound(f);
     reaper_run(f->s);
-    assert_int_equal(index_rows(f), 4);
-    assert_sound(f);
+    assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 4);
+    fixture_assert_sound(f);
     fixture_put_down(f);
     assert_ok(store_account_delete(f->s, f->c, S("acct")));
-    assert_sound(f);
+    fixture_assert_sound(f);
     reaper_run(f->s);
-    assert_int_equal(index_rows(f), 0);
+    assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 0);
     assert_ok(store_account_create(f->s, f->c, S("acct"), NULL));
     assert_ok(store_account_get(f->s, f->c, S("acct"), &f->a));
     f->k = container(f, S("box"));

@@ -24,30 +24,6 @@ static err hold(fixture *f, slice name, bool on) {
     return store_blob_set_immutability(f->s, f->c, f->k, name, NULL, &x, &b);
 }
 
-static void no_defect(void *ctx, const char *what, const char *where) {
-    (void)ctx;
-    fail_msg("%s: %s", where, what);
-}
-
-static void assert_sound(fixture *f) {
-    store_check_progress p;
-    assert_ok(store_check(f->s, no_defect, NULL, NULL, &p));
-}
-
-static size_t index_rows(fixture *f) {
-    engine_cursor *cur;
-    slice k, v;
-    bool more = true;
-    size_t n = 0;
-    assert_ok(engine_scan(f->s->engine, ENGINE_INDEX, SLICE_NONE, SLICE_NONE, &cur));
-    for (;; n++) {
-        assert_ok(engine_cursor_next(cur, &k, &v, &more));
-        if (!more) break;
-    }
-    engine_cursor_free(cur);
-    return n;
-}
-
 /* All that would change or remove the blob says `why`, and it stands as it did. */
 static void assert_protected(fixture *f, slice name, err why, err container_why) {
     store_blob before = blob_of(f, name), b;
@@ -65,7 +41,7 @@ static void assert_protected(fixture *f, slice name, err why, err container_why)
     assert_err(store_blob_delete(f->s, f->c, f->k, name, NULL, NULL, NULL), why);
     assert_err(store_container_delete(f->s, f->c, f->a, S("box"), NULL), container_why);
     assert_err(store_account_delete(f->s, f->c, S("acct")), container_why);
-    assert_sound(f);
+    fixture_assert_sound(f);
     b = blob_of(f, name);
     assert_true(b.etag == before.etag && b.modified_us == before.modified_us);
     assert_slice(get(f, name), data);
@@ -90,14 +66,14 @@ static void test_legal_hold(void **state) {
         fixture_restart(f);
         assert_protected(f, names[i], ERR_BLOB_IMMUTABLE_DUE_TO_LEGAL_HOLD,
                          ERR_CONTAINER_HAS_LEGAL_HOLD);
-        assert_int_equal(index_rows(f), 1);
+        assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 1);
         assert_ok(hold(f, names[i], false));
-        assert_int_equal(index_rows(f), 0);
+        assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 0);
         assert_ok(store_blob_delete(f->s, f->c, f->k, names[i], NULL, NULL, NULL));
     }
     assert_err(hold(f, names[0], true), ERR_BLOB_NOT_FOUND);
     reaper_run(f->s);
-    assert_sound(f);
+    fixture_assert_sound(f);
     assert_ok(store_container_delete(f->s, f->c, f->a, S("box"), NULL));
 }
 
@@ -112,8 +88,8 @@ static void test_unlocked_policy(void **state) {
     assert_ok(set_policy(f, S("x"), STORE_MUTABLE, 0));
     assert_true(blob_of(f, S("x")).immutable_until_us == STORE_TIME_NONE);
     put(f, S("x"), S("new"));
-    assert_int_equal(index_rows(f), 0);
-    assert_sound(f);
+    assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 0);
+    fixture_assert_sound(f);
 }
 
 static void test_locked_policy(void **state) {
@@ -153,10 +129,10 @@ static void test_a_policy_ends(void **state) {
     pass(120000);
     assert_ok(try_put(f, S("x"), S("new"), NULL, &b));
     assert_int_equal(b.immutable_mode, STORE_MUTABLE);
-    assert_sound(f);
+    fixture_assert_sound(f);
     assert_ok(store_container_delete(f->s, f->c, f->a, S("box"), NULL)); /* y is there still */
     reaper_run(f->s);
-    assert_int_equal(index_rows(f), 0);
+    assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 0);
 }
 
 /* A blob that was to expire does not while it is protected. */
@@ -172,10 +148,10 @@ static void test_expiry_waits(void **state) {
     assert_protected(f, S("x"), ERR_BLOB_IMMUTABLE_DUE_TO_LEGAL_HOLD, ERR_CONTAINER_HAS_LEGAL_HOLD);
     assert_ok(hold(f, S("x"), false));
     assert_err(exists(f, S("x")), ERR_BLOB_NOT_FOUND);
-    assert_sound(f);
+    fixture_assert_sound(f);
     assert_ok(sweep_expired(f->s));
-    assert_int_equal(index_rows(f), 0);
-    assert_sound(f);
+    assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 0);
+    fixture_assert_sound(f);
 }
 
 static void test_from_the_beginning(void **state) {
@@ -198,7 +174,7 @@ static void test_from_the_beginning(void **state) {
     assert_err(store_blob_put(f->s, f->c, f->k, S("z"), u, &p, &b), ERR_INVALID_HEADER_VALUE);
     store_upload_free(u);
     assert_err(exists(f, S("z")), ERR_BLOB_NOT_FOUND);
-    assert_sound(f);
+    fixture_assert_sound(f);
 }
 
 /* With versions a protected state may be replaced, and stands as a version. */
@@ -221,7 +197,7 @@ static void test_versions(void **state) {
                    ERR_CONTAINER_HAS_LEGAL_HOLD);
         assert_ok(store_blob_get(f->s, f->c, f->k, S("x"), d.pick, NULL, &first));
         assert_true(first.legal_hold);
-        assert_sound(f);
+        fixture_assert_sound(f);
         fixture_restart(f);
     }
     /* the other version is free, and a current one with a hold of its own beside it */
@@ -233,7 +209,7 @@ static void test_versions(void **state) {
     assert_err(store_container_delete(f->s, f->c, f->a, S("box"), NULL),
                ERR_CONTAINER_HAS_LEGAL_HOLD);
     reaper_run(f->s);
-    assert_sound(f);
+    fixture_assert_sound(f);
 }
 
 #define STORE_TEST(t) cmocka_unit_test_setup_teardown(t, fixture_setup, fixture_teardown)

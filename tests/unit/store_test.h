@@ -67,6 +67,17 @@ static inline void fixture_close(fixture *f) {
     f->c.arena = arena_free(f->c.arena);
 }
 
+static inline void fixture_no_defect(void *ctx, const char *what, const char *where) {
+    (void)ctx;
+    fail_msg("%s: %s", where, what);
+}
+
+/* `check` finds nothing. */
+static inline void fixture_assert_sound(fixture *f) {
+    store_check_progress p;
+    assert_ok(store_check(f->s, fixture_no_defect, NULL, NULL, &p));
+}
+
 /* The store again, as after a restart. */
 static inline void fixture_restart(fixture *f) {
     fixture_close(f);

@@ -133,30 +133,6 @@ static err expire(fixture *f, slice name, int option, int64_t us) {
     return store_blob_set_expiry(f->s, f->c, f->k, name, NULL, &x, &b);
 }
 
-static void no_defect(void *ctx, const char *what, const char *where) {
-    (void)ctx;
-    fail_msg("%s: %s", where, what);
-}
-
-static void assert_sound(fixture *f) {
-    store_check_progress p;
-    assert_ok(store_check(f->s, no_defect, NULL, NULL, &p));
-}
-
-static size_t rows(fixture *f, engine_table t) {
-    engine_cursor *cur;
-    slice k, v;
-    bool more = true;
-    size_t n = 0;
-    assert_ok(engine_scan(f->s->engine, t, SLICE_NONE, SLICE_NONE, &cur));
-    for (;; n++) {
-        assert_ok(engine_cursor_next(cur, &k, &v, &more));
-        if (!more) break;
-    }
-    engine_cursor_free(cur);
-    return n;
-}
-
 static void pass(int64_t us) {
     int64_t until = clock_wall_us() + us;
     while (clock_wall_us() <= until) nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
@@ -204,16 +180,16 @@ static void test_expiry_is_checked(void **state) {
     assert_ok(expire(f, S("x"), STORE_EXPIRE_AFTER_CREATION, 9000000));
     assert_true(blob_of(f, S("x")).expires_us == before.created_us + 9000000);
     assert_true(blob_of(f, S("x")).etag != before.etag);
-    assert_int_equal(rows(f, ENGINE_INDEX), 1);
-    assert_sound(f);
+    assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 1);
+    fixture_assert_sound(f);
     assert_ok(expire(f, S("x"), STORE_NEVER_EXPIRE, 0));
     assert_true(blob_of(f, S("x")).expires_us == STORE_TIME_NONE);
-    assert_int_equal(rows(f, ENGINE_INDEX), 0);
+    assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 0);
     assert_ok(expire(f, S("x"), STORE_EXPIRE_FROM_NOW, 5000000));
     put(f, S("x"), S("new")); /* new content has no expiry */
     assert_true(blob_of(f, S("x")).expires_us == STORE_TIME_NONE);
-    assert_int_equal(rows(f, ENGINE_INDEX), 0);
-    assert_sound(f);
+    assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 0);
+    fixture_assert_sound(f);
 }
 
 static void test_expired_is_not_there(void **state) {
@@ -243,26 +219,26 @@ static void test_expired_is_not_there(void **state) {
     }
     assert_int_equal(listed(f), 1);
     assert_int_equal(searched(f), 1);
-    assert_sound(f);
+    fixture_assert_sound(f);
     /* its name is free: If-None-Match: * */
     store_conditions cond = STORE_NO_CONDITIONS;
     cond.if_none_match = S("*");
     assert_ok(try_put(f, names[1], S("new"), &cond, &b));
     assert_true(b.created_us > clock_wall_us() - 10000000);
-    assert_sound(f);
+    fixture_assert_sound(f);
     /* the sweeper removes the others, with all they held */
     assert_ok(sweep_expired(f->s));
     reaper_run(f->s);
-    assert_int_equal(rows(f, ENGINE_BLOB), 2);
-    assert_int_equal(rows(f, ENGINE_CONTENT), 2);
-    assert_int_equal(rows(f, ENGINE_INDEX), 2 + 1);
-    assert_sound(f);
+    assert_int_equal(memory_disk_rows(f->disk, ENGINE_BLOB), 2);
+    assert_int_equal(memory_disk_rows(f->disk, ENGINE_CONTENT), 2);
+    assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 2 + 1);
+    fixture_assert_sound(f);
     assert_ok(sweep_expired(f->s));
     assert_slice(get(f, names[1]), S("new"));
     /* a container takes the rows along */
     assert_ok(store_container_delete(f->s, f->c, f->a, S("box"), NULL));
     reaper_run(f->s);
-    assert_int_equal(rows(f, ENGINE_INDEX), 0);
+    assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 0);
 }
 
 #define STORE_TEST(t) cmocka_unit_test_setup_teardown(t, fixture_setup, fixture_teardown)
