@@ -127,7 +127,10 @@ static void print_row(const ops_row *row) {
     print_letters(row->need.service_any);
     printf(" | %s | ", anonymous[row->need.anonymous]);
     print_conditions(row->conditions);
-    printf(" |\n");
+    bool writes = row->need.writes || row->flags & OPS_NO_SECONDARY;
+    printf(" | %s |\n", writes                            ? "refused"
+                        : row->flags & OPS_SECONDARY_ONLY ? "only there"
+                                                          : "answered");
 }
 
 static void print_reference(void) {
@@ -150,11 +153,15 @@ void cli_operations_help(void) {
            "nothing is silently ignored. ADLS Gen2 (the `dfs` endpoint) is not there yet.\n"
            "[compatibility.md](compatibility.md) tells what is otherwise than on Azure.\n\n");
     print_reference();
-    printf("\n## Requests\n\n"
-           "SAS: which permission letters let a caller in; in brackets the resource type that an\n"
-           "account SAS must sign. Conditions: which conditional headers are honoured.\n\n"
-           "| operation | request | account SAS | service SAS | anonymous | conditions |\n"
-           "| --- | --- | --- | --- | --- | --- |\n");
+    printf(
+        "\n## Requests\n\n"
+        "SAS: which permission letters let a caller in; in brackets the resource type that an\n"
+        "account SAS must sign. Conditions: which conditional headers are honoured. Secondary: at\n"
+        "the read-only address `ACCOUNT-secondary`. tests/wire/test_credentials.py asks each row "
+        "with\n"
+        "every kind of credential and expects what stands here.\n\n"
+        "| operation | request | account SAS | service SAS | anonymous | conditions | secondary |\n"
+        "| --- | --- | --- | --- | --- | --- | --- |\n");
     for (size_t i = 0; i < blob_protocol.row_count; i++) print_row(&blob_protocol.rows[i]);
     printf(
         "\n`OPTIONS` (Preflight Blob Request) is answered at every address by the account's CORS "
