@@ -23,7 +23,7 @@ say       = $(if $(VERBOSE),,@printf '  %-4s %s\n' $(1) $(2))
 JOBS     ?= $(shell nproc)
 MAKEFLAGS += --no-print-directory
 
-PKGS     := libmicrohttpd gnutls rocksdb libcrypto jansson expat libcurl yaml-0.1
+PKGS     := libmicrohttpd gnutls rocksdb libcrypto jansson expat libcurl yaml-0.1 libseccomp
 WARN     := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wcast-qual -Wstrict-prototypes \
             -Wmissing-prototypes -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wno-missing-field-initializers
 HARDEN   := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE -fno-plt

@@ -67,7 +67,7 @@ typedef struct cli_settings {
     slice admin_listen;
     slice tls_certificate, tls_key;
     slice log_level, log_file;
-    bool allow_plain_http;
+    bool allow_plain_http, sandbox;
     uint64_t cache_bytes, opened_bytes, workers, upload_workers, connections_max;
     uint64_t idle_timeout_ms, shutdown_grace_ms;
     config_strings copy_sources, copy_sources_private; /* fetch_options says what an entry is */
@@ -75,7 +75,7 @@ typedef struct cli_settings {
 } cli_settings;
 
 #define CLI_LISTEN_MAX   16
-#define CLI_SETTINGS_MAX 23
+#define CLI_SETTINGS_MAX 26
 
 void cli_settings_defaults(cli_settings *s);
 /* The keys of the file, bound to s; ended by {0}. */
@@ -138,6 +138,9 @@ err cli_remote_call(arena *a, const char *socket_path, slice request, bool *ret_
 /* ---- the process (process.c) ---- */
 void cli_raise_files(void); /* open files: soft limit to the hard limit */
 void cli_no_dumps(void);    /* no core files, not traceable by other processes of this user */
+/* sandbox.c: from here on no thread may ask the kernel for more than serving takes. ret_on: false in
+ * builds with a sanitizer, whose runtime needs more. ERR_CONFIG: the kernel has no such filters. */
+err cli_sandbox(bool *ret_on) CHECKED;
 /* Tells systemd (NOTIFY_SOCKET), if it listens: "READY=1". */
 void cli_notify(const char *state);
 

@@ -237,6 +237,15 @@ static void stop(serve *s) {
     s->metrics = ops_metrics_free(s->metrics);
 }
 
+/* In development mode a kernel without filters is no reason not to start. */
+static err enter_sandbox(const serve *s) {
+    bool on = false;
+    err e = s->plan->settings.sandbox ? cli_sandbox(&on) : OK;
+    if (e != OK && !s->plan->development) return e;
+    if (!on) LOG(LOG_WARN, "not_sandboxed", LF_C("detail", e == OK ? "" : err_detail()));
+    return OK;
+}
+
 static err run(serve *s) {
     sigset_t signals;
     sigemptyset(&signals);
@@ -251,6 +260,8 @@ static err run(serve *s) {
     TRY(open_folder(s));
     prepare_servers(s);
     TRY(start_listeners(s));
+    TRY(enter_sandbox(s));
+    if (!s->plan->development && geteuid() == 0) LOG(LOG_WARN, "running_as_root");
     atomic_store(&s->admin.ready, true);
     LOG(LOG_INFO, "ready", LF_C("version", CLI_VERSION), LF_C("data", s->plan->folder.data),
         LF_B("development", s->plan->development), LF_B("tls", s->tls));

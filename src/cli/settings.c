@@ -11,6 +11,7 @@ void cli_settings_defaults(cli_settings *s) {
         .opened_bytes = 128ull << 20,
         .idle_timeout_ms = 120000,
         .shutdown_grace_ms = 30000,
+        .sandbox = true,
     };
 }
 
@@ -49,6 +50,8 @@ void cli_settings_keys(cli_settings *s, config_key ret[CLI_SETTINGS_MAX]) {
          .help = "connections a listener holds at once; default: 16384"},
         {"idle_timeout", CONFIG_DURATION, &s->idle_timeout_ms, 1000, 3600000,
          .help = "an idle connection is closed after this; default: 120s"},
+        {"sandbox", CONFIG_BOOL, &s->sandbox,
+         .help = "forbid itself all system calls that serving does not take; default: true"},
         {"shutdown_grace", CONFIG_DURATION, &s->shutdown_grace_ms, 0, 3600000,
          .help = "how long a stop waits for requests in flight; default: 30s"},
         {"copy_sources", CONFIG_STRINGS, &s->copy_sources, 0, FETCH_ENTRIES_MAX,

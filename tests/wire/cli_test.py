@@ -294,6 +294,21 @@ def test_operating_a_running_server(made):
     operate(made, running=False)
 
 
+@pytest.mark.skipif("/asan/" in PROGRAM or "/tsan/" in PROGRAM, reason="a sanitizer's runtime needs more")
+def test_every_thread_is_sandboxed(made):
+    def threads(pid):
+        return [dict(re.findall(r"^(\w+):\s*(.*)$", (t / "status").read_text(), re.M))
+                for t in pathlib.Path(f"/proc/{pid}/task").iterdir()]
+    with serve_made(made) as s:
+        found = threads(s.process.pid)
+        assert len(found) > 4
+        assert {(t["Seccomp"], t["NoNewPrivs"]) for t in found} == {("2", "1")}
+    made.config.write_text(made.config.read_text() + "\nsandbox: false\n")
+    with serve_made(made) as s:
+        assert {t["Seccomp"] for t in threads(s.process.pid)} == {"0"}
+        assert any("not_sandboxed" in line for line in s.err)
+
+
 def test_socket_left_behind_by_a_killed_server(made):
     with serve_made(made) as s:
         s.stop(signal.SIGKILL)
