@@ -1,4 +1,5 @@
-/* Append blobs: Put Blob with x-ms-blob-type: AppendBlob, Append Block, Append Blob Seal. */
+/* Append blobs: Put Blob with x-ms-blob-type: AppendBlob, Append Block, Append Block From URL, Append
+ * Blob Seal. */
 #include "blob/internal.h"
 
 /* "Append Block": blocks up to 100 MiB since this version, up to 4 MiB before it. */
@@ -47,6 +48,10 @@ static void answer(ops_request *r, ops_response *w, const store_appended *b, con
     blob_set_encrypted(r, w);
 }
 
+static uint64_t block_max(const ops_request *r) {
+    return slice_cmp(r->version, LARGE_SINCE) >= 0 ? STORE_APPEND_BLOCK_LEN_MAX : SMALL_BLOCK;
+}
+
 err blob_append_block(ops_request *r, ops_response *w) {
     blob_sums said;
     store_conditions cond;
@@ -58,18 +63,38 @@ err blob_append_block(ops_request *r, ops_response *w) {
     TRY(read_when(r, &when));
     TRY(blob_sums_read(r, &said));
     if (r->content_length == 0) return empty_block();
-    uint64_t max =
-        slice_cmp(r->version, LARGE_SINCE) >= 0 ? STORE_APPEND_BLOCK_LEN_MAX : SMALL_BLOCK;
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     store_upload *u CLEANUP(blob_upload_free) = NULL;
     TRY(blob_container(r, &k));
-    TRY(blob_upload_new(r, k, r->content_length, max, said.has_md5 ? STORE_UPLOAD_MD5 : 0, &u));
+    TRY(blob_upload_new(r, k, r->content_length, block_max(r), said.has_md5 ? STORE_UPLOAD_MD5 : 0,
+                        &u));
     TRY(blob_upload_body(r, u, &said));
     if (store_upload_len(u) == 0) return empty_block();
     uint64_t crc = store_upload_crc64(u);
     TRY(store_append_block(s, ops_call(r), k, r->blob, u, &cond, &when, &b));
     u = NULL; /* the store's now */
     answer(r, w, &b, &said, crc);
+    return OK;
+}
+
+err blob_append_block_from_url(ops_request *r, ops_response *w) {
+    blob_source_asks a;
+    store_conditions cond;
+    store_append_if when;
+    store_appended b;
+    TRY(blob_enter(r));
+    TRY(ops_conditions(r, &cond));
+    TRY(read_when(r, &when));
+    TRY(blob_source_asks_read(r, &a));
+    a.length_max = block_max(r);
+    const store_container *k CLEANUP(blob_container_unref) = NULL;
+    store_upload *u CLEANUP(blob_upload_free) = NULL;
+    TRY(blob_container(r, &k));
+    TRY(blob_source_bring(r, k, &a, &u));
+    uint64_t crc = store_upload_crc64(u);
+    TRY(store_append_block(r->server->store, ops_call(r), k, r->blob, u, &cond, &when, &b));
+    u = NULL; /* the store's now */
+    answer(r, w, &b, &a.said, crc);
     return OK;
 }
 

@@ -68,6 +68,9 @@ static err read_copy(ops_request *r, copy_asks *h) {
     TRY(blob_source_asks_read(r, &h->asks));
     ENSURE(!h->asks.range.asked, ERR_INVALID_HEADER_VALUE,
            "x-ms-source-range is of Put Block From URL; a blob is copied whole");
+    ENSURE(ops_header(r, "x-ms-source-encryption-key").p == NULL, ERR_UNSUPPORTED_HEADER,
+           "a customer-provided key of the source goes with the copies that are done when they are "
+           "answered: it is not kept for one that goes on");
     h->asks.length_max = UINT64_MAX;
     TRY(blob_container(r, &h->container));
     TRY(blob_source_open(r, &h->asks, &h->source));

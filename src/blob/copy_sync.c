@@ -72,14 +72,8 @@ err blob_put_block_from_url(ops_request *r, ops_response *w) {
     a.length_max = STORE_BLOCK_LEN_MAX;
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     store_upload *u CLEANUP(blob_upload_free) = NULL;
-    blob_source source CLEANUP(blob_source_done) = {0};
     TRY(blob_container(r, &k));
-    TRY(blob_source_open(r, &a, &source));
-    ENSURE(source.count > 0, ERR_INVALID_INPUT,
-           "the copy source has no bytes; a block has at least one");
-    TRY(store_upload_new(s, k, source.count, STORE_BLOCK_LEN_MAX,
-                         a.said.has_md5 ? STORE_UPLOAD_MD5 : 0, &u));
-    TRY(blob_source_upload(&source, u, &a.said));
+    TRY(blob_source_bring(r, k, &a, &u));
     uint64_t crc = store_upload_crc64(u);
     TRY(store_block_put(s, ops_call(r), k, r->blob, id, u, cond.lease_id));
     u = NULL; /* the store's now */
@@ -88,7 +82,7 @@ err blob_put_block_from_url(ops_request *r, ops_response *w) {
         blob_set_md5(r, w, "Content-MD5", a.said.md5);
     else
         blob_set_crc64(r, w, crc);
-    ops_set(w, "x-ms-request-server-encrypted", S("true"));
+    blob_set_encrypted(r, w);
     return OK;
 }
 
@@ -124,8 +118,8 @@ static err read_whole(ops_request *r, whole *h, uint64_t length_max) {
 
 static err fill(ops_request *r, whole *h, store_blob *ret) {
     store *s = r->server->store;
-    TRY(store_upload_new(s, h->container, h->source.count, h->asks.length_max, STORE_UPLOAD_MD5,
-                         &h->upload));
+    TRY(blob_upload_new(r, h->container, h->source.count, h->asks.length_max, STORE_UPLOAD_MD5,
+                        &h->upload));
     TRY(blob_source_upload(&h->source, h->upload, &h->asks.said));
     store_http *http = &h->put.put.http;
     if (!http->has_md5) store_upload_md5(h->upload, http->md5);
@@ -166,7 +160,7 @@ err blob_put_from_url(ops_request *r, ops_response *w) {
     blob_set_version(r, w, &b);
     blob_set_md5(r, w, "Content-MD5", b.http.md5);
     blob_set_crc64(r, w, b.crc64);
-    ops_set(w, "x-ms-request-server-encrypted", S("true"));
+    blob_set_encrypted(r, w);
     return OK;
 }
 

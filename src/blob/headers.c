@@ -307,9 +307,6 @@ typedef struct refusal {
 
 /* Azure would act on these; dropping them would lose what the client meant. */
 static const refusal headers[] = {
-    REFUSED("x-ms-source-encryption-key", NULL),
-    REFUSED("x-ms-source-encryption-key-sha256", NULL),
-    REFUSED("x-ms-source-encryption-algorithm", NULL),
     REFUSED("x-ms-encryption-scope", NULL),
     REFUSED("x-ms-default-encryption-scope", "$account-encryption-key"),
     REFUSED("x-ms-deny-encryption-scope-override", "false"),

@@ -223,6 +223,10 @@ err blob_source_upload(blob_source *s, store_upload *u, const blob_sums *said) C
 /* Is this the answer that a pending copy goes on with? */
 err blob_source_answer_check(const fetch_answer *f, uint64_t offset, uint64_t count) CHECKED;
 void blob_source_done(blob_source *s); /* for CLEANUP */
+/* The whole of it: what a names, at most a->length_max bytes and at least one, in a finished upload under
+ * the request's key. Also ERR_INVALID_INPUT, ERR_REQUEST_BODY_TOO_LARGE and those of checksums. */
+err blob_source_bring(ops_request *r, const store_container *k, const blob_source_asks *a,
+                      store_upload **ret) CHECKED;
 
 /* ---- copy_state.c, copy_sync.c ------------------------------------------------------------------- */
 /* A new copy's id, source and length. */
@@ -288,9 +292,11 @@ err blob_set_legal_hold(ops_request *r, ops_response *w) CHECKED;
 err blob_put(ops_request *r, ops_response *w) CHECKED;
 err blob_page_create(ops_request *r, ops_response *w) CHECKED; /* Put Blob of that type */
 err blob_put_page(ops_request *r, ops_response *w) CHECKED;
+err blob_put_page_from_url(ops_request *r, ops_response *w) CHECKED;
 err blob_get_page_ranges(ops_request *r, ops_response *w) CHECKED;
 err blob_append_create(ops_request *r, ops_response *w) CHECKED; /* Put Blob of that type */
 err blob_append_block(ops_request *r, ops_response *w) CHECKED;
+err blob_append_block_from_url(ops_request *r, ops_response *w) CHECKED;
 err blob_append_seal(ops_request *r, ops_response *w) CHECKED;
 err blob_put_block(ops_request *r, ops_response *w) CHECKED;
 err blob_put_block_list(ops_request *r, ops_response *w) CHECKED;

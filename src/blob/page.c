@@ -1,4 +1,4 @@
-/* Page blobs: Put Blob with x-ms-blob-type: PageBlob, Put Page, and what Set Blob Properties does to
+/* Page blobs: Put Blob with x-ms-blob-type: PageBlob, Put Page, Put Page From URL, and what Set Blob Properties does to
  * one. */
 #include "blob/internal.h"
 
@@ -104,23 +104,24 @@ static err read_asks(ops_request *r, page_asks *ret) {
     ENSURE(a.clear || a.length <= STORE_PAGE_WRITE_MAX, ERR_REQUEST_BODY_TOO_LARGE,
            "x-ms-range has %llu bytes; one Put Page writes at most 4 MiB",
            (unsigned long long)a.length);
-    ENSURE(a.clear || r->content_length == OPS_LEN_UNKNOWN || r->content_length == a.length,
+    bool elsewhere =
+        ops_header(r, "x-ms-copy-source").p != NULL; /* the bytes are not in the body */
+    ENSURE(a.clear || elsewhere || r->content_length == OPS_LEN_UNKNOWN ||
+               r->content_length == a.length,
            ERR_INVALID_PAGE_RANGE, "x-ms-range has %llu bytes, Content-Length says %llu",
            (unsigned long long)a.length, (unsigned long long)r->content_length);
     *ret = a;
     return OK;
 }
 
-static err update(ops_request *r, ops_response *w, const store_container *k, const page_asks *a) {
-    store *s = r->server->store;
-    store_upload *u CLEANUP(blob_upload_free) = NULL;
+/* Consumes the upload when it is written. */
+static err write_pages(ops_request *r, ops_response *w, const store_container *k,
+                       const page_asks *a, store_upload **u) {
     store_blob b;
-    TRY(blob_upload_new(r, k, a->length, STORE_PAGE_WRITE_MAX,
-                        a->said.has_md5 ? STORE_UPLOAD_MD5 : 0, &u));
-    TRY(blob_upload_body(r, u, &a->said));
-    uint64_t crc = store_upload_crc64(u);
-    TRY(store_page_put(s, ops_call(r), k, r->blob, a->offset, u, &a->cond, &a->when, &b));
-    u = NULL; /* the store's now */
+    uint64_t crc = store_upload_crc64(*u);
+    TRY(store_page_put(r->server->store, ops_call(r), k, r->blob, a->offset, *u, &a->cond, &a->when,
+                       &b));
+    *u = NULL;
     answer(r, w, 201, &b);
     if (a->said.has_md5)
         blob_set_md5(r, w, "Content-MD5", a->said.md5);
@@ -128,6 +129,14 @@ static err update(ops_request *r, ops_response *w, const store_container *k, con
         blob_set_crc64(r, w, crc);
     blob_set_encrypted(r, w);
     return OK;
+}
+
+static err update(ops_request *r, ops_response *w, const store_container *k, const page_asks *a) {
+    store_upload *u CLEANUP(blob_upload_free) = NULL;
+    TRY(blob_upload_new(r, k, a->length, STORE_PAGE_WRITE_MAX,
+                        a->said.has_md5 ? STORE_UPLOAD_MD5 : 0, &u));
+    TRY(blob_upload_body(r, u, &a->said));
+    return write_pages(r, w, k, a, &u);
 }
 
 err blob_put_page(ops_request *r, ops_response *w) {
@@ -142,6 +151,36 @@ err blob_put_page(ops_request *r, ops_response *w) {
                          &a.when, &b));
     answer(r, w, 201, &b);
     return OK;
+}
+
+/* "x-ms-source-range … required": as many bytes as x-ms-range names. */
+static err read_source(ops_request *r, const page_asks *to, blob_source_asks *ret) {
+    TRY(blob_source_asks_read(r, ret));
+    const blob_range *g = &ret->range;
+    ENSURE(g->asked, ERR_MISSING_REQUIRED_HEADER,
+           "x-ms-source-range is missing: which bytes of the source the pages are made of");
+    ENSURE(g->last != UINT64_MAX && g->last - g->first + 1 == to->length, ERR_INVALID_PAGE_RANGE,
+           "x-ms-source-range and x-ms-range do not name as many bytes each");
+    ret->length_max = to->length;
+    return OK;
+}
+
+err blob_put_page_from_url(ops_request *r, ops_response *w) {
+    page_asks a;
+    blob_source_asks from;
+    TRY(blob_enter(r));
+    TRY(read_asks(r, &a));
+    ENSURE(!a.clear, ERR_INVALID_HEADER_VALUE,
+           "x-ms-page-write: clear takes nothing from a source; send it without x-ms-copy-source");
+    TRY(read_source(r, &a, &from));
+    a.said = from.said;
+    const store_container *k CLEANUP(blob_container_unref) = NULL;
+    store_upload *u CLEANUP(blob_upload_free) = NULL;
+    TRY(blob_container(r, &k));
+    TRY(blob_source_bring(r, k, &from, &u));
+    ENSURE(store_upload_len(u) == a.length, ERR_INVALID_RANGE,
+           "the copy source ends within x-ms-source-range");
+    return write_pages(r, w, k, &a, &u);
 }
 
 /* ---- Set Blob Properties ------------------------------------------------------------------------- */

@@ -121,6 +121,9 @@ err blob_source_asks_read(ops_request *r, blob_source_asks *ret) {
     ENSURE(a.url.len > 0, ERR_MISSING_REQUIRED_HEADER, "x-ms-copy-source is missing");
     ENSURE(a.url.len <= BLOB_SOURCE_URL_MAX, ERR_INVALID_HEADER_VALUE,
            "x-ms-copy-source is longer than %d bytes", BLOB_SOURCE_URL_MAX);
+    /* "The value of this header must be set to zero" ("Put Block From URL" and the others). */
+    ENSURE(r->content_length == 0, ERR_INVALID_HEADER_VALUE,
+           "Content-Length must be 0: the content comes from x-ms-copy-source");
     a.authorization = ops_header(r, "x-ms-copy-source-authorization");
     TRY(take_conditions(r, &a.cond));
     TRY(take_sums(r, &a.said));
@@ -138,6 +141,10 @@ static err failure(err e) {
         return err_fail(ERR_SOURCE_CONDITION_NOT_MET,
                         "the source is not as x-ms-source-if-… demands");
     if (e == ERR_CONDITION_NOT_MET) return ERR_SOURCE_CONDITION_NOT_MET;
+    if (e == ERR_BLOB_USES_CUSTOMER_SPECIFIED_ENCRYPTION)
+        return err_fail(ERR_COPY_SOURCE_CONFLICT,
+                        "the source is under a customer-provided key: send it in "
+                        "x-ms-source-encryption-key, -key-sha256 and -algorithm");
     if (e == ERR_BLOB_ARCHIVED || e == ERR_INVALID_RANGE || status >= 500) return e;
     switch (status) {
     case 401:
@@ -159,6 +166,23 @@ static bool has_param(const ops_request *r, const char *name) {
     return ops_param(r, name).p != NULL;
 }
 
+/* A customer's key of the source: on this server the key of the request that the source becomes, elsewhere
+ * sent along. */
+static const struct {
+    const char *name, *there;
+} source_key[] = {{"x-ms-source-encryption-key", "x-ms-encryption-key"},
+                  {"x-ms-source-encryption-key-sha256", "x-ms-encryption-key-sha256"},
+                  {"x-ms-source-encryption-algorithm", "x-ms-encryption-algorithm"}};
+
+static void add(pair *list, size_t *n, const char *name, slice value) {
+    if (value.p != NULL) list[(*n)++] = (pair){slice_str(name), value};
+}
+
+static void add_source_key(const ops_request *r, pair *list, size_t *n) {
+    for (size_t i = 0; i < ARRAY_LEN(source_key); i++)
+        add(list, n, source_key[i].there, ops_header(r, source_key[i].name));
+}
+
 /* The source as a request of its own, allowed in. */
 static err admit_local(ops_request *r, const blob_source_asks *a, const place *p, ops_request *n) {
     n->server = r->server;
@@ -172,6 +196,7 @@ static err admit_local(ops_request *r, const blob_source_asks *a, const place *p
     n->headers[n->header_count++] = (pair){S("Host"), p->authority};
     if (a->authorization.len > 0)
         n->headers[n->header_count++] = (pair){S("Authorization"), a->authorization};
+    add_source_key(r, n->headers, &n->header_count);
     TRY(ops_route(n));
     n->version = r->version;
     ENSURE(strcmp(n->row->name, "Get Blob Properties") == 0, ERR_INVALID_INPUT,
@@ -189,9 +214,10 @@ static err open_here(ops_request *r, const blob_source_asks *a, blob_source *s) 
     ENSURE(a->cond.if_tags == NULL || ops_may_tag(n), ERR_AUTHORIZATION_PERMISSION_MISMATCH,
            "x-ms-source-if-tags needs the permission to read the source's tags (t)");
     store *st = r->server->store;
-    TRY(store_container_get(st, ops_call(r), n->account, n->container, &s->container));
-    TRY(store_blob_open(st, ops_call(r), s->container, n->blob, s->pick, &a->cond, &s->blob,
-                        &s->reader));
+    store_call c = ops_call(r);
+    c.customer = n->customer;
+    TRY(store_container_get(st, c, n->account, n->container, &s->container));
+    TRY(store_blob_open(st, c, s->container, n->blob, s->pick, &a->cond, &s->blob, &s->reader));
     s->length = s->blob.length;
     s->etag = arena_fmt(r->arena, "\"0x%llX\"", (unsigned long long)s->blob.etag);
     s->first = 0;
@@ -290,26 +316,26 @@ static err measure(const blob_source_asks *a, const fetch_answer *f, blob_source
     return OK;
 }
 
-static void add(pair *list, size_t *n, const char *name, slice value) {
-    if (value.len > 0) list[(*n)++] = (pair){slice_str(name), value};
-}
-
 static err open_remote(ops_request *r, const blob_source_asks *a, blob_source *s) {
     const blob_service *service = r->server->context;
     ENSURE(service != NULL && service->fetch != NULL, ERR_COPY_SOURCE_REFUSED,
            "the copy source is not on this server, and no others are listed in copy_sources");
     uint64_t limit =
         a->length_max < STORE_PUT_BLOB_LEN_MAX ? a->length_max : STORE_PUT_BLOB_LEN_MAX;
-    pair headers[10];
+    pair headers[8 + ARRAY_LEN(source_key)];
     size_t n = 0;
     add(headers, &n, "x-ms-version", r->version);
-    add(headers, &n, "Authorization", a->authorization);
+    add(headers, &n, "Authorization", ops_header(r, "x-ms-copy-source-authorization"));
     add(headers, &n, "x-ms-if-tags", ops_header(r, "x-ms-source-if-tags"));
     add(headers, &n, "x-ms-lease-id", ops_header(r, "x-ms-source-lease-id"));
-    add(headers, &n, "If-Match", a->cond.if_match);
-    add(headers, &n, "If-None-Match", a->cond.if_none_match);
+    add(headers, &n, "If-Match", ops_header(r, "x-ms-source-if-match"));
+    add(headers, &n, "If-None-Match", ops_header(r, "x-ms-source-if-none-match"));
     add(headers, &n, "If-Modified-Since", ops_header(r, "x-ms-source-if-modified-since"));
     add(headers, &n, "If-Unmodified-Since", ops_header(r, "x-ms-source-if-unmodified-since"));
+    ENSURE(ops_header(r, source_key[0].name).p == NULL ||
+               slice_starts_nocase(a->url, S("https://")),
+           ERR_INVALID_HEADER_VALUE, "%s is sent to sources at https:// only", source_key[0].name);
+    add_source_key(r, headers, &n);
     fetch_ask ask = {.url = a->url,
                      .ranged = a->range.asked,
                      .first = a->range.first,
@@ -360,6 +386,8 @@ void blob_source_done(blob_source *s) {
     fetch_close(s->stream);
     if (s->container != NULL) store_container_unref(s->container);
     if (s->here != NULL && s->here->account != NULL) store_account_unref(s->here->account);
+    if (s->here != NULL && s->here->customer != NULL)
+        crypto_wipe(s->here->customer, sizeof *s->here->customer);
     free(s->here);
     *s = (blob_source){0};
 }
@@ -380,4 +408,19 @@ err blob_source_upload(blob_source *s, store_upload *u, const blob_sums *said) {
     TRY(store_upload_finish(u));
     if (said->has_md5) store_upload_md5(u, md5);
     return blob_sums_check(said, md5, store_upload_crc64(u));
+}
+
+err blob_source_bring(ops_request *r, const store_container *k, const blob_source_asks *a,
+                      store_upload **ret) {
+    blob_source source CLEANUP(blob_source_done) = {0};
+    store_upload *u CLEANUP(blob_upload_free) = NULL;
+    TRY(blob_source_open(r, a, &source));
+    ENSURE(source.count > 0, ERR_INVALID_INPUT,
+           "the copy source has no bytes; a block has at least one");
+    TRY(blob_upload_new(r, k, source.count, a->length_max, a->said.has_md5 ? STORE_UPLOAD_MD5 : 0,
+                        &u));
+    TRY(blob_source_upload(&source, u, &a->said));
+    *ret = u;
+    u = NULL;
+    return OK;
 }

@@ -58,11 +58,11 @@ static const reference_row reference[] = {
     {"Get Block List", "2009-09-19", "test_blocks.py"},
     {"Query Blob Contents", "2019-12-12", NULL},
     {"Put Page", "2009-09-19", "test_page.py"},
-    {"Put Page From URL", "2018-11-09", "test_copy_sync.py"},
+    {"Put Page From URL", "2018-11-09", "test_blocks_from_url.py"},
     {"Get Page Ranges", "2009-09-19", "test_page.py"},
     {"Incremental Copy Blob", "2016-05-31", "test_copy.py"},
     {"Append Block", "2015-02-21", "test_append.py"},
-    {"Append Block From URL", "2018-11-09", "test_copy_sync.py"},
+    {"Append Block From URL", "2018-11-09", "test_blocks_from_url.py"},
     {"Append Blob Seal", "2019-12-12", "test_append.py"},
 };
 

@@ -122,3 +122,33 @@ def test_start_copy_of_a_large_blob(server, container):
     assert blob.download_blob(max_concurrency=4).readall() == data
     listed = {b.name: b for b in container.list_blobs(include=["copy"])}
     assert listed["copy"].copy.status == "success" and listed["source"].copy.status is None
+
+
+def test_append_block_from_url(server, container):
+    data = content("append", 5 * MIB)
+    source = container.upload_blob("source", data)
+    blob = container.get_blob_client("log")
+    blob.create_append_blob()
+    first = blob.append_block_from_url(with_token(server, source), source_offset=0, source_length=3 * MIB)
+    second = blob.append_block_from_url(with_token(server, source), source_offset=3 * MIB, source_length=2 * MIB,
+                                        appendpos_condition=3 * MIB)
+    assert (first["blob_append_offset"], second["blob_append_offset"]) == ("0", str(3 * MIB))
+    assert second["blob_committed_block_count"] == 2
+    assert blob.download_blob().readall() == data
+    with pytest.raises(HttpResponseError) as refused:
+        blob.append_block_from_url(with_token(server, source), source_offset=0, source_length=1, appendpos_condition=0)
+    assert refused.value.error_code == "AppendPositionConditionNotMet"
+
+
+def test_upload_pages_from_url(server, container):
+    data = content("pages", 8 * KIB)
+    source = container.upload_blob("source", data)
+    blob = container.get_blob_client("disk")
+    blob.create_page_blob(16 * KIB)
+    blob.upload_pages_from_url(with_token(server, source), offset=4 * KIB, length=4 * KIB, source_offset=512)
+    assert blob.download_blob().readall() == bytes(4 * KIB) + data[512:512 + 4 * KIB] + bytes(8 * KIB)
+    assert [(r.start, r.end) for r in blob.list_page_ranges()] == [(4 * KIB, 8 * KIB - 1)]
+    with pytest.raises(HttpResponseError) as refused:
+        blob.upload_pages_from_url(with_token(server, source), offset=0, length=512, source_offset=0,
+                                   if_sequence_number_lt=0)
+    assert refused.value.error_code == "SequenceNumberConditionNotMet"

@@ -226,17 +226,56 @@ def test_page_blob(api, container):
     assert_error(api("PUT", f"/{container}/plain?comp=page", update | MINE, page), 409, NOT)
 
 
+SOURCE = {n.replace("x-ms-", "x-ms-source-", 1): v for n, v in MINE.items()}
+
+
+@pytest.mark.parametrize("sync", [{}, {"x-ms-requires-sync": "true"}])
+def test_copies_of_a_blob_make_no_blob_under_a_key(api, container, sync):
+    api.put_ok(container, "plain", b"plain")
+    base = f"http://127.0.0.1:{api.server.port}/{api.account}/{container}"
+    r = api("PUT", f"/{container}/to", sync | MINE | {"x-ms-copy-source": base + "/plain"})
+    assert_error(r, 400, "UnsupportedHeader", "customer-provided key")
+
+
+def test_a_pending_copy_keeps_no_key(api, container):
+    api.put_ok(container, "b", b"data", MINE)
+    base = f"http://127.0.0.1:{api.server.port}/{api.account}/{container}"
+    r = api("PUT", f"/{container}/to", SOURCE | {"x-ms-copy-source": base + "/b"})
+    assert_error(r, 400, "UnsupportedHeader", "not kept")
+
+
+@pytest.mark.parametrize("sync", [{"x-ms-requires-sync": "true"}, {"x-ms-blob-type": "BlockBlob"}])
+def test_key_of_a_source(api, container, sync):
+    api.put_ok(container, "b", b"data", MINE)
+    copy = sync | {"x-ms-copy-source": f"http://127.0.0.1:{api.server.port}/{api.account}/{container}/b"}
+    assert_error(api("PUT", f"/{container}/to", copy), 409, "CannotVerifyCopySource", "x-ms-source-encryption-key")
+    wrong = {n.replace("x-ms-", "x-ms-source-", 1): v for n, v in OTHER.items()}
+    assert_error(api("PUT", f"/{container}/to", copy | wrong), 409, "CannotVerifyCopySource")
+    part = SOURCE | {"x-ms-source-encryption-key-sha256": SHA[::-1]}
+    assert_error(api("PUT", f"/{container}/to", copy | part), 400, "CannotVerifyCopySource")
+    assert not api.exists(container, "to")
+    r = api("PUT", f"/{container}/to", copy | SOURCE)
+    assert r.status in (201, 202) and r.get("x-ms-encryption-key-sha256") is None, r
+    assert api("GET", f"/{container}/to").body == b"data"
+
+
+def test_from_one_key_to_another(api, container):
+    api.put_ok(container, "b", b"data", MINE)
+    copy = SOURCE | OTHER | {"x-ms-copy-source": f"http://127.0.0.1:{api.server.port}/{api.account}/{container}/b"}
+    r = api("PUT", f"/{container}/to", copy | {"x-ms-blob-type": "BlockBlob"})
+    assert r.status == 201 and r.get("x-ms-encryption-key-sha256") == OTHER["x-ms-encryption-key-sha256"], r
+    assert api("GET", f"/{container}/to", OTHER).body == b"data"
+    assert_error(api("GET", f"/{container}/to", MINE), 409, MISMATCH)
+    assert api("PUT", f"/{container}/to?comp=block&blockid=AAAA", copy).status == 201
+    assert api("PUT", f"/{container}/to?comp=blocklist", OTHER, b"<BlockList><Latest>AAAA</Latest></BlockList>").status == 201
+    assert api("GET", f"/{container}/to", OTHER).body == b"data"
+
+
 @pytest.mark.parametrize("sync", [{}, {"x-ms-requires-sync": "true"}, {"x-ms-blob-type": "BlockBlob"}])
-def test_copy(api, container, sync):
-    """A copy brings no key of its source; what it makes is under no customer's key."""
+def test_a_copy_replaces_what_is_under_a_key(api, container, sync):
     api.put_ok(container, "b", b"data", MINE)
     api.put_ok(container, "plain", b"plain")
     base = f"http://127.0.0.1:{api.server.port}/{api.account}/{container}"
-    r = api("PUT", f"/{container}/to", sync | {"x-ms-copy-source": base + "/b"})
-    assert_error(r, 409, "CannotVerifyCopySource")
-    assert not api.exists(container, "to")
-    r = api("PUT", f"/{container}/to", sync | MINE | {"x-ms-copy-source": base + "/plain"})
-    assert_error(r, 400, "UnsupportedHeader", "customer-provided key")
     r = api("PUT", f"/{container}/b", sync | {"x-ms-copy-source": base + "/plain"})
     assert r.status in (201, 202), r
     assert api("GET", f"/{container}/b").body == b"plain"
