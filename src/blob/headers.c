@@ -349,33 +349,29 @@ static err refuse_tags(const ops_request *r) {
     return OK;
 }
 
-/* Set Blob Expiry has them; with Put Blob they are not supported yet. */
+/* "Put Blob": x-ms-expiry-option, since 2023-08-03; and Set Blob Expiry. */
 static err refuse_expiry(const ops_request *r) {
     static const char *const names[] = {"x-ms-expiry-option", "x-ms-expiry-time"};
+    if (slice_eq(ops_param(r, "comp"), S("expiry")) || strcmp(r->row->name, "Put Blob") == 0)
+        return OK;
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        ENSURE(slice_eq(ops_param(r, "comp"), S("expiry")) || ops_header(r, names[i]).p == NULL,
-               ERR_NOT_IMPLEMENTED,
-               "%s is not supported yet with this operation; send Set Blob Expiry after it",
-               names[i]);
+        ENSURE(ops_header(r, names[i]).p == NULL, ERR_UNSUPPORTED_HEADER,
+               "%s does not go with %s; send Set Blob Expiry after it", names[i], r->row->name);
     return OK;
 }
 
-/* Taken by what makes a block blob, and by the operations that are about them. */
+/* Taken by what makes or replaces a blob, and by the operations that are about them. */
 static err refuse_immutability(const ops_request *r) {
     static const char *const names[] = {"x-ms-immutability-policy-mode",
                                         "x-ms-immutability-policy-until-date", "x-ms-legal-hold"};
-    slice comp = ops_param(r, "comp"), type = ops_header(r, "x-ms-blob-type");
-    bool put = r->method == OPS_PUT && comp.len == 0 &&
-               (type.p == NULL || slice_eq(type, S("BlockBlob"))) &&
-               ops_header(r, "x-ms-copy-source").p == NULL;
-    if (put || slice_eq(comp, S("blocklist")) || slice_eq(comp, S("immutabilityPolicies")) ||
+    slice comp = ops_param(r, "comp");
+    bool make = r->method == OPS_PUT && r->row->level == OPS_BLOB && comp.len == 0;
+    if (make || slice_eq(comp, S("blocklist")) || slice_eq(comp, S("immutabilityPolicies")) ||
         slice_eq(comp, S("legalhold")))
         return OK;
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        slice v = ops_header(r, names[i]);
-        ENSURE(v.p == NULL || (i == 2 && slice_eq_nocase(v, S("false"))), ERR_NOT_IMPLEMENTED,
-               "%s is not supported yet with this operation; set it after it", names[i]);
-    }
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        ENSURE(ops_header(r, names[i]).p == NULL, ERR_UNSUPPORTED_HEADER, "%s does not go with %s",
+               names[i], r->row->name);
     return OK;
 }
 

@@ -54,11 +54,14 @@ void blob_set_immutability(ops_request *r, ops_response *w, const store_blob *b)
 
 static err set(ops_request *r, ops_response *w, const store_immutability *x, store_blob *ret) {
     store_conditions cond;
+    store_pick pick;
+    TRY(blob_pick_read(r, &pick));
     TRY(ops_conditions(r, &cond));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     TRY(blob_container(r, &k));
     w->status = 200;
-    return store_blob_set_immutability(r->server->store, ops_call(r), k, r->blob, &cond, x, ret);
+    return store_blob_set_immutability(r->server->store, ops_call(r), k, r->blob, pick, &cond, x,
+                                       ret);
 }
 
 err blob_set_immutability_policy(ops_request *r, ops_response *w) {

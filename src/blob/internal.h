@@ -74,6 +74,9 @@ err blob_flag_read(const ops_request *r, const char *name, bool *ret) CHECKED;
 /* A number up to max; absent: ret_has false. ERR_INVALID_HEADER_VALUE. */
 err blob_number_read(const ops_request *r, const char *name, uint64_t max, bool *ret_has,
                      uint64_t *ret) CHECKED;
+/* tier.c: x-ms-expiry-option and x-ms-expiry-time. ERR_MISSING_REQUIRED_HEADER,
+ * ERR_INVALID_HEADER_VALUE. */
+err blob_expiry_read(const ops_request *r, store_expiry *ret) CHECKED;
 /* x-ms-access-tier; STORE_TIER_INFERRED when absent. ERR_INVALID_HEADER_VALUE,
  * ERR_INVALID_BLOB_TIER. */
 err blob_tier_read(const ops_request *r, store_tier *ret) CHECKED;

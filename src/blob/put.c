@@ -43,6 +43,8 @@ err blob_put_asks_read(ops_request *r, bool standard, blob_put_asks *ret) {
     TRY(blob_tags_read(r, &ret->put.tags, &ret->put.tag_count));
     TRY(blob_immutability_read(r, &ret->put.immutability));
     TRY(blob_tier_read(r, &ret->put.tier));
+    if (ops_header(r, "x-ms-expiry-option").p || ops_header(r, "x-ms-expiry-time").p)
+        TRY(blob_expiry_read(r, &ret->put.expiry));
     ret->put.metadata = metadata;
     ret->put.cond = &ret->cond;
     return OK;

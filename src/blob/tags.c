@@ -109,17 +109,22 @@ void blob_tags_put(buf *b, const pair *tags, size_t count) {
 
 /* ---- Set Blob Tags, Get Blob Tags ----------------------------------------------------------------- */
 
+/* Of a version too, not of a snapshot ("Set Blob Tags" has versionid only). */
 err blob_set_tags(ops_request *r, ops_response *w) {
     store_conditions cond;
+    store_pick pick;
     slice document;
     blob_tags t;
     TRY(blob_enter(r));
+    TRY(blob_pick_read(r, &pick));
+    ENSURE(!pick.snapshot, ERR_INVALID_OPERATION, "snapshot: the tags of a snapshot are read-only");
     TRY(ops_conditions(r, &cond));
     TRY(blob_body_read(r, BLOB_DOCUMENT_MAX, &document));
     TRY(blob_tags_parse(document, r->arena, &t));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     TRY(blob_container(r, &k));
-    TRY(store_blob_set_tags(r->server->store, ops_call(r), k, r->blob, &cond, t.tag, t.count));
+    TRY(store_blob_set_tags(r->server->store, ops_call(r), k, r->blob, pick, &cond, t.tag,
+                            t.count));
     w->status = 204;
     return OK;
 }

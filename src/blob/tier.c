@@ -14,8 +14,10 @@ static err read_priority(const ops_request *r, bool *ret_high) {
 err blob_set_tier(ops_request *r, ops_response *w) {
     store_conditions cond;
     store_tier tier;
+    store_pick pick;
     bool high, later;
     TRY(blob_enter(r));
+    TRY(blob_pick_read(r, &pick));
     TRY(ops_conditions(r, &cond));
     TRY(blob_tier_read(r, &tier));
     ENSURE(tier != STORE_TIER_INFERRED, ERR_MISSING_REQUIRED_HEADER,
@@ -23,7 +25,8 @@ err blob_set_tier(ops_request *r, ops_response *w) {
     TRY(read_priority(r, &high));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     TRY(blob_container(r, &k));
-    TRY(store_blob_set_tier(r->server->store, ops_call(r), k, r->blob, &cond, tier, high, &later));
+    TRY(store_blob_set_tier(r->server->store, ops_call(r), k, r->blob, pick, &cond, tier, high,
+                            &later));
     w->status = later ? 202 : 200;
     return OK;
 }
@@ -48,7 +51,7 @@ static err read_option(const ops_request *r, store_expiry *ret) {
 }
 
 /* A date for Absolute, milliseconds for the relative ones. */
-static err read_expiry(const ops_request *r, store_expiry *ret) {
+err blob_expiry_read(const ops_request *r, store_expiry *ret) {
     *ret = (store_expiry){0};
     TRY(read_option(r, ret));
     slice v = ops_header(r, "x-ms-expiry-time");
@@ -79,7 +82,7 @@ err blob_set_expiry(ops_request *r, ops_response *w) {
     store_blob b;
     TRY(blob_enter(r));
     TRY(ops_conditions(r, &cond));
-    TRY(read_expiry(r, &x));
+    TRY(blob_expiry_read(r, &x));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     TRY(blob_container(r, &k));
     TRY(store_blob_set_expiry(r->server->store, ops_call(r), k, r->blob, &cond, &x, &b));

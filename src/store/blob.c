@@ -172,6 +172,7 @@ err blob_new_row(change *ch, const store_put *p, const row_blob *old, row_blob *
     TRY(tags_pack(p->tags, p->tag_count, ch->arena, &r.tags));
     r.pub.tag_count = (uint32_t)p->tag_count;
     TRY(immutable_new(&r, &p->immutability));
+    TRY(expiry_of(&p->expiry, &r, &r.pub.expires_us));
     TRY(blob_new_version(ch, &r));
     *ret = r;
     return OK;
@@ -312,23 +313,25 @@ err store_blob_set_metadata(store *s, store_call c, const store_container *k, sl
 /* ---- tags ---- */
 
 static err set_tags_once(store *s, store_call c, const store_container *k, slice name,
-                         const store_conditions *cond, slice packed, size_t count) {
+                         store_pick pick, const store_conditions *cond, slice packed,
+                         size_t count) {
     change ch CLEANUP(change_done);
-    row_blob row;
-    TRY(change_begin_existing(&ch, s, c, k, name, &row));
-    TRY(conditions_check(cond, CONDITION_WRITE, target_of(&row, true)));
-    row.tags = packed;
-    row.pub.tag_count = (uint32_t)count;
-    change_put_blob(&ch, &row);
+    picked_state p;
+    TRY(change_begin_picked(&ch, s, c, k, name, pick, &p));
+    TRY(conditions_check(cond, CONDITION_WRITE, target_of(&p.row, true)));
+    p.row.tags = packed;
+    p.row.pub.tag_count = (uint32_t)count;
+    change_put_picked(&ch, &p);
     return change_commit(&ch);
 }
 
 err store_blob_set_tags(store *s, store_call c, const store_container *k, slice name,
-                        const store_conditions *cond, const pair *tags, size_t count) {
+                        store_pick pick, const store_conditions *cond, const pair *tags,
+                        size_t count) {
     slice packed;
     TRY(tags_pack(tags, count, c.arena, &packed));
     for (int try = 1;; try++) {
-        err e = set_tags_once(s, c, k, name, cond, packed, count);
+        err e = set_tags_once(s, c, k, name, pick, cond, packed, count);
         if (e != ERR_CONFLICT || try == STORE_CONFLICT_TRIES) return e;
     }
 }

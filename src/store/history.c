@@ -98,6 +98,35 @@ void change_put_past(change *ch, uint64_t tick, const row_blob *before, const ro
                    ROW_ENCODE(blob, ch->arena, after));
 }
 
+err change_begin_picked(change *ch, store *s, store_call c, const store_container *k, slice name,
+                        store_pick pick, picked_state *ret) {
+    bool exists;
+    *ch = (change){.s = s};
+    if (c.nowait) return ERR_WOULD_BLOCK;
+    if (!store_blob_name_valid(name)) return blob_missing(name);
+    TRY(change_begin(ch, s, c, k, name));
+    TRY(change_blob(ch, &ret->row, &exists));
+    ret->tick = 0;
+    bool current = exists && pick.version && ret->row.pub.version == pick.version;
+    if (pick.snapshot || (pick.version && !current)) {
+        TRY(change_head(ch));
+        err e = past_find(s, c, &ch->key, pick, &ret->row, &ret->tick);
+        exists = e == OK && !row_deleted(&ret->row);
+        if (e != ERR_NOT_FOUND) TRY(e);
+    }
+    ret->before = ret->row;
+    return exists ? OK : blob_missing(name);
+}
+
+void change_put_picked(change *ch, const picked_state *p) {
+    if (!p->tick) {
+        change_put_row(ch, &p->row);
+        return;
+    }
+    if (index_protected(&p->row)) index_put_protected(ch);
+    change_put_past(ch, p->tick, &p->before, &p->row);
+}
+
 static void put_dropped(change *ch, uint64_t tick, const row_blob *r) {
     engine_txn_put(ch->txn, ENGINE_JOB, key_dropped(&ch->key, tick),
                    ROW_ENCODE(blob, ch->arena, r));

@@ -59,29 +59,29 @@ err immutable_new(row_blob *row, const store_immutability *x) {
     return apply(row, x);
 }
 
-static err set_once(store *s, store_call c, const store_container *k, slice name,
+static err set_once(store *s, store_call c, const store_container *k, slice name, store_pick pick,
                     const store_conditions *cond, const store_immutability *x, store_blob *ret) {
     change ch CLEANUP(change_done);
-    row_blob row;
-    TRY(change_begin_existing(&ch, s, c, k, name, &row));
+    picked_state p;
+    TRY(change_begin_picked(&ch, s, c, k, name, pick, &p));
     /* The holder of a lease does not decide over this. */
-    condition_target t = target_of(&row, true);
+    condition_target t = target_of(&p.row, true);
     t.lease = NULL;
     TRY(conditions_check(cond, CONDITION_WRITE, t));
-    TRY(apply(&row, x));
-    TRY(blob_result(&ch, &row, ret));
-    change_put_row(&ch, &row);
+    TRY(apply(&p.row, x));
+    TRY(blob_result(&ch, &p.row, ret));
+    change_put_picked(&ch, &p);
     return change_commit(&ch);
 }
 
 err store_blob_set_immutability(store *s, store_call c, const store_container *k, slice name,
-                                const store_conditions *cond, const store_immutability *x,
-                                store_blob *ret) {
+                                store_pick pick, const store_conditions *cond,
+                                const store_immutability *x, store_blob *ret) {
     if (c.nowait) return ERR_WOULD_BLOCK;
     immutable_enter(s);
     err e = ERR_CONFLICT;
     for (int try = 0; e == ERR_CONFLICT && try < STORE_CONFLICT_TRIES; try++)
-        e = set_once(s, c, k, name, cond, x, ret);
+        e = set_once(s, c, k, name, pick, cond, x, ret);
     immutable_leave(s);
     return e;
 }

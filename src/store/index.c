@@ -121,19 +121,23 @@ void index_purge_protected(engine_txn *t, uint64_t container, slice escaped) {
     engine_txn_delete(t, ENGINE_INDEX, protected_key(&k, container, escaped));
 }
 
+void index_put_protected(change *ch) {
+    index_key k;
+    buf empty;
+    buf_init_arena(&empty, ch->arena, 16);
+    record_begin(&empty, 1);
+    engine_txn_put(ch->txn, ENGINE_INDEX, protected_key(&k, ch->container, key_escaped(&ch->key)),
+                   buf_slice(&empty));
+}
+
 /* A blob with a history keeps the row: one of its states may be protected. */
 static err change_protected(change *ch, bool now) {
-    index_key k;
     if (!now) {
         TRY(change_head(ch));
         if (ch->head.states) return OK;
         index_purge_protected(ch->txn, ch->container, key_escaped(&ch->key));
     } else {
-        buf empty;
-        buf_init_arena(&empty, ch->arena, 16);
-        record_begin(&empty, 1);
-        engine_txn_put(ch->txn, ENGINE_INDEX,
-                       protected_key(&k, ch->container, key_escaped(&ch->key)), buf_slice(&empty));
+        index_put_protected(ch);
     }
     ch->indexed_protected = now;
     return OK;

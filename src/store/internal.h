@@ -454,6 +454,17 @@ err change_begin(change *ch, store *s, store_call c, const store_container *k, s
  * have. */
 err change_begin_existing(change *ch, store *s, store_call c, const store_container *k, slice name,
                           row_blob *ret) CHECKED;
+/* The state that a change is of: the current one (tick 0), or one of the history. */
+typedef struct picked_state {
+    row_blob row; /* to be changed */
+    row_blob before;
+    uint64_t tick;
+} picked_state;
+/* change_begin_existing of that state; a soft-deleted one is not there. May block. */
+err change_begin_picked(change *ch, store *s, store_call c, const store_container *k, slice name,
+                        store_pick pick, picked_state *ret) CHECKED;
+/* p->row as it is from now on: neither its content nor its ETag is another. */
+void change_put_picked(change *ch, const picked_state *p);
 /* Before what may block (a scan, a stream, the vault): ERR_WOULD_BLOCK in a change that must not. */
 err change_blocks(const change *ch) CHECKED;
 /* A row of the blob. ERR_NOT_FOUND. */
@@ -501,6 +512,8 @@ err index_change(change *ch, const row_blob *r) CHECKED;
 int64_t index_expiry(const row_blob *r);
 bool index_protected(const row_blob *r);
 /* The row of its protection goes. escaped: as in BASE. */
+/* Some state of the blob is protected. */
+void index_put_protected(change *ch);
 void index_purge_protected(engine_txn *t, uint64_t container, slice escaped);
 /* The row that stands for an expiry goes. */
 void index_purge_expiry(engine_txn *t, int64_t expires_us, slice base);
@@ -529,6 +542,8 @@ err blob_from_row(arena *a, slice name, const row_blob *r, store_blob *ret) CHEC
 
 /* ---- tiers and expiry (tier.c) ---- */
 
+/* When a blob expires that x is asked of. ERR_INVALID_HEADER_VALUE: that time has passed. */
+err expiry_of(const store_expiry *x, const row_blob *row, int64_t *ret) CHECKED;
 bool blob_expired(const row_blob *r);
 /* ERR_BLOB_ARCHIVED: before content is read, and before content or properties change. */
 err blob_online(const row_blob *r) CHECKED;

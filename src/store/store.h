@@ -502,6 +502,16 @@ uint64_t store_upload_crc64(const store_upload *u);
 void store_upload_md5(const store_upload *u, uint8_t ret[16]);
 store_upload *store_upload_free(store_upload *u); /* drops what was not committed; NULL allowed */
 
+typedef struct store_expiry {
+    enum {
+        STORE_NEVER_EXPIRE,
+        STORE_EXPIRE_ABSOLUTE,
+        STORE_EXPIRE_AFTER_CREATION,
+        STORE_EXPIRE_FROM_NOW
+    } option;
+    int64_t us; /* a time, or how long after it */
+} store_expiry;
+
 typedef struct store_put {
     store_http http;
     const pair *metadata;
@@ -509,6 +519,7 @@ typedef struct store_put {
     const pair *tags;
     size_t tag_count;
     store_immutability immutability; /* of the new blob */
+    store_expiry expiry;
     store_tier tier;
     const store_conditions *cond;
     const store_copy *copy; /* NULL: its content is no copy */
@@ -661,29 +672,21 @@ err store_blob_set_metadata(store *s, store_call c, const store_container *k, sl
 /* Replaces all tags. They are no part of the blob's state: ETag and time of change stay. The errors
  * of store_tags_check. */
 err store_blob_set_tags(store *s, store_call c, const store_container *k, slice name,
-                        const store_conditions *cond, const pair *tags, size_t count) CHECKED;
+                        store_pick pick, const store_conditions *cond, const pair *tags,
+                        size_t count) CHECKED;
 /* Set Blob Tier: Hot, Cool, Cold or Archive; ETag and time of change stay. ret_later: it is
  * rehydrated from Archive, at the given priority, which takes a while; until then it is archived.
  * ERR_ACCESS_TIER_NOT_SUPPORTED_FOR_BLOB_TYPE, ERR_BLOB_BEING_REHYDRATED (to another tier, or at a
  * higher priority). */
 err store_blob_set_tier(store *s, store_call c, const store_container *k, slice name,
-                        const store_conditions *cond, store_tier tier, bool high,
+                        store_pick pick, const store_conditions *cond, store_tier tier, bool high,
                         bool *ret_later) CHECKED;
 /* Set and Delete Blob Immutability Policy, Set Blob Legal Hold; ETag and time of change stay. A locked
  * policy can only be extended (ERR_BLOB_IMMUTABLE_DUE_TO_POLICY). ERR_INVALID_HEADER_VALUE for a
  * date that has passed. */
 err store_blob_set_immutability(store *s, store_call c, const store_container *k, slice name,
-                                const store_conditions *cond, const store_immutability *x,
-                                store_blob *ret) CHECKED;
-typedef struct store_expiry {
-    enum {
-        STORE_NEVER_EXPIRE,
-        STORE_EXPIRE_ABSOLUTE,
-        STORE_EXPIRE_AFTER_CREATION,
-        STORE_EXPIRE_FROM_NOW
-    } option;
-    int64_t us; /* a time, or how long after it */
-} store_expiry;
+                                store_pick pick, const store_conditions *cond,
+                                const store_immutability *x, store_blob *ret) CHECKED;
 /* From that moment on the blob is not there; its space is given back in the background.
  * ERR_INVALID_HEADER_VALUE for a time that has passed. */
 err store_blob_set_expiry(store *s, store_call c, const store_container *k, slice name,

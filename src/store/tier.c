@@ -69,29 +69,30 @@ static err change_tier(change *ch, const store_container *k, row_blob *row, stor
 }
 
 static err set_tier_once(store *s, store_call c, const store_container *k, slice name,
-                         const store_conditions *cond, store_tier tier, bool high,
+                         store_pick pick, const store_conditions *cond, store_tier tier, bool high,
                          bool *ret_later) {
     change ch CLEANUP(change_done);
-    row_blob row;
-    TRY(change_begin_existing(&ch, s, c, k, name, &row));
-    TRY(conditions_check(cond, CONDITION_WRITE, target_of(&row, true)));
-    TRY(change_tier(&ch, k, &row, tier, high, ret_later));
-    change_put_blob(&ch, &row);
+    picked_state p;
+    TRY(change_begin_picked(&ch, s, c, k, name, pick, &p));
+    TRY(conditions_check(cond, CONDITION_WRITE, target_of(&p.row, true)));
+    TRY(change_tier(&ch, k, &p.row, tier, high, ret_later));
+    change_put_picked(&ch, &p);
     return change_commit(&ch);
 }
 
 err store_blob_set_tier(store *s, store_call c, const store_container *k, slice name,
-                        const store_conditions *cond, store_tier tier, bool high, bool *ret_later) {
+                        store_pick pick, const store_conditions *cond, store_tier tier, bool high,
+                        bool *ret_later) {
     MUST(tier != STORE_TIER_INFERRED && tier <= STORE_TIER_ARCHIVE);
     for (int try = 1;; try++) {
-        err e = set_tier_once(s, c, k, name, cond, tier, high, ret_later);
+        err e = set_tier_once(s, c, k, name, pick, cond, tier, high, ret_later);
         if (e != ERR_CONFLICT || try == STORE_CONFLICT_TRIES) return e;
     }
 }
 
 /* ---- Set Blob Expiry ---- */
 
-static err expiry_of(const store_expiry *x, const row_blob *row, int64_t *ret) {
+err expiry_of(const store_expiry *x, const row_blob *row, int64_t *ret) {
     int64_t now = clock_wall_us();
     *ret = STORE_TIME_NONE;
     if (x->option == STORE_NEVER_EXPIRE) return OK;

@@ -1,12 +1,13 @@
 """The Python SDK: snapshots, versions, soft delete, undelete, permanent delete. A server of its own: both are switched for
 the whole account."""
 
+import datetime
 import subprocess
 import uuid
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
-from azure.storage.blob import BlobServiceClient, RetentionPolicy
+from azure.storage.blob import BlobServiceClient, ImmutabilityPolicy, RetentionPolicy, StandardBlobTier
 
 import server as servers
 
@@ -84,3 +85,28 @@ def test_soft_delete(own, container):
     assert blob.download_blob().readall() == b"two"
     moment = next(b.snapshot for b in container.list_blobs(include=["snapshots"]) if b.snapshot)
     assert container.get_blob_client("b", snapshot=moment).download_blob().readall() == b"one"
+
+
+def test_operations_on_a_version(own, container):
+    switch(own, True, 0)
+    blob = container.get_blob_client("b")
+    one = blob.upload_blob(b"one")["version_id"]
+    blob.upload_blob(b"two", overwrite=True)
+    blob.set_blob_tags({"state": "old"}, version_id=one)
+    assert blob.get_blob_tags(version_id=one) == {"state": "old"} and blob.get_blob_tags() == {}
+    blob.set_standard_blob_tier(StandardBlobTier.COOL, version_id=one)
+    assert [(b.version_id == one, b.blob_tier) for b in container.list_blobs(include=["versions"])] == \
+        [(True, "Cool"), (False, "Hot")]
+    blob.set_legal_hold(True, version_id=one)
+    with pytest.raises(HttpResponseError) as refused:
+        blob.delete_blob(version_id=one)
+    assert refused.value.error_code == "BlobImmutableDueToLegalHold"
+    blob.set_legal_hold(False, version_id=one)
+    until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)
+    blob.set_immutability_policy(ImmutabilityPolicy(expiry_time=until, policy_mode="Unlocked"), version_id=one)
+    with pytest.raises(HttpResponseError) as refused:
+        blob.delete_blob(version_id=one)
+    assert refused.value.error_code == "BlobImmutableDueToPolicy"
+    blob.delete_immutability_policy(version_id=one)
+    blob.delete_blob(version_id=one)
+    assert blob.download_blob().readall() == b"two"

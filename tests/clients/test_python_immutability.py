@@ -47,3 +47,15 @@ def test_at_upload(container):
     assert properties.has_legal_hold and properties.immutability_policy.policy_mode == "Unlocked"
     blob.set_legal_hold(False)
     blob.delete_immutability_policy()
+
+
+def test_with_creates_of_other_kinds(container):
+    policy = ImmutabilityPolicy(expiry_time=UNTIL, policy_mode=BlobImmutabilityPolicyMode.UNLOCKED)
+    for name, make in (("a", lambda b, **how: b.create_append_blob(**how)),
+                       ("p", lambda b, **how: b.create_page_blob(512, **how))):
+        blob = container.get_blob_client(name)
+        make(blob, immutability_policy=policy, legal_hold=True)
+        assert blob.get_blob_properties().has_legal_hold
+        blob.set_legal_hold(False)
+        refused("BlobImmutableDueToPolicy", blob.delete_blob)
+        blob.delete_immutability_policy()

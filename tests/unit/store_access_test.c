@@ -103,7 +103,8 @@ static void test_beside_others(void **state) {
     store_immutability x = {.set_hold = true, .hold = true};
     put(f, S("gone"), S("abc"));
     put(f, S("held"), S("abc"));
-    assert_ok(store_blob_set_immutability(f->s, f->c, f->k, S("held"), NULL, &x, &b));
+    assert_ok(
+        store_blob_set_immutability(f->s, f->c, f->k, S("held"), STORE_CURRENT, NULL, &x, &b));
     track(f, true);
     get(f, S("gone")), get(f, S("held"));
     assert_ok(store_blob_delete(f->s, f->c, f->k, S("gone"), NULL, NULL, NULL));

@@ -136,15 +136,15 @@ static void test_the_index_follows(void **state) {
     put_in(f, f->k, S("x"), tags, 2);
     assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 4);
     /* other tags, the same, none */
-    assert_ok(store_blob_set_tags(f->s, f->c, f->k, S("x"), NULL, &other, 1));
+    assert_ok(store_blob_set_tags(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, &other, 1));
     assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 2);
     assert_finds(f, f->k, "a='1'", "");
     assert_finds(f, NULL, "a='9'", "box/x[a=9]");
-    assert_ok(store_blob_set_tags(f->s, f->c, f->k, S("x"), NULL, &other, 1));
+    assert_ok(store_blob_set_tags(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, &other, 1));
     assert_ok(store_blob_set_metadata(f->s, f->c, f->k, S("x"), NULL, NULL, 0, &b));
     assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 2);
     fixture_assert_sound(f);
-    assert_ok(store_blob_set_tags(f->s, f->c, f->k, S("x"), NULL, NULL, 0));
+    assert_ok(store_blob_set_tags(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, NULL, 0));
     assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), 0);
     /* new content brings its own */
     put_in(f, f->k, S("x"), tags, 2);
@@ -160,7 +160,7 @@ static void test_the_index_follows(void **state) {
     /* what fails changes nothing */
     store_conditions cond = STORE_NO_CONDITIONS;
     cond.if_match = S("\"0x1\"");
-    assert_err(store_blob_set_tags(f->s, f->c, f->k, S("x"), &cond, NULL, 0),
+    assert_err(store_blob_set_tags(f->s, f->c, f->k, S("x"), STORE_CURRENT, &cond, NULL, 0),
                ERR_CONDITION_NOT_MET);
     assert_finds(f, f->k, "a>=''", "box/x[a=1]");
     fixture_restart(f);

@@ -15,13 +15,13 @@ static err set_policy(fixture *f, slice name, store_immutable_mode mode, int64_t
     store_blob b;
     store_immutability x = {
         .set_policy = true, .mode = mode, .until_us = clock_wall_us() + from_now_us};
-    return store_blob_set_immutability(f->s, f->c, f->k, name, NULL, &x, &b);
+    return store_blob_set_immutability(f->s, f->c, f->k, name, STORE_CURRENT, NULL, &x, &b);
 }
 
 static err hold(fixture *f, slice name, bool on) {
     store_blob b;
     store_immutability x = {.set_hold = true, .hold = on};
-    return store_blob_set_immutability(f->s, f->c, f->k, name, NULL, &x, &b);
+    return store_blob_set_immutability(f->s, f->c, f->k, name, STORE_CURRENT, NULL, &x, &b);
 }
 
 /* All that would change or remove the blob says `why`, and it stands as it did. */
@@ -47,9 +47,10 @@ static void assert_protected(fixture *f, slice name, err why, err container_why)
     assert_slice(get(f, name), data);
     /* what remains */
     bool later;
-    assert_ok(store_blob_set_tags(f->s, f->c, f->k, name, NULL, &meta, 1));
-    assert_ok(store_blob_set_tags(f->s, f->c, f->k, name, NULL, NULL, 0));
-    assert_ok(store_blob_set_tier(f->s, f->c, f->k, name, NULL, STORE_TIER_COOL, false, &later));
+    assert_ok(store_blob_set_tags(f->s, f->c, f->k, name, STORE_CURRENT, NULL, &meta, 1));
+    assert_ok(store_blob_set_tags(f->s, f->c, f->k, name, STORE_CURRENT, NULL, NULL, 0));
+    assert_ok(store_blob_set_tier(f->s, f->c, f->k, name, STORE_CURRENT, NULL, STORE_TIER_COOL,
+                                  false, &later));
 }
 
 static void test_legal_hold(void **state) {
@@ -212,6 +213,56 @@ static void test_versions(void **state) {
     fixture_assert_sound(f);
 }
 
+static err hold_at(fixture *f, store_pick pick, bool on) {
+    store_blob b;
+    store_immutability x = {.set_hold = true, .hold = on};
+    return store_blob_set_immutability(f->s, f->c, f->k, S("x"), pick, NULL, &x, &b);
+}
+
+/* A hold on one state of the history holds that one, and with it the container, also after a restart;
+ * tags and tier of a state are its own. */
+static void test_past_states(void **state) {
+    fixture *f = *state;
+    store_blob first, snapshot, b;
+    pair tag = {S("k"), S("v")};
+    bool later;
+    assert_ok(store_account_set(f->s, f->c, S("acct"), S("versioning=on")));
+    assert_ok(try_put(f, S("x"), S("one"), NULL, &first));
+    assert_ok(store_blob_snapshot(f->s, f->c, f->k, S("x"), NULL, NULL, 0, &snapshot));
+    put(f, S("x"), content(f->c.arena, 1, 100000));
+    const store_pick picks[] = {{.version = first.version}, {.snapshot = snapshot.snapshot}};
+    for (size_t i = 0; i < ARRAY_LEN(picks); i++) {
+        store_delete d = {.pick = picks[i]};
+        assert_ok(hold_at(f, picks[i], true));
+        assert_ok(store_blob_set_tags(f->s, f->c, f->k, S("x"), picks[i], NULL, &tag, 1));
+        assert_ok(store_blob_set_tier(f->s, f->c, f->k, S("x"), picks[i], NULL, STORE_TIER_COLD,
+                                      false, &later));
+        for (int restart = 0; restart < 2; restart++) {
+            assert_err(store_blob_delete(f->s, f->c, f->k, S("x"), NULL, &d, NULL),
+                       ERR_BLOB_IMMUTABLE_DUE_TO_LEGAL_HOLD);
+            assert_err(store_container_delete(f->s, f->c, f->a, S("box"), NULL),
+                       ERR_CONTAINER_HAS_LEGAL_HOLD);
+            assert_ok(store_blob_get(f->s, f->c, f->k, S("x"), picks[i], NULL, &b));
+            assert_true(b.legal_hold && b.tag_count == 1 && b.tier == STORE_TIER_COLD);
+            b = blob_of(f, S("x"));
+            assert_true(!b.legal_hold && b.tag_count == 0 && b.tier == STORE_TIER_INFERRED);
+            fixture_assert_sound(f);
+            fixture_restart(f);
+        }
+        put(f, S("x"), S("another"));
+        assert_ok(hold_at(f, picks[i], false));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(picks); i++) {
+        store_delete d = {.pick = picks[i]};
+        assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL, &d, NULL));
+        assert_err(hold_at(f, picks[i], true), ERR_BLOB_NOT_FOUND);
+    }
+    assert_err(hold_at(f, (store_pick){.version = 1}, true), ERR_BLOB_NOT_FOUND);
+    reaper_run(f->s);
+    fixture_assert_sound(f);
+    assert_ok(store_container_delete(f->s, f->c, f->a, S("box"), NULL));
+}
+
 #define STORE_TEST(t) cmocka_unit_test_setup_teardown(t, fixture_setup, fixture_teardown)
 
 int main(void) {
@@ -219,7 +270,7 @@ int main(void) {
         STORE_TEST(test_legal_hold),         STORE_TEST(test_unlocked_policy),
         STORE_TEST(test_locked_policy),      STORE_TEST(test_a_policy_ends),
         STORE_TEST(test_versions),           STORE_TEST(test_expiry_waits),
-        STORE_TEST(test_from_the_beginning),
+        STORE_TEST(test_from_the_beginning), STORE_TEST(test_past_states),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -117,8 +117,8 @@ static void do_tags(model *m, int box, int i) {
     int chosen[KEYS];
     size_t n = some_tags(m, chosen, tags);
     bool fails = arm(m);
-    err e =
-        store_blob_set_tags(m->f->s, m->f->c, m->boxes[box], slice_str(names[i]), NULL, tags, n);
+    err e = store_blob_set_tags(m->f->s, m->f->c, m->boxes[box], slice_str(names[i]), STORE_CURRENT,
+                                NULL, tags, n);
     disarm(m);
     assert_err(e, !b->exists ? ERR_BLOB_NOT_FOUND : fails ? ERR_NO_SPACE : OK);
     if (e == OK) memcpy(b->value, chosen, sizeof chosen);
@@ -134,8 +134,8 @@ static void do_protect(model *m, int box, int i) {
                             .set_hold = hold,
                             .hold = on};
     bool fails = arm(m);
-    err e = store_blob_set_immutability(m->f->s, m->f->c, m->boxes[box], slice_str(names[i]), NULL,
-                                        &x, &ret);
+    err e = store_blob_set_immutability(m->f->s, m->f->c, m->boxes[box], slice_str(names[i]),
+                                        STORE_CURRENT, NULL, &x, &ret);
     disarm(m);
     assert_err(e, !b->exists ? ERR_BLOB_NOT_FOUND : fails ? ERR_NO_SPACE : OK);
     if (e == OK) *(hold ? &b->held : &b->locked) = on;
@@ -145,8 +145,8 @@ static void do_tier(model *m, int box, int i) {
     model_blob *b = &m->blobs[box][i];
     bool archive = pick(m, 2), later;
     bool fails = arm(m);
-    err e = store_blob_set_tier(m->f->s, m->f->c, m->boxes[box], slice_str(names[i]), NULL,
-                                archive ? STORE_TIER_ARCHIVE : STORE_TIER_HOT, false, &later);
+    err e = store_blob_set_tier(m->f->s, m->f->c, m->boxes[box], slice_str(names[i]), STORE_CURRENT,
+                                NULL, archive ? STORE_TIER_ARCHIVE : STORE_TIER_HOT, false, &later);
     disarm(m);
     assert_err(e, !b->exists ? ERR_BLOB_NOT_FOUND : fails ? ERR_NO_SPACE : OK);
     if (e == OK) b->archived = archive;
@@ -320,7 +320,7 @@ static void run(fixture *f, uint64_t seed, int steps) {
             store_blob ret;
             if (!m.blobs[box][i].exists) continue;
             assert_ok(store_blob_set_immutability(f->s, f->c, m.boxes[box], slice_str(names[i]),
-                                                  NULL, &off, &ret));
+                                                  STORE_CURRENT, NULL, &off, &ret));
             assert_ok(
                 store_blob_delete(f->s, f->c, m.boxes[box], slice_str(names[i]), NULL, NULL, NULL));
         }

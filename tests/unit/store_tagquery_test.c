@@ -241,7 +241,7 @@ static void test_kept_with_the_blob(void **state) {
     assert_int_equal(b.tag_count, 2);
     assert_slice(b.tags[0].name, S("a"));
     /* They are no part of the state: no new ETag, no new time. */
-    assert_ok(store_blob_set_tags(f->s, f->c, f->k, S("x"), NULL, tags, 1));
+    assert_ok(store_blob_set_tags(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, tags, 1));
     again = blob_of(f, S("x"));
     assert_true(again.etag == b.etag && again.modified_us == b.modified_us);
     assert_int_equal(again.tag_count, 1);
@@ -254,13 +254,14 @@ static void test_kept_with_the_blob(void **state) {
     put(f, S("x"), S("new"));
     assert_int_equal(blob_of(f, S("x")).tag_count, 0);
     /* None at all is fine too. */
-    assert_ok(store_blob_set_tags(f->s, f->c, f->k, S("x"), NULL, tags, 2));
-    assert_ok(store_blob_set_tags(f->s, f->c, f->k, S("x"), NULL, NULL, 0));
+    assert_ok(store_blob_set_tags(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, tags, 2));
+    assert_ok(store_blob_set_tags(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, NULL, 0));
     assert_int_equal(blob_of(f, S("x")).tag_count, 0);
-    assert_err(store_blob_set_tags(f->s, f->c, f->k, S("nothing"), NULL, tags, 2),
+    assert_err(store_blob_set_tags(f->s, f->c, f->k, S("nothing"), STORE_CURRENT, NULL, tags, 2),
                ERR_BLOB_NOT_FOUND);
     pair wrong = {S("a*"), S("")};
-    assert_err(store_blob_set_tags(f->s, f->c, f->k, S("x"), NULL, &wrong, 1), ERR_INVALID_TAG);
+    assert_err(store_blob_set_tags(f->s, f->c, f->k, S("x"), STORE_CURRENT, NULL, &wrong, 1),
+               ERR_INVALID_TAG);
 }
 
 static void test_conditions(void **state) {
@@ -278,7 +279,7 @@ static void test_conditions(void **state) {
     assert_ok(store_blob_get(f->s, f->c, f->k, S("x"), STORE_CURRENT, &met, &b));
     assert_err(store_blob_get(f->s, f->c, f->k, S("x"), STORE_CURRENT, &not_met, &b),
                ERR_CONDITION_NOT_MET);
-    assert_err(store_blob_set_tags(f->s, f->c, f->k, S("x"), &not_met, NULL, 0),
+    assert_err(store_blob_set_tags(f->s, f->c, f->k, S("x"), STORE_CURRENT, &not_met, NULL, 0),
                ERR_CONDITION_NOT_MET);
     assert_err(store_blob_delete(f->s, f->c, f->k, S("x"), &not_met, NULL, NULL),
                ERR_CONDITION_NOT_MET);

@@ -10,7 +10,7 @@ static store_blob blob_of(fixture *f, slice name) {
 }
 
 static err set_tier(fixture *f, slice name, store_tier tier, bool high, bool *ret_later) {
-    return store_blob_set_tier(f->s, f->c, f->k, name, NULL, tier, high, ret_later);
+    return store_blob_set_tier(f->s, f->c, f->k, name, STORE_CURRENT, NULL, tier, high, ret_later);
 }
 
 static err open_blob(fixture *f, slice name) {
@@ -65,7 +65,7 @@ static void test_archive_closes(void **state) {
         store_conditions cond = STORE_NO_CONDITIONS;
         cond.if_match = S("\"0x1\"");
         assert_err(try_put(f, n, S("new"), &cond, &b), ERR_CONDITION_NOT_MET);
-        assert_ok(store_blob_set_tags(f->s, f->c, f->k, n, NULL, &meta, 1));
+        assert_ok(store_blob_set_tags(f->s, f->c, f->k, n, STORE_CURRENT, NULL, &meta, 1));
         assert_int_equal(blob_of(f, n).tier, STORE_TIER_ARCHIVE);
         assert_ok(store_blob_delete(f->s, f->c, f->k, n, NULL, NULL, NULL));
         put(f, n, S("again"));
@@ -204,7 +204,7 @@ static void test_expired_is_not_there(void **state) {
     assert_ok(try_commit(f, names[2], &LATEST("1"), 1, &b));
     put(f, names[3], S("x"));
     for (size_t i = 0; i < 4; i++)
-        assert_ok(store_blob_set_tags(f->s, f->c, f->k, names[i], NULL, &tag, 1));
+        assert_ok(store_blob_set_tags(f->s, f->c, f->k, names[i], STORE_CURRENT, NULL, &tag, 1));
     for (size_t i = 0; i < 4; i++)
         assert_ok(expire(f, names[i], STORE_EXPIRE_FROM_NOW, i == 3 ? 3600000000 : 100000));
     assert_int_equal(searched(f), 4);
@@ -214,7 +214,7 @@ static void test_expired_is_not_there(void **state) {
         assert_err(open_blob(f, names[i]), ERR_BLOB_NOT_FOUND);
         assert_err(store_blob_delete(f->s, f->c, f->k, names[i], NULL, NULL, NULL),
                    ERR_BLOB_NOT_FOUND);
-        assert_err(store_blob_set_tags(f->s, f->c, f->k, names[i], NULL, &tag, 1),
+        assert_err(store_blob_set_tags(f->s, f->c, f->k, names[i], STORE_CURRENT, NULL, &tag, 1),
                    ERR_BLOB_NOT_FOUND);
     }
     assert_int_equal(listed(f), 1);

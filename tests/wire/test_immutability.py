@@ -111,6 +111,34 @@ def test_listing(api, container, blob):
     assert asked.findtext("ImmutabilityPolicyUntilDate")
 
 
+@pytest.mark.parametrize("make", [
+    {"x-ms-blob-type": "AppendBlob"}, {"x-ms-blob-type": "PageBlob", "x-ms-blob-content-length": "512"},
+    {"x-ms-blob-type": "BlockBlob", "x-ms-copy-source": ""}, {"x-ms-copy-source": ""},
+    {"x-ms-copy-source": "", "x-ms-requires-sync": "true"}], ids=str)
+def test_with_all_that_makes_a_blob(api, container, make):
+    api.put_ok(container, "src", b"hello")
+    source = f"http://127.0.0.1:{api.server.port}/{api.account}/{container}/src"
+    make = {n: v or source for n, v in make.items()}
+    until = {"x-ms-immutability-policy-until-date": http_date(HOUR)}
+    path = f"/{container}/made"
+    assert_error(api("PUT", path, make | until, sas=account_sas(sp="rcw")), 403, "AuthorizationPermissionMismatch")
+    assert_error(api("PUT", path, make | until | {"x-ms-immutability-policy-mode": "x"}), 400, "InvalidHeaderValue")
+    assert not api.exists(container, "made")
+    assert api("PUT", path, make | until | {"x-ms-legal-hold": "true"}).status in (201, 202)
+    r = api("HEAD", path)
+    assert (r.get("x-ms-immutability-policy-mode"), r.get("x-ms-legal-hold")) == ("Unlocked", "true")
+    assert_error(api("DELETE", path), 409, "BlobImmutableDueToLegalHold")
+    assert_error(api("PUT", path, make), 409, "BlobImmutableDueToLegalHold")
+    assert set_hold(api, path, "false").status == 200
+    assert_error(api("DELETE", path), 409, "BlobImmutableDueToPolicy")
+    assert api("DELETE", path + "?comp=immutabilityPolicies").status == 200
+
+
+def test_not_with_what_makes_no_blob(api, blob):
+    for comp in ("metadata", "properties", "snapshot"):
+        assert_error(api("PUT", f"{blob}?comp={comp}", {"x-ms-legal-hold": "true"}), 400, "UnsupportedHeader")
+
+
 @pytest.mark.parametrize("comp, headers, code", [
     ("immutabilityPolicies", {}, "MissingRequiredHeader"),
     ("immutabilityPolicies", {"x-ms-immutability-policy-until-date": "tomorrow"}, "InvalidHeaderValue"),

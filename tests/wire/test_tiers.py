@@ -130,6 +130,23 @@ def expiry_of(api, blob):
     return None if value is None else parsedate_to_datetime(value).timestamp()
 
 
+@pytest.mark.parametrize("kind", [{"x-ms-blob-type": "BlockBlob"}, {"x-ms-blob-type": "AppendBlob"},
+                                  {"x-ms-blob-type": "PageBlob", "x-ms-blob-content-length": "512"}], ids=str)
+def test_put_blob_that_expires(api, container, kind):
+    path = f"/{container}/soon"
+    assert api("PUT", path, kind | {"x-ms-expiry-option": "RelativeToNow", "x-ms-expiry-time": "3600000"}).status == 201
+    assert abs(expiry_of(api, path) - time.time() - 3600) < 30
+    assert api("PUT", path, kind | {"x-ms-expiry-option": "Absolute", "x-ms-expiry-time": http_date(600)}).status == 201
+    assert abs(expiry_of(api, path) - time.time() - 600) < 30
+    for option, value in (("Absolute", http_date(-60)), ("Sometime", "1"), ("RelativeToNow", "soon")):
+        headers = {"x-ms-expiry-option": option, "x-ms-expiry-time": value}
+        assert_error(api("PUT", path, kind | headers), 400, "InvalidHeaderValue")
+    assert_error(api("PUT", path, kind | {"x-ms-expiry-time": "1"}), 400, "MissingRequiredHeader")
+    assert abs(expiry_of(api, path) - time.time() - 600) < 30
+    assert api("PUT", path, kind).status == 201 and expiry_of(api, path) is None
+    assert_error(api("PUT", path + "?comp=metadata", {"x-ms-expiry-option": "NeverExpire"}), 400, "UnsupportedHeader")
+
+
 def test_set_expiry(api, container, blob):
     r = set_expiry(api, blob, "RelativeToNow", 3600_000)
     assert r.status == 200 and r.get("etag") and r.get("last-modified")
