@@ -9,15 +9,17 @@
 #include <stdatomic.h>
 
 #include "ops/ops.h"
+#include "rules/rules.h"
 
 #define ADMIN_SOCKET           "admin.sock" /* under the data folder */
-#define ADMIN_REQUEST_MAX      (64u << 10)
+#define ADMIN_REQUEST_MAX      (512u << 10)
 #define ADMIN_RESPONSE_MAX     (8u << 20)
 #define ADMIN_PAGE_MAX         1000 /* containers in one answer */
 #define ADMIN_ENDPOINT_DEFAULT "http://127.0.0.1:10000"
 
 typedef struct admin_state {
     store *store;
+    rules *rules;
     ops_metrics *metrics;
     atomic_bool ready; /* set when listeners are up; cleared when stopping */
     const char
@@ -37,6 +39,7 @@ extern const ops_protocol admin_operator_protocol;
  *   account create {name, keys: [base64, …] (optional)}  account list|show|delete|rotate {name,
  * key: 1|2} account set {name, setting: "name=value"} container create {account, name, public: "blob"|"container" (optional)} container list
  * {account, prefix, marker}  container show|delete {account, name} key show|rotate {name, key}
+ *   lifecycle set {account, policy: text}  lifecycle show|remove {account}  lifecycle run {account, dry: "yes"}
  * "endpoint" may be given wherever a connection string is answered. Shared keys are in the answers
  * of `account create` and `key show` only. The errors are those of the store, ERR_INVALID_INPUT for
  * what it does not understand. */

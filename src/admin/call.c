@@ -1,13 +1,5 @@
 /* The operator's commands: JSON in, store calls, JSON out. */
-#include <jansson.h>
-
-#include "admin/admin.h"
-
-typedef struct call {
-    admin_state *st;
-    store_call c;
-    json_t *in, *out;
-} call;
+#include "admin/internal.h"
 
 /* Empty for what is no string. */
 static slice json_slice(const json_t *v) {
@@ -15,8 +7,7 @@ static slice json_slice(const json_t *v) {
     return text ? slice_of(text, json_string_length(v)) : S("");
 }
 
-/* A string field; empty when absent. */
-static err field(const call *k, const char *name, bool required, slice *ret) {
+err call_field(const call *k, const char *name, bool required, slice *ret) {
     const json_t *v = json_object_get(k->in, name);
     ENSURE(v != NULL || !required, ERR_INVALID_INPUT, "the command needs '%s'", name);
     ENSURE(v == NULL || json_is_string(v), ERR_INVALID_INPUT, "'%s' must be a string", name);
@@ -24,16 +15,16 @@ static err field(const call *k, const char *name, bool required, slice *ret) {
     return OK;
 }
 
-static void set_slice(json_t *to, const char *name, slice v) {
+void call_set(json_t *to, const char *name, slice v) {
     MUST(json_object_set_new_nocheck(to, name, json_stringn_nocheck((const char *)v.p, v.len)) ==
          0);
 }
 
-static void set_time(arena *a, json_t *to, const char *name, int64_t us) {
+void call_set_time(arena *a, json_t *to, const char *name, int64_t us) {
     buf b;
     buf_init_arena(&b, a, 64);
     time_put_iso_s(&b, us);
-    set_slice(to, name, buf_slice(&b));
+    call_set(to, name, buf_slice(&b));
 }
 
 static slice base64_of(arena *a, slice bytes) {
@@ -48,7 +39,7 @@ static slice base64_of(arena *a, slice bytes) {
 /* Both keys, and the connection string of the first. */
 static err put_keys(call *k, const store_account *account) {
     slice endpoint;
-    TRY(field(k, "endpoint", false, &endpoint));
+    TRY(call_field(k, "endpoint", false, &endpoint));
     if (slice_empty(endpoint))
         endpoint = slice_str(k->st->endpoint ? k->st->endpoint : ADMIN_ENDPOINT_DEFAULT);
     while (slice_ends(endpoint, S("/"))) endpoint.len--;
@@ -63,14 +54,14 @@ static err put_keys(call *k, const store_account *account) {
         if (!first.p) first = text;
         MUST(json_array_append_new(keys, json_stringn((const char *)text.p, text.len)) == 0);
     }
-    set_slice(k->out, "name", account->name);
+    call_set(k->out, "name", account->name);
     MUST(json_object_set_new(k->out, "keys", keys) == 0);
     slice line = arena_fmt(k->c.arena,
                            "DefaultEndpointsProtocol=%s;AccountName=%.*s;AccountKey=%.*s;"
                            "BlobEndpoint=%.*s/%.*s;",
                            https ? "https" : "http", SLICE_ARG(account->name), SLICE_ARG(first),
                            SLICE_ARG(endpoint), SLICE_ARG(account->name));
-    set_slice(k->out, "connection_string", line);
+    call_set(k->out, "connection_string", line);
     return OK;
 }
 
@@ -103,7 +94,7 @@ static err with_account(call *k, slice name, err (*then)(call *, const store_acc
 
 static err account_create(call *k) {
     slice name, keys[2];
-    TRY(field(k, "name", true, &name));
+    TRY(call_field(k, "name", true, &name));
     TRY(given_keys(k, keys));
     TRY(store_account_create(k->st->store, k->c, name, keys));
     return with_account(k, name, put_keys);
@@ -112,8 +103,8 @@ static err account_create(call *k) {
 static void list_account(void *ctx, const store_account *account) {
     call *k = ctx;
     json_t *one = json_object();
-    set_slice(one, "name", account->name);
-    set_time(k->c.arena, one, "created", account->created_us);
+    call_set(one, "name", account->name);
+    call_set_time(k->c.arena, one, "created", account->created_us);
     MUST(json_array_append_new(json_object_get(k->out, "accounts"), one) == 0);
 }
 
@@ -147,8 +138,8 @@ static void put_settings(call *k, const store_account *account) {
 static err put_account(call *k, const store_account *account) {
     uint64_t containers = 0;
     slice next = SLICE_NONE;
-    set_slice(k->out, "name", account->name);
-    set_time(k->c.arena, k->out, "created", account->created_us);
+    call_set(k->out, "name", account->name);
+    call_set_time(k->c.arena, k->out, "created", account->created_us);
     json_object_set_new(k->out, "id", json_integer((json_int_t)account->id));
     json_t *set = json_array();
     for (size_t i = 0; i < ARRAY_LEN(account->key_set); i++)
@@ -166,15 +157,15 @@ static err put_account(call *k, const store_account *account) {
 }
 
 static err settings_made(call *k, const store_account *account) {
-    set_slice(k->out, "name", account->name);
+    call_set(k->out, "name", account->name);
     put_settings(k, account);
     return OK;
 }
 
 static err account_set(call *k) {
     slice name, setting;
-    TRY(field(k, "name", true, &name));
-    TRY(field(k, "setting", true, &setting));
+    TRY(call_field(k, "name", true, &name));
+    TRY(call_field(k, "setting", true, &setting));
     err e = store_account_set(k->st->store, k->c, name, setting);
     if (e == ERR_NOT_FOUND)
         return err_fail(e, "there is no account '%.*s'", SLICE_ARG(slice_take(name, 64)));
@@ -184,25 +175,25 @@ static err account_set(call *k) {
 
 static err account_show(call *k) {
     slice name;
-    TRY(field(k, "name", true, &name));
+    TRY(call_field(k, "name", true, &name));
     return with_account(k, name, put_account);
 }
 
 static err account_delete(call *k) {
     slice name;
-    TRY(field(k, "name", true, &name));
+    TRY(call_field(k, "name", true, &name));
     err e = store_account_delete(k->st->store, k->c, name);
     if (e == ERR_NOT_FOUND)
         return err_fail(e, "there is no account '%.*s'", SLICE_ARG(slice_take(name, 64)));
     TRY(e);
-    set_slice(k->out, "deleted", name);
+    call_set(k->out, "deleted", name);
     return OK;
 }
 
 /* "key" may be 1, 2, "1" or "2". */
 static err key_rotate(call *k) {
     slice name;
-    TRY(field(k, "name", true, &name));
+    TRY(call_field(k, "name", true, &name));
     const json_t *v = json_object_get(k->in, "key");
     bool first =
         slice_eq(json_slice(v), S("1")) || (json_is_integer(v) && json_integer_value(v) == 1);
@@ -213,14 +204,14 @@ static err key_rotate(call *k) {
     if (e == ERR_NOT_FOUND)
         return err_fail(e, "there is no account '%.*s'", SLICE_ARG(slice_take(name, 64)));
     TRY(e);
-    set_slice(k->out, "name", name);
+    call_set(k->out, "name", name);
     json_object_set_new(k->out, "rotated", json_integer(second ? 2 : 1));
     return OK;
 }
 
 static err key_show(call *k) {
     slice name;
-    TRY(field(k, "name", true, &name));
+    TRY(call_field(k, "name", true, &name));
     return with_account(k, name, put_keys);
 }
 
@@ -231,16 +222,16 @@ static const char *public_name(store_public p) {
 }
 
 static void put_container(call *k, json_t *to, const store_container *c) {
-    set_slice(to, "name", c->name);
-    set_time(k->c.arena, to, "created", c->created_us);
-    set_time(k->c.arena, to, "modified", c->modified_us);
+    call_set(to, "name", c->name);
+    call_set_time(k->c.arena, to, "created", c->created_us);
+    call_set_time(k->c.arena, to, "modified", c->modified_us);
     MUST(json_object_set_new(to, "public", json_string(public_name(c->public_access))) == 0);
 }
 
 static err container_made(call *k, const store_account *account) {
     slice name, access;
-    TRY(field(k, "name", true, &name));
-    TRY(field(k, "public", false, &access));
+    TRY(call_field(k, "name", true, &name));
+    TRY(call_field(k, "public", false, &access));
     store_public p = STORE_PRIVATE;
     if (slice_eq(access, S("blob")))
         p = STORE_PUBLIC_BLOB;
@@ -267,18 +258,18 @@ static err list_container(void *ctx, const store_container *container) {
 static err containers_listed(call *k, const store_account *account) {
     store_container_list q = {.max = ADMIN_PAGE_MAX};
     slice next = SLICE_NONE;
-    TRY(field(k, "prefix", false, &q.prefix));
-    TRY(field(k, "marker", false, &q.marker));
+    TRY(call_field(k, "prefix", false, &q.prefix));
+    TRY(call_field(k, "marker", false, &q.marker));
     MUST(json_object_set_new(k->out, "containers", json_array()) == 0);
     TRY(store_container_scan(k->st->store, k->c, account, &q, list_container, k, &next));
-    if (!slice_empty(next)) set_slice(k->out, "next", next);
+    if (!slice_empty(next)) call_set(k->out, "next", next);
     return OK;
 }
 
 static err container_shown(call *k, const store_account *account) {
     slice name;
     const store_container *container;
-    TRY(field(k, "name", true, &name));
+    TRY(call_field(k, "name", true, &name));
     TRY(store_container_get(k->st->store, k->c, account, name, &container));
     put_container(k, k->out, container);
     json_t *metadata = json_object(), *policies = json_array();
@@ -302,28 +293,28 @@ static err container_shown(call *k, const store_account *account) {
 static err container_deleted(call *k, const store_account *account) {
     slice name;
     const store_conditions none = STORE_NO_CONDITIONS;
-    TRY(field(k, "name", true, &name));
+    TRY(call_field(k, "name", true, &name));
     TRY(store_container_delete(k->st->store, k->c, account, name, &none));
-    set_slice(k->out, "deleted", name);
+    call_set(k->out, "deleted", name);
     return OK;
 }
 
-static err in_account(call *k, err (*then)(call *, const store_account *)) {
+err call_in_account(call *k, err (*then)(call *, const store_account *)) {
     slice account;
-    TRY(field(k, "account", true, &account));
+    TRY(call_field(k, "account", true, &account));
     return with_account(k, account, then);
 }
 static err container_create(call *k) {
-    return in_account(k, container_made);
+    return call_in_account(k, container_made);
 }
 static err container_list(call *k) {
-    return in_account(k, containers_listed);
+    return call_in_account(k, containers_listed);
 }
 static err container_show(call *k) {
-    return in_account(k, container_shown);
+    return call_in_account(k, container_shown);
 }
 static err container_delete(call *k) {
-    return in_account(k, container_deleted);
+    return call_in_account(k, container_deleted);
 }
 
 /* ---- dispatch ---- */
@@ -343,6 +334,10 @@ static const struct command {
     {"container list", container_list, {"account", "prefix", "marker"}},
     {"container show", container_show, {"account", "name"}},
     {"container delete", container_delete, {"account", "name"}},
+    {"lifecycle set", lifecycle_set, {"account", "policy"}},
+    {"lifecycle show", lifecycle_show, {"account"}},
+    {"lifecycle remove", lifecycle_remove, {"account"}},
+    {"lifecycle run", lifecycle_run, {"account", "dry"}},
     {"key show", key_show, {"name", "endpoint"}},
     {"key rotate", key_rotate, {"name", "key"}},
 };

@@ -19,6 +19,9 @@ void time_put_iso7(buf *b, int64_t us);
 /* Ticks: 100 ns since year 1, as ETags, snapshots and version ids count. */
 #define TIME_TICKS_TO_1970 621355968000000000ull
 #define TIME_TICK_TEXT_LEN 28
+static inline int64_t clock_tick_us(uint64_t tick) {
+    return ((int64_t)tick - (int64_t)TIME_TICKS_TO_1970) / 10;
+}
 /* "2026-11-23T20:40:24.1234567Z" */
 void time_put_tick(buf *b, uint64_t tick);
 /* That form and no other. ERR_INVALID_TIME. */

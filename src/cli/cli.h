@@ -190,6 +190,7 @@ int cli_serve(int argc, char **argv);
 int cli_init(int argc, char **argv);
 int cli_account(int argc, char **argv);
 int cli_container(int argc, char **argv);
+int cli_lifecycle(int argc, char **argv);
 int cli_key(int argc, char **argv);
 int cli_check(int argc, char **argv);
 /* As Azurite is called; name: the program's name as it was called. */

@@ -1,5 +1,6 @@
 /* `strongroom account`, `container` and `key`: to the running server through its socket, or on the
  * folder itself when no server runs. */
+#include <errno.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -8,7 +9,8 @@
 typedef struct operation {
     cli_folder folder;
     const char *endpoint, *key, *access, *prefix;
-    bool json, yes;
+    bool json, yes, dry;
+    slice file; /* WITH_FILE: what is in it */
 } operation;
 
 enum { /* flags a command knows beside those of every command */
@@ -18,6 +20,8 @@ enum { /* flags a command knows beside those of every command */
        WITH_PUBLIC = 1u << 3,
        WITH_PREFIX = 1u << 4,
        WITH_SETTINGS = 1u << 5, /* no flag: its help lists the settings */
+       WITH_FILE = 1u << 6,     /* no flag: the last word names a file, whose text is sent */
+       WITH_DRY = 1u << 7,
 };
 
 /* One command, in the program's words and in admin_call's. */
@@ -34,7 +38,9 @@ static err call_folder(arena *a, const operation *op, slice request, slice *ret)
     const cli_open how = {.cache_bytes = 32 << 20};
     TRY(cli_folder_open(&op->folder, &how, &s));
     admin_state state = {.store = s};
-    err e = admin_call(&state, a, request, ret);
+    err e = rules_start(s, false, &state.rules);
+    if (e == OK) e = admin_call(&state, a, request, ret);
+    rules_stop(state.rules);
     store_close(s);
     return e;
 }
@@ -45,6 +51,15 @@ static err call(arena *a, operation *op, slice request, slice *ret) {
     TRY(cli_socket_path(a, op->folder.data, &socket_path));
     TRY(cli_remote_call(a, socket_path, request, &running, ret));
     return running ? OK : call_folder(a, op, request, ret);
+}
+
+/* A policy is shown as it was given, to be changed and set again. */
+static bool show_policy(arena *a, const operation *op, slice response) {
+    slice policy = admin_field(a, response, "policy"), run = admin_field(a, response, "last_run");
+    if (op->json || !policy.p) return false;
+    (void)fwrite(policy.p, 1, policy.len, stdout); /* JSON, which holds no control characters */
+    fprintf(stderr, "last run: %.*s\n", SLICE_ARG(run.p ? run : S("not yet")));
+    return true;
 }
 
 static void show(const operation *op, slice response) {
@@ -77,18 +92,35 @@ static err confirm(const operation *op, const char *what, const char *name) {
     return OK;
 }
 
+static err read_file(arena *a, const char *path, slice *ret) {
+    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+    if (!f) return err_fail_errno(ERR_USAGE, errno, "%s", path);
+    uint8_t *p = arena_alloc(a, RULES_POLICY_MAX + 1);
+    size_t n = fread(p, 1, RULES_POLICY_MAX + 1, f);
+    bool failed = ferror(f) != 0;
+    if (f != stdin) (void)fclose(f);
+    ENSURE(!failed, ERR_USAGE, "%s cannot be read", path);
+    ENSURE(n > 0 && n <= RULES_POLICY_MAX, ERR_USAGE, "%s has %s bytes; a policy is 1 to %u", path,
+           n ? "more" : "no", RULES_POLICY_MAX);
+    *ret = slice_of(p, n);
+    return OK;
+}
+
 /* Sends the command and prints the answer; follows the pages of a list. */
 static err run(arena *a, operation *op, const command *c, const cli_args *args) {
     const char *from_config = NULL;
     slice endpoint = SLICE_NONE, next = SLICE_NONE, response;
     TRY(cli_folder_resolve(a, &op->folder, &from_config));
+    if (c->with & WITH_FILE) TRY(read_file(a, args->arg[args->count - 1], &op->file));
     if (c->with & WITH_ENDPOINT) endpoint = slice_str(op->endpoint ? op->endpoint : from_config);
     slice name = arena_fmt(a, "%s %s", c->group, c->name);
     const char *request_name = arena_cstr(a, name);
     do {
         pair fields[] = {
             {slice_str(c->fields[0]), slice_str(args->count > 0 ? args->arg[0] : NULL)},
-            {slice_str(c->fields[1]), slice_str(args->count > 1 ? args->arg[1] : NULL)},
+            {slice_str(c->fields[1]),
+             c->with & WITH_FILE ? op->file : slice_str(args->count > 1 ? args->arg[1] : NULL)},
+            {S("dry"), op->dry ? S("yes") : SLICE_NONE},
             {S("endpoint"), endpoint},
             {S("key"), slice_str(op->key)},
             {S("public"), slice_str(op->access)},
@@ -96,7 +128,7 @@ static err run(arena *a, operation *op, const command *c, const cli_args *args) 
             {S("marker"), next},
         };
         TRY(call(a, op, admin_request(a, request_name, fields, ARRAY_LEN(fields)), &response));
-        show(op, response);
+        if (!show_policy(a, op, response)) show(op, response);
         next = admin_field(a, response, "next");
     } while (!slice_empty(next));
     return OK;
@@ -127,6 +159,9 @@ static void add_flags(operation *op, const command *c, cli_flag *to) {
                            "private (the default), blob or container"};
     if (c->with & WITH_PREFIX)
         *to++ = (cli_flag){"prefix", "TEXT", &op->prefix, NULL, "only names that begin so"};
+    if (c->with & WITH_DRY)
+        *to++ =
+            (cli_flag){"dry-run", NULL, NULL, &op->dry, "change nothing, show what would be done"};
     if (c->with & WITH_YES) *to++ = (cli_flag){"yes", NULL, NULL, &op->yes, "do not ask"};
     *to = (cli_flag){0};
 }
@@ -246,6 +281,36 @@ static const command commands[] = {
      "again unless --yes is given.",
      {"account", "name"},
      WITH_YES},
+    {"lifecycle",
+     "set",
+     "rules by which an account's blobs change tier or are deleted",
+     "ACCOUNT FILE [flags]",
+     "Replaces the account's lifecycle policy by the one in FILE (-: standard input): Azure's\n"
+     "JSON, {\"rules\": […]}. It runs a day from now, then once a day.",
+     {"account", "policy"},
+     WITH_FILE},
+    {"lifecycle",
+     "show",
+     "an account's rules",
+     "ACCOUNT [flags]",
+     "Prints the account's lifecycle policy as it was set.",
+     {"account"},
+     0},
+    {"lifecycle",
+     "run",
+     "run the rules now, or show what they would do",
+     "ACCOUNT [--dry-run] [flags]",
+     "Runs the account's lifecycle policy at once and says what it did. With --dry-run nothing\n"
+     "is changed: it counts what would be done, and shows the first 100.",
+     {"account"},
+     WITH_DRY},
+    {"lifecycle",
+     "remove",
+     "no rules any more",
+     "ACCOUNT [flags]",
+     "Removes the account's lifecycle policy. What it has done stays done.",
+     {"account"},
+     0},
     {"key",
      "show",
      "an account's keys and connection string",
@@ -297,6 +362,9 @@ int cli_account(int argc, char **argv) {
 }
 int cli_container(int argc, char **argv) {
     return run_group("container", argc, argv);
+}
+int cli_lifecycle(int argc, char **argv) {
+    return run_group("lifecycle", argc, argv);
 }
 int cli_key(int argc, char **argv) {
     return run_group("key", argc, argv);

@@ -22,6 +22,7 @@ typedef struct serve {
     const char *socket_path;
 
     store *store;
+    rules *rules;
     ops_metrics *metrics;
     admin_state admin;
     blob_service copying;
@@ -132,6 +133,7 @@ static const ops_protocol *const operator_protocols[] = {&admin_operator_protoco
 static void prepare_servers(serve *s) {
     s->metrics = ops_metrics_new();
     s->admin.store = s->store;
+    s->admin.rules = s->rules;
     s->admin.metrics = s->metrics;
     s->admin.version = CLI_VERSION;
     s->admin.endpoint = s->plan->endpoint;
@@ -186,7 +188,8 @@ static err open_folder(serve *s) {
                           .remote = s->copying.fetch ? &s->remote : NULL};
     if (s->plan->development) TRY(cli_dev_prepare(s->arena, &s->plan->folder));
     TRY(cli_folder_open(&s->plan->folder, &how, &s->store));
-    return s->plan->accounts(s->plan, s->arena, s->store);
+    TRY(s->plan->accounts(s->plan, s->arena, s->store));
+    return rules_start(s->store, true, &s->rules);
 }
 
 static void reload(serve *s) {
@@ -232,6 +235,7 @@ static void stop(serve *s) {
         atomic_store(&s->http, NULL);
         (void)unlink(s->socket_path);
     }
+    s->rules = rules_stop(s->rules);
     if (s->store) s->store = store_close(s->store);
     s->copying.fetch = fetch_free(s->copying.fetch);
     s->metrics = ops_metrics_free(s->metrics);

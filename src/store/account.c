@@ -313,6 +313,8 @@ static err account_delete_in(store *s, store_call c, slice name, engine_txn *txn
     engine_txn_delete(txn, ENGINE_META, key_slice(&k));
     key_service(&k, row->id);
     engine_txn_delete(txn, ENGINE_META, key_slice(&k));
+    key_document(&k, row->id, STORE_LIFECYCLE);
+    engine_txn_delete(txn, ENGINE_META, key_slice(&k));
     row_purge purge = {.account = name, .slot = row->slot, .deleted_us = clock_wall_us()};
     key_job(&k, KEY_JOB_PURGE_ACCOUNT, row->id);
     engine_txn_put(txn, ENGINE_JOB, key_slice(&k), ROW_ENCODE(purge, c.arena, &purge));

@@ -148,15 +148,25 @@ static void check_service_row(check *ck, uint64_t account, slice key, slice valu
         check_report_row(ck, "META", key, "the account of these properties is not there");
 }
 
+static void check_document_row(check *ck, uint64_t account, slice key, slice value) {
+    store_document d;
+    if (row_document_get(value, &d) != OK)
+        check_report_row(ck, "META", key, err_detail());
+    else if (!account_name(ck, account) && !id_set_has(&ck->purged_accounts, account))
+        check_report_row(ck, "META", key, "the account of this document is not there");
+}
+
 static void check_meta_row(check *ck, slice key, slice value) {
     slice rest = slice_skip(key, 1), name;
     uint64_t account, version;
     if (key.p[0] == 'a')
         check_account_row(ck, key, value);
-    else if (!strchr("cds", key.p[0]) || id_take(&rest, &account) != OK)
+    else if (!strchr("cdls", key.p[0]) || id_take(&rest, &account) != OK)
         check_report_row(ck, "META", key, "a row of unknown kind");
     else if (key.p[0] == 's')
         check_service_row(ck, account, key, value);
+    else if (key.p[0] == 'l')
+        check_document_row(ck, account, key, value);
     else if (key.p[0] == 'c')
         check_container_row(ck, account, rest, key, value);
     else if (key_deleted_take(rest, &name, &version) != OK)

@@ -331,6 +331,12 @@ void key_service(short_key *k, uint64_t account) {
     put_id(k, account);
 }
 
+void key_document(short_key *k, uint64_t account, char kind) {
+    k->len = 0;
+    put_byte(k, (uint8_t)kind);
+    put_id(k, account);
+}
+
 void key_garbage(short_key *k, uint64_t container, uint64_t id) {
     key_job(k, KEY_JOB_GARBAGE, container);
     put_id(k, id);

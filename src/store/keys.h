@@ -11,6 +11,7 @@
  * META     'a' account name                    an account
  *          'c' ID(account) container name      a container
  *          's' ID(account)                     the properties of an account's blob service
+ *          'l' ID(account)                     its lifecycle policy
  *          'd' ID(account) container name 01 HEX16(version)
  *                                              a deleted container that can be restored
  *          All rows of an account's containers belong to the shard ID(account): names move between them.
@@ -149,6 +150,7 @@ static inline slice key_slice(const short_key *k) {
 void key_account(short_key *k, slice name);
 void key_container(short_key *k, uint64_t account, slice name);
 void key_service(short_key *k, uint64_t account);
+void key_document(short_key *k, uint64_t account, char kind);
 /* name alone (version 0): where the deleted containers of that name, and later names, begin. */
 void key_deleted(short_key *k, uint64_t account, slice name, uint64_t version);
 /* Splits what follows the account's id. ERR_CORRUPT. */

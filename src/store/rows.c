@@ -95,6 +95,11 @@ static err piece_valid(const row_piece *p) {
 }
 
 /* The SHA-256 of a customer's key, or none. */
+static err document_valid(const store_document *d) {
+    ENSURE(d->text.len <= STORE_DOCUMENT_MAX, ERR_CORRUPT, "a document has %zu bytes", d->text.len);
+    return OK;
+}
+
 static err key_sha256_valid(slice s) {
     ENSURE(s.len == 0 || s.len == CRYPTO_SHA256_LEN, ERR_CORRUPT,
            "the hash of a customer's key has %zu bytes", s.len);
@@ -271,6 +276,7 @@ ROW_DEFINE(, account, row_account, ROW_ACCOUNT, account_valid)
 ROW_DEFINE(, container, row_container, ROW_CONTAINER, container_valid)
 ROW_DEFINE(static, policy, store_policy, ROW_POLICY, policy_valid)
 ROW_DEFINE(, service, row_service, ROW_SERVICE, service_valid)
+ROW_DEFINE(, document, store_document, ROW_DOCUMENT, document_valid)
 ROW_DEFINE(static, cors_rule, store_cors_rule, ROW_CORS, cors_valid)
 ROW_DEFINE(, blob, row_blob, ROW_BLOB, blob_valid)
 ROW_DEFINE(, staged, row_staged, ROW_STAGED, staged_valid)

@@ -105,6 +105,8 @@ typedef struct row_service {
 #define ROW_CORS(N, T, B)                                                                          \
     B(1, origins) B(2, methods) B(3, allowed_headers) B(4, exposed_headers) N(5, max_age_s)
 
+#define ROW_DOCUMENT(N, T, B) B(1, text) T(2, set_us) T(3, run_us)
+
 /* ---- BLOB ---- */
 
 /* What a state of HISTORY is. */
@@ -323,6 +325,7 @@ typedef struct row_purge {
 ROW_DECLARE(account, row_account)
 ROW_DECLARE(container, row_container)
 ROW_DECLARE(service, row_service)
+ROW_DECLARE(document, store_document)
 ROW_DECLARE(blob, row_blob)
 ROW_DECLARE(staged, row_staged)
 ROW_DECLARE(chunk, row_chunk)

@@ -186,6 +186,24 @@ err store_service_get(store *s, store_call c, const store_account *a, store_serv
 err store_service_change(store *s, store_call c, const store_account *a,
                          err (*merge)(void *ctx, store_service *v), void *ctx) CHECKED;
 
+/* ---- documents ---- */
+/* Texts of an account that others act by (rules/); the store only keeps them. */
+#define STORE_DOCUMENT_MAX (1 << 20)
+typedef enum store_document_kind { STORE_LIFECYCLE = 'l' } store_document_kind;
+typedef struct store_document {
+    slice text;     /* empty: there is none */
+    int64_t set_us; /* when it was put */
+    int64_t run_us; /* when what it says was last done; STORE_TIME_NONE: not yet */
+} store_document;
+err store_document_get(store *s, store_call c, const store_account *a, store_document_kind kind,
+                       store_document *ret) CHECKED;
+/* Replaces it, or (empty text) removes it. ERR_INVALID_INPUT past STORE_DOCUMENT_MAX. */
+err store_document_put(store *s, store_call c, const store_account *a, store_document_kind kind,
+                       const store_document *d) CHECKED;
+/* Notes that the document of set_us was done; nothing when another has taken its place. */
+err store_document_ran(store *s, store_call c, const store_account *a, store_document_kind kind,
+                       int64_t set_us, int64_t run_us) CHECKED;
+
 /* ---- blob index tags ---- */
 #define STORE_TAGS_MAX      10
 #define STORE_TAG_KEY_MAX   128 /* characters, which are bytes: the alphabet is of ASCII */
