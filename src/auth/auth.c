@@ -98,7 +98,7 @@ static err permit_letters(slice have, const char *any) {
 static err permit_account_sas(const auth_caller *who, const auth_need *need) {
     ENSURE(auth_has_letter(who->services, 'b'), ERR_AUTHORIZATION_SERVICE_MISMATCH,
            "ss is '%.*s'; the Blob service needs 'b'.", SLICE_ARG(who->services));
-    ENSURE(auth_has_letter(who->types, need->resource_type),
+    ENSURE(need->resource_type == '*' || auth_has_letter(who->types, need->resource_type),
            ERR_AUTHORIZATION_RESOURCE_TYPE_MISMATCH, "srt is '%.*s'; this operation needs '%c'.",
            SLICE_ARG(who->types), need->resource_type);
     return permit_letters(who->permissions, need->account_any);

@@ -56,7 +56,7 @@ typedef enum auth_public {
     AUTH_PUBLIC_ALWAYS     /* health checks, CORS preflight */
 } auth_public;
 typedef struct auth_need {
-    char resource_type; /* srt letter of an account SAS: 's', 'c', 'o' */
+    char resource_type; /* srt letter of an account SAS: 's', 'c', 'o'; '*': any of them */
     const char
         *account_any; /* account SAS: one of these permission letters suffices; NULL: refused */
     const char *service_any; /* service SAS: likewise; NULL: refused */

@@ -64,7 +64,7 @@ ERR(ERR_CANNOT_CHANGE_TO_LOWER_TIER, 409, "CannotChangeToLowerTier", "A higher b
 /* What became of the source of a copy; the status is its server's where there was one. */
 ERR(ERR_COPY_SOURCE_INVALID, 400, "CannotVerifyCopySource", "The copy source cannot be read as it is asked for.", ERR_QUIET)
 ERR(ERR_COPY_SOURCE_UNAUTHENTICATED, 401, "CannotVerifyCopySource", "The copy source does not admit the request without authentication.", ERR_QUIET)
-ERR(ERR_COPY_SOURCE_FORBIDDEN, 403, "CannotVerifyCopySource", "This request is not authorized to read the copy source.", ERR_QUIET)
+ERR(ERR_COPY_SOURCE_FORBIDDEN, 403, "CannotVerifyCopySource", "This request is not authorized to perform this operation using this permission.", ERR_QUIET)
 ERR(ERR_COPY_SOURCE_REFUSED, 403, "CannotVerifyCopySource", "This server does not read from this copy source.", ERR_WARN)
 ERR(ERR_COPY_SOURCE_NOT_FOUND, 404, "CannotVerifyCopySource", "The specified resource does not exist.", ERR_QUIET)
 ERR(ERR_COPY_SOURCE_CONFLICT, 409, "CannotVerifyCopySource", "The copy source cannot be read in its present state.", ERR_QUIET)

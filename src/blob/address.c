@@ -70,9 +70,18 @@ static slice lower(arena *a, slice s) {
     return slice_of(p, s.len);
 }
 
+/* "Azure Storage Server will replace "\" with "/" in the blob names" (the public SDKs' tests). */
+static slice with_slashes(arena *a, slice path) {
+    if (slice_find(path, 0, '\\') == path.len) return path;
+    uint8_t *p = arena_alloc(a, path.len);
+    for (size_t i = 0; i < path.len; i++) p[i] = path.p[i] == '\\' ? '/' : path.p[i];
+    return slice_of(p, path.len);
+}
+
 err blob_address(ops_request *r) {
     slice path, account = host_account(r);
     TRY(decode(r->arena, r->path_raw, &path));
+    path = with_slashes(r->arena, path);
     ENSURE(path.len > 0 && path.p[0] == '/', ERR_INVALID_URI, "the path does not begin with '/'");
     path = slice_skip(path, 1);
     r->path_style = account.len == 0;

@@ -86,10 +86,6 @@ static err check_part(batch *b, const ops_row **first) {
            b->part.number, r->row->name);
     ENSURE(slice_eq(r->account_name, b->outer->account_name), ERR_INVALID_INPUT,
            "request %u of the batch is addressed to another account", b->part.number);
-    ENSURE(b->outer->container.len == 0 || slice_eq(r->container, b->outer->container),
-           ERR_INVALID_INPUT,
-           "request %u of the batch is addressed to another container; send it to the account",
-           b->part.number);
     ENSURE(*first == NULL || *first == r->row, ERR_ALL_BATCH_SUBREQUESTS_SHOULD_BE_SAME_API,
            "request %u of the batch is %s, those before it are %s", b->part.number, r->row->name,
            (*first)->name);
@@ -142,8 +138,17 @@ static void render_part(batch *b) {
     }
 }
 
+/* A batch sent to a container holds what is in it. */
+static err check_container(const batch *b) {
+    ENSURE(b->outer->container.len == 0 || slice_eq(b->r->container, b->outer->container),
+           ERR_INVALID_INPUT,
+           "it is addressed to another container; send the batch to the account");
+    return OK;
+}
+
 static void run_part(batch *b) {
     err e = open_request(b);
+    if (e == OK) e = check_container(b);
     if (e == OK) e = ops_begin(b->r);
     if (e == OK) e = ops_run(b->r, b->w);
     if (e != OK) ops_fail(b->r, b->w, e);

@@ -29,7 +29,7 @@ static slice find_boundary(slice rest) {
     while (slice_split(&rest, ';', &part)) {
         part = slice_trim(part);
         if (!slice_starts_nocase(part, S("boundary="))) continue;
-        slice v = slice_skip(part, S("boundary=").len);
+        slice v = slice_trim(slice_skip(part, S("boundary=").len));
         if (v.len >= 2 && v.p[0] == '"' && v.p[v.len - 1] == '"') v = slice_of(v.p + 1, v.len - 2);
         return v;
     }

@@ -26,7 +26,7 @@ static void set_blob(ops_request *r, ops_response *w, const store_blob *b) {
     ops_set(w, "x-ms-blob-type", blob_type_name(b->type));
     if (b->type == STORE_APPEND_BLOB) {
         ops_set_u64(r, w, "x-ms-blob-committed-block-count", b->block_count);
-        if (b->sealed) ops_set(w, "x-ms-blob-sealed", S("true"));
+        ops_set(w, "x-ms-blob-sealed", b->sealed ? S("true") : S("false"));
     }
     if (b->type == STORE_PAGE_BLOB) ops_set_u64(r, w, "x-ms-blob-sequence-number", b->sequence);
     ops_set_time(r, w, "x-ms-creation-time", b->created_us);

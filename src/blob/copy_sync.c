@@ -184,7 +184,7 @@ err blob_copy_from_url(ops_request *r, ops_response *w) {
     blob_set_version(r, w, &b);
     ops_set(w, "x-ms-copy-id", copy.id);
     ops_set(w, "x-ms-copy-status", S("success"));
-    blob_set_md5(r, w, "Content-MD5", b.http.md5);
+    if (h.asks.said.has_md5) blob_set_md5(r, w, "Content-MD5", h.asks.said.md5);
     blob_set_crc64(r, w, b.crc64);
     return OK;
 }

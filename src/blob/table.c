@@ -209,15 +209,16 @@ static const ops_row rows[] = {
      READS('c', ANY_LETTER, ANY_LETTER, AUTH_PUBLIC_NEVER), ACTION "getInfo/action", OPS_ADMIN, 0,
      OPS_FAST, 0, blob_get_account_info},
 
+    /* Whoever sends a batch may do nothing yet: each request in it is authorized by itself. */
     {"Submit Batch", OPS_POST, OPS_CONTAINER, "container", "batch", NULL, NULL,
-     WRITES('c', ANY_LETTER, ANY_LETTER), BLOBS "write", OPS_ERASURE, 0, LARGE | OPS_NO_SECONDARY,
+     WRITES('*', ANY_LETTER, ANY_LETTER), BLOBS "write", OPS_ERASURE, 0, LARGE | OPS_NO_SECONDARY,
      BLOB_BATCH_BODY_MAX, blob_batch},
     {"Submit Batch", OPS_POST, OPS_SERVICE, NULL, "batch", NULL, NULL,
-     WRITES('s', ANY_LETTER, NULL), BLOBS "write", OPS_ERASURE, 0, LARGE | OPS_NO_SECONDARY,
+     WRITES('*', ANY_LETTER, NULL), BLOBS "write", OPS_ERASURE, 0, LARGE | OPS_NO_SECONDARY,
      BLOB_BATCH_BODY_MAX, blob_batch},
     /* The JavaScript SDK takes the account of a path-style address for a container. */
     {"Submit Batch", OPS_POST, OPS_SERVICE, "container", "batch", NULL, NULL,
-     WRITES('s', ANY_LETTER, NULL), BLOBS "write", OPS_ERASURE, 0, LARGE | OPS_NO_SECONDARY,
+     WRITES('*', ANY_LETTER, NULL), BLOBS "write", OPS_ERASURE, 0, LARGE | OPS_NO_SECONDARY,
      BLOB_BATCH_BODY_MAX, blob_batch},
 
     {"List Containers", OPS_GET, OPS_SERVICE, NULL, "list", NULL, NULL,

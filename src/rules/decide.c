@@ -30,7 +30,7 @@ static bool type_fits(const lifecycle_rule *r, const store_blob *b) {
 /* Splits "container/names". A prefix without '/' is the beginning of containers' names. */
 static bool prefix_container(slice prefix, slice container, slice *ret_names) {
     size_t slash = slice_find(prefix, 0, '/');
-    *ret_names = SLICE_NONE;
+    *ret_names = S("");
     if (slash == prefix.len) return slice_starts(container, prefix);
     *ret_names = slice_skip(prefix, slash + 1);
     return slice_eq(container, slice_take(prefix, slash));

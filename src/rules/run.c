@@ -157,7 +157,7 @@ static err run_prefix(lifecycle_run *m, slice prefix) {
                          .versions = lifecycle_needs(&m->policy, LIFECYCLE_VERSION)};
     buf marker;
     err e = OK;
-    buf_init(&marker, ENGINE_KEY_MAX * 2);
+    buf_init(&marker, (size_t)2 * ENGINE_KEY_MAX);
     do {
         slice next = SLICE_NONE;
         int64_t begin = clock_mono_us();

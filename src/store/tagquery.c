@@ -231,7 +231,8 @@ static err take_container(parser *p) {
     slice name;
     if (!p->search) return malformed(p, from, "@container belongs into a search");
     if (!slice_eq(take_word(p), S("container")))
-        return malformed(p, from, "of names with @ only @container is known");
+        return malformed(p, from,
+                         "unsupported parameter: of names with @ only @container is known");
     TRY(take_operator(p, &op));
     TRY(take_value(p, &name));
     if (op != TAG_EQ) return malformed(p, from, "@container goes with = only");

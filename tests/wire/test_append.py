@@ -40,7 +40,7 @@ def test_append_and_read(api, log):
     assert api("GET", f"/{log}/a", {"x-ms-range": "bytes=2-9"}).body == whole[2:10]
     h = api("HEAD", f"/{log}/a")
     assert h.get("content-length") == str(len(whole)) and h.get("x-ms-access-tier") is None
-    assert h.get("x-ms-blob-sealed") is None and h.get("x-ms-blob-committed-block-count") == "3"
+    assert h.get("x-ms-blob-sealed") == "false" and h.get("x-ms-blob-committed-block-count") == "3"
 
 
 def test_create_keeps_properties_and_md5(api, container):

@@ -97,7 +97,7 @@ def shared_keys(_row, _container):
 
 def account_tokens(row, _container):
     def refusal(sp=ACCOUNT_LETTERS, srt="sco"):
-        if row.type not in srt:
+        if row.type != "*" and row.type not in srt:
             return 403, "AuthorizationResourceTypeMismatch"
         if not row.account:
             return 403, "AuthorizationFailure"
