@@ -72,11 +72,15 @@ static err read_copy(ops_request *r, copy_asks *h) {
            "a customer-provided key of the source goes with the copies that are done when they are "
            "answered: it is not kept for one that goes on");
     h->asks.length_max = UINT64_MAX;
+    store_tier tier = h->put.put.tier;
+    h->asks.archived = tier != STORE_TIER_INFERRED && tier != STORE_TIER_ARCHIVE;
+    TRY(blob_rehydrate_priority_read(r, &h->put.put.rehydrate_high));
     TRY(blob_container(r, &h->container));
     TRY(blob_source_open(r, &h->asks, &h->source));
     ENSURE(h->source.blob.type == STORE_BLOCK_BLOB, ERR_NOT_IMPLEMENTED,
            "copies of page blobs and append blobs are not supported yet by this server");
     h->put.put.http = h->source.blob.http;
+    h->put.put.rehydrate = h->source.blob.tier == STORE_TIER_ARCHIVE;
     h->put.put.cond = &h->put.cond;
     h->put.put.copy = &h->copy;
     blob_copy_begin(r, &h->asks, &h->source, &h->copy);

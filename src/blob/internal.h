@@ -77,6 +77,8 @@ err blob_number_read(const ops_request *r, const char *name, uint64_t max, bool 
 /* tier.c: x-ms-expiry-option and x-ms-expiry-time. ERR_MISSING_REQUIRED_HEADER,
  * ERR_INVALID_HEADER_VALUE. */
 err blob_expiry_read(const ops_request *r, store_expiry *ret) CHECKED;
+/* tier.c: x-ms-rehydrate-priority. ERR_INVALID_HEADER_VALUE. */
+err blob_rehydrate_priority_read(const ops_request *r, bool *ret_high) CHECKED;
 /* x-ms-access-tier; STORE_TIER_INFERRED when absent. ERR_INVALID_HEADER_VALUE,
  * ERR_INVALID_BLOB_TIER. */
 err blob_tier_read(const ops_request *r, store_tier *ret) CHECKED;
@@ -201,6 +203,7 @@ typedef struct blob_source_asks { /* x-ms-copy-source and all x-ms-source-… */
     blob_sums said;        /* x-ms-source-content-md5, -crc64: of what is copied */
     blob_range range;      /* x-ms-source-range */
     uint64_t length_max;   /* the caller's limit */
+    bool archived;         /* it may be archived, when it is of the caller's account */
 } blob_source_asks;
 typedef struct blob_source {
     store_blob blob; /* what the source says of itself; its bytes are the arena's */

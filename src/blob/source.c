@@ -145,7 +145,7 @@ static err failure(err e) {
         return err_fail(ERR_COPY_SOURCE_CONFLICT,
                         "the source is under a customer-provided key: send it in "
                         "x-ms-source-encryption-key, -key-sha256 and -algorithm");
-    if (e == ERR_BLOB_ARCHIVED || e == ERR_INVALID_RANGE || status >= 500) return e;
+    if (e == ERR_INVALID_RANGE || status >= 500) return e;
     switch (status) {
     case 401:
         return ERR_COPY_SOURCE_UNAUTHENTICATED;
@@ -216,6 +216,7 @@ static err open_here(ops_request *r, const blob_source_asks *a, blob_source *s) 
     store *st = r->server->store;
     store_call c = ops_call(r);
     c.customer = n->customer;
+    c.archived = a->archived && slice_eq(n->account_name, r->account_name);
     TRY(store_container_get(st, c, n->account, n->container, &s->container));
     TRY(store_blob_open(st, c, s->container, n->blob, s->pick, &a->cond, &s->blob, &s->reader));
     s->length = s->blob.length;
@@ -230,7 +231,8 @@ static err open_local(ops_request *r, const blob_source_asks *a, const place *p,
     MUST(s->here != NULL);
     err e = admit_local(r, a, p, s->here);
     if (e == OK) e = open_here(r, a, s);
-    return e == OK ? OK : failure(e);
+    bool own = slice_eq(s->here->account_name, r->account_name);
+    return e == OK || (e == ERR_BLOB_ARCHIVED && own) ? e : failure(e);
 }
 
 /* ---- a source elsewhere ---------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* Set Blob Tier and Set Blob Expiry. */
 #include "blob/internal.h"
 
-static err read_priority(const ops_request *r, bool *ret_high) {
+err blob_rehydrate_priority_read(const ops_request *r, bool *ret_high) {
     slice v = ops_header(r, "x-ms-rehydrate-priority");
     *ret_high = slice_eq_nocase(v, S("High"));
     ENSURE(v.p == NULL || *ret_high || slice_eq_nocase(v, S("Standard")), ERR_INVALID_HEADER_VALUE,
@@ -22,7 +22,7 @@ err blob_set_tier(ops_request *r, ops_response *w) {
     TRY(blob_tier_read(r, &tier));
     ENSURE(tier != STORE_TIER_INFERRED, ERR_MISSING_REQUIRED_HEADER,
            "x-ms-access-tier is missing: send Hot, Cool, Cold or Archive");
-    TRY(read_priority(r, &high));
+    TRY(blob_rehydrate_priority_read(r, &high));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     TRY(blob_container(r, &k));
     TRY(store_blob_set_tier(r->server->store, ops_call(r), k, r->blob, pick, &cond, tier, high,

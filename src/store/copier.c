@@ -132,8 +132,10 @@ static err open_here(copying *m) {
     store_blob b;
     store_conditions same = STORE_NO_CONDITIONS;
     same.if_match = m->row.etag;
+    store_call c = m->call;
+    c.archived = m->row.archived;
     TRY(container_by_name(m, m->row.account, m->row.container, &m->from));
-    return store_blob_open(m->s, m->call, m->from, m->row.blob, m->row.pick, &same, &b, &m->reader);
+    return store_blob_open(m->s, c, m->from, m->row.blob, m->row.pick, &same, &b, &m->reader);
 }
 
 static err open_elsewhere(copying *m, uint64_t offset) {

@@ -67,6 +67,7 @@ static err put_job(change *ch, const store_container *k, const store_put *p,
                     .pick = from->pick,
                     .etag = from->etag,
                     .length = p->copy->total,
+                    .archived = p->rehydrate,
                     .begun_us = clock_wall_us()};
     if (from->url.len > 0) TRY(seal_url(ch, k, from->url, &row));
     engine_txn_put(ch->txn, ENGINE_JOB, key_copy(&ch->key), ROW_ENCODE(copy, ch->arena, &row));

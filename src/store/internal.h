@@ -542,6 +542,8 @@ err blob_from_row(arena *a, slice name, const row_blob *r, store_blob *ret) CHEC
 
 /* ---- tiers and expiry (tier.c) ---- */
 
+/* A new blob that was made of an archived one: its tier comes later. May block. */
+err tier_rehydrate_new(change *ch, row_blob *row, bool high) CHECKED;
 /* When a blob expires that x is asked of. ERR_INVALID_HEADER_VALUE: that time has passed. */
 err expiry_of(const store_expiry *x, const row_blob *row, int64_t *ret) CHECKED;
 bool blob_expired(const row_blob *r);

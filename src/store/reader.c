@@ -145,7 +145,7 @@ static void offer(store_reader *r, store_call c, const blob_key *key, const row_
 
 /* May the caller read this content, and with what does it open? */
 static err take_key(store_reader *r, store_call c, const row_blob *row) {
-    TRY(blob_online(row));
+    if (!c.archived) TRY(blob_online(row));
     TRY(store_customer_check(row->pub.key_sha256, c.customer));
     if (!c.customer) return OK;
     customer_kek(&r->container->key, c.customer, &r->own);

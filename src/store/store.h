@@ -66,6 +66,7 @@ typedef struct store_call {
     bool nowait;
     store_later *later;             /* NULL: changes are waited for */
     const store_customer *customer; /* NULL: the caller brings no key */
+    bool archived; /* store_blob_open: of an archived blob too, for a copy that rehydrates it */
 } store_call;
 
 /* How the store reads what is on other servers; it knows no protocol. */
@@ -539,6 +540,7 @@ typedef struct store_put {
     store_immutability immutability; /* of the new blob */
     store_expiry expiry;
     store_tier tier;
+    bool rehydrate, rehydrate_high; /* it is made of an archived blob: the tier comes later */
     const store_conditions *cond;
     const store_copy *copy; /* NULL: its content is no copy */
 } store_put;

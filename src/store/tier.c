@@ -28,18 +28,17 @@ err blob_online(const row_blob *r) {
 
 /* ---- Set Blob Tier ---- */
 
-static err rehydrate_us(change *ch, const store_container *k, int64_t now_us, int64_t *ret) {
+static err rehydrate_us(change *ch, int64_t now_us, int64_t *ret) {
     const store_account *a;
     store_call c = {.arena = ch->arena};
-    TRY(store_account_get(ch->s, c, k->account, &a));
+    TRY(store_account_get(ch->s, c, ch->account_name, &a));
     *ret = now_us + (int64_t)a->settings.rehydrate_seconds * 1000000;
     store_account_unref(a);
     return OK;
 }
 
 /* From Archive: the tier comes later. */
-static err rehydrate(change *ch, const store_container *k, row_blob *row, store_tier tier,
-                     bool high) {
+static err rehydrate(change *ch, row_blob *row, store_tier tier, bool high) {
     int64_t now = clock_wall_us();
     if (row->pub.rehydrate_to) {
         ENSURE(row->pub.rehydrate_to == tier, ERR_BLOB_BEING_REHYDRATED,
@@ -49,18 +48,23 @@ static err rehydrate(change *ch, const store_container *k, row_blob *row, store_
         row->pub.rehydrate_high = high;
         return OK;
     }
-    TRY(rehydrate_us(ch, k, now, &row->pub.rehydrate_due_us));
+    TRY(rehydrate_us(ch, now, &row->pub.rehydrate_due_us));
     row->pub.rehydrate_to = tier;
     row->pub.rehydrate_high = high;
     return OK;
 }
 
-static err change_tier(change *ch, const store_container *k, row_blob *row, store_tier tier,
-                       bool high, bool *ret_later) {
+err tier_rehydrate_new(change *ch, row_blob *row, bool high) {
+    store_tier tier = row->pub.tier;
+    row->pub.tier = STORE_TIER_ARCHIVE;
+    return rehydrate(ch, row, tier, high);
+}
+
+static err change_tier(change *ch, row_blob *row, store_tier tier, bool high, bool *ret_later) {
     ENSURE(row->pub.type == STORE_BLOCK_BLOB, ERR_ACCESS_TIER_NOT_SUPPORTED_FOR_BLOB_TYPE,
            "Hot, Cool, Cold and Archive are tiers of block blobs");
     *ret_later = row->pub.tier == STORE_TIER_ARCHIVE && tier != STORE_TIER_ARCHIVE;
-    if (*ret_later) return rehydrate(ch, k, row, tier, high);
+    if (*ret_later) return rehydrate(ch, row, tier, high);
     ENSURE(!row->pub.rehydrate_to, ERR_BLOB_BEING_REHYDRATED, "it is on its way to another tier");
     if (row->pub.tier == tier) return OK;
     row->pub.tier = tier;
@@ -75,7 +79,7 @@ static err set_tier_once(store *s, store_call c, const store_container *k, slice
     picked_state p;
     TRY(change_begin_picked(&ch, s, c, k, name, pick, &p));
     TRY(conditions_check(cond, CONDITION_WRITE, target_of(&p.row, true)));
-    TRY(change_tier(&ch, k, &p.row, tier, high, ret_later));
+    TRY(change_tier(&ch, &p.row, tier, high, ret_later));
     change_put_picked(&ch, &p);
     return change_commit(&ch);
 }

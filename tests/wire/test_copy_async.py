@@ -2,6 +2,7 @@
 import contextlib
 import http.server
 import os
+import re
 import subprocess
 import threading
 import time
@@ -11,6 +12,7 @@ import pytest
 from wire import Api, account_sas, assert_error, block_id, block_list, service_sas
 from test_copy_elsewhere import Configured
 from test_copy_sync import SOURCE, get, put_from, url
+from test_tiers import slow  # noqa: F401 (a fixture)
 
 CONTENT = bytes(i * 13 % 241 for i in range(2_000_000))
 MIB = 1024 * 1024
@@ -422,3 +424,52 @@ def test_a_signature_does_not_reach_the_disk_in_the_clear(far_port):
         s.stop()
 
 
+
+
+# ---- of an archived blob: the copy is rehydrated ("Rehydrate an archived blob to an online tier", by copying it)
+
+@pytest.mark.parametrize("size", [5, 17 << 20])  # before the answer, and after it
+def test_an_archived_source_is_copied_to_an_online_tier(api, container, size):
+    data = bytes(i * 7 % 251 for i in range(size))
+    api.put_ok(container, "src", data)
+    assert api("PUT", f"/{container}/src?comp=tier", {"x-ms-access-tier": "Archive"}).status == 200
+    source = f"http://127.0.0.1:{api.server.port}/{api.account}/{container}/src"
+    for headers in ({}, {"x-ms-access-tier": "Archive"}, {"x-ms-requires-sync": "true"}):
+        assert_error(copy(api, container, "dst", source, headers), 409, "BlobArchived")
+    assert not api.exists(container, "dst")
+    bad = {"x-ms-access-tier": "Hot", "x-ms-rehydrate-priority": "Soon"}
+    assert_error(copy(api, container, "dst", source, bad), 400, "InvalidHeaderValue")
+    r = copy(api, container, "dst", source, {"x-ms-access-tier": "Cool", "x-ms-rehydrate-priority": "High"})
+    assert r.status == 202, r
+    wait_for(api, container, "dst", "success")
+    end = time.monotonic() + 30
+    while (r := api("GET", f"/{container}/dst")).status != 200 and time.monotonic() < end:
+        assert r.code == "BlobArchived"
+        assert head(api, container, "dst").get("x-ms-archive-status") == "rehydrate-pending-to-cool"
+    assert r.body == data and head(api, container, "dst").get("x-ms-access-tier") == "Cool"
+    assert_error(api("GET", f"/{container}/src"), 409, "BlobArchived")
+
+
+def test_an_archived_source_of_another_account_cannot_be_copied(server, api, container):
+    program = server.program
+    out = subprocess.run([program, "account", "create", "archivedelsewhere", "--data", server.folder], check=True,
+                         capture_output=True, text=True).stdout
+    other = Api(server, account="archivedelsewhere", key=re.search(r"AccountKey=([^;\s]+)", out)[1])
+    theirs = other.create_container(headers={"x-ms-blob-public-access": "blob"})
+    other.put_ok(theirs, "src", b"x")
+    assert other("PUT", f"/{theirs}/src?comp=tier", {"x-ms-access-tier": "Archive"}).status == 200
+    source = f"http://127.0.0.1:{server.port}/{other.account}/{theirs}/src"
+    assert_error(copy(api, container, "dst", source, {"x-ms-access-tier": "Hot"}), 409, "CannotVerifyCopySource")
+    other.close()
+
+
+@pytest.mark.parametrize("size", [5, 17 << 20])
+def test_rehydration_by_a_copy_takes_its_time(api, container, slow, size):  # noqa: F811
+    api.put_ok(container, "src", bytes(size), {"x-ms-access-tier": "Archive"})
+    source = f"http://127.0.0.1:{api.server.port}/{api.account}/{container}/src"
+    r = copy(api, container, "dst", source, {"x-ms-access-tier": "Hot", "x-ms-rehydrate-priority": "High"})
+    assert r.status == 202, r
+    r = wait_for(api, container, "dst", "success")
+    assert (r.get("x-ms-access-tier"), r.get("x-ms-archive-status")) == ("Archive", "rehydrate-pending-to-hot")
+    assert r.get("x-ms-rehydrate-priority") == "High" and r.get("content-length") == str(size)
+    assert_error(api("GET", f"/{container}/dst"), 409, "BlobArchived")
