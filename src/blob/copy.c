@@ -54,11 +54,22 @@ typedef struct copy_asks {
     blob_source source;
     store_copy copy;
     const store_container *container;
+    bool seal;
 } copy_asks;
 
 static void asks_done(copy_asks *h) {
     blob_source_done(&h->source);
     if (h->container != NULL) store_container_unref(h->container);
+}
+
+/* "x-ms-seal-blob … valid only when the source is an append blob"; a sealed source is no reason. */
+static err read_seal(const ops_request *r, copy_asks *h) {
+    if (ops_header(r, "x-ms-seal-blob").p) TRY(blob_flag_read(r, "x-ms-seal-blob", &h->seal));
+    ENSURE(!h->seal || h->source.blob.type == STORE_APPEND_BLOB, ERR_INVALID_HEADER_VALUE,
+           "x-ms-seal-blob goes with append blobs only");
+    ENSURE(h->put.put.tier == STORE_TIER_INFERRED || h->source.blob.type == STORE_BLOCK_BLOB,
+           ERR_ACCESS_TIER_NOT_SUPPORTED_FOR_BLOB_TYPE, "x-ms-access-tier is of block blobs");
+    return OK;
 }
 
 /* Properties are the source's, metadata as well unless the request brings its own. */
@@ -77,8 +88,7 @@ static err read_copy(ops_request *r, copy_asks *h) {
     TRY(blob_rehydrate_priority_read(r, &h->put.put.rehydrate_high));
     TRY(blob_container(r, &h->container));
     TRY(blob_source_open(r, &h->asks, &h->source));
-    ENSURE(h->source.blob.type == STORE_BLOCK_BLOB, ERR_NOT_IMPLEMENTED,
-           "copies of page blobs and append blobs are not supported yet by this server");
+    TRY(read_seal(r, h));
     h->put.put.http = h->source.blob.http;
     h->put.put.rehydrate = h->source.blob.tier == STORE_TIER_ARCHIVE;
     h->put.put.cond = &h->put.cond;
@@ -109,7 +119,10 @@ static err copy_now(ops_request *r, copy_asks *h, store_blob *ret) {
 
 static err copy_later(ops_request *r, copy_asks *h, store_blob *ret) {
     const ops_request *n = h->source.here;
-    store_copy_from from = {.etag = h->source.etag};
+    store_copy_from from = {.etag = h->source.etag,
+                            .type = h->source.blob.type,
+                            .sequence = h->source.blob.sequence,
+                            .seal = h->seal};
     if (n != NULL) {
         from.account = n->account_name;
         from.container = n->container;
@@ -131,7 +144,10 @@ err blob_copy(ops_request *r, ops_response *w) {
     bool sums = h.asks.said.has_md5 || h.asks.said.has_crc64;
     ENSURE(!sums, ERR_UNSUPPORTED_HEADER,
            "x-ms-source-content-md5 and -crc64 go with x-ms-requires-sync: true");
-    bool now = h.source.here != NULL && (h.source.count <= NOW_MAX || onto_itself(r, &h));
+    bool now = h.source.here != NULL && h.source.blob.type == STORE_BLOCK_BLOB &&
+               (h.source.count <= NOW_MAX || onto_itself(r, &h));
+    ENSURE(now || !onto_itself(r, &h), ERR_COPY_SOURCE_INVALID,
+           "an append or page blob cannot be copied onto itself");
     err e = now ? copy_now(r, &h, &b) : copy_later(r, &h, &b);
     TRY(blob_overwrite_error(e, h.put.forced));
     w->status = 202;

@@ -310,7 +310,6 @@ static const refusal headers[] = {
     REFUSED("x-ms-encryption-scope", NULL),
     REFUSED("x-ms-default-encryption-scope", "$account-encryption-key"),
     REFUSED("x-ms-deny-encryption-scope-override", "false"),
-    REFUSED("x-ms-seal-blob", "false"),
 };
 
 static const refusal *find_refusal(slice name) {

@@ -293,6 +293,8 @@ static err describe(arena *a, const fetch_answer *f, blob_source *s) {
     b->type = slice_eq(type, S("PageBlob"))     ? STORE_PAGE_BLOB
               : slice_eq(type, S("AppendBlob")) ? STORE_APPEND_BLOB
                                                 : STORE_BLOCK_BLOB;
+    slice sequence = fetch_header(f, "x-ms-blob-sequence-number");
+    if (slice_u64(sequence, &b->sequence) != OK || b->sequence > INT64_MAX) b->sequence = 0;
     s->etag = plain(fetch_header(f, "ETag"));
     pair *list = arena_alloc(a, (f->header_count + 1) * sizeof *list);
     for (size_t i = 0; i < f->header_count; i++)

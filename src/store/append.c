@@ -65,31 +65,43 @@ static err judge_block(const row_blob *row, const append *a) {
     return OK;
 }
 
-/* Adds the block to the change and to row; its bytes follow when all are known. */
-static err add_block(change *ch, row_blob *row, append *a) {
-    TRY(judge_block(row, a));
-    row_block block = {.piece = upload_piece(a->u)};
+/* The list's row of a block that begins at `start`. */
+static void put_chunk(change *ch, row_blob *row, uint64_t start, const row_piece *piece) {
+    const row_block block = {.piece = *piece};
     buf blocks;
     buf_init_arena(&blocks, ch->arena, ENGINE_VALUE_MAX);
     row_block_put(&blocks, &block);
-    row_chunk chunk = {.start = row->pub.length,
-                       .count = 1,
-                       .blocks = buf_slice(&blocks),
-                       .key_sha256 = row->pub.key_sha256};
-    row->pub.length += block.piece.len;
+    const row_chunk chunk = {.start = start,
+                             .count = 1,
+                             .blocks = buf_slice(&blocks),
+                             .key_sha256 = row->pub.key_sha256};
     engine_txn_put(
         ch->txn, ENGINE_BLOCK,
-        key_manifest(&ch->key, row->pub.content_id, row->pub.length, row->pub.block_count),
+        key_manifest(&ch->key, row->pub.content_id, start + piece->len, row->pub.block_count),
         ROW_ENCODE(chunk, ch->arena, &chunk));
-    store_now now = store_tick(ch->s, row->pub.etag);
     row->where = ROW_LIST;
-    row->pub.crc64 = crc64_combine(row->pub.crc64, block.piece.crc64, block.piece.len);
+    row->pub.block_count++;
+}
+
+void append_first(change *ch, row_blob *row, const row_piece *piece) {
+    MUST(row->pub.block_count == 0);
+    put_chunk(ch, row, 0, piece);
+}
+
+/* Adds the block to the change and to row; its bytes follow when all are known. */
+static err add_block(change *ch, row_blob *row, append *a) {
+    TRY(judge_block(row, a));
+    const row_piece piece = upload_piece(a->u);
+    uint64_t start = row->pub.length;
+    put_chunk(ch, row, start, &piece);
+    store_now now = store_tick(ch->s, row->pub.etag);
+    row->pub.length += piece.len;
+    row->pub.crc64 = crc64_combine(row->pub.crc64, piece.crc64, piece.len);
     row->pub.etag = now.etag;
     row->pub.modified_us = now.us;
-    row->pub.block_count++;
     *a->ret = (store_appended){.etag = now.etag,
                                .modified_us = now.us,
-                               .offset = chunk.start,
+                               .offset = start,
                                .block_count = row->pub.block_count};
     return OK;
 }

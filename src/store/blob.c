@@ -196,6 +196,7 @@ static void fill_new(change *ch, const blob_kind *kind, const store_upload *u,
     row->pub.content_id = piece.id;
     row->pub.length = pages ? kind->length : piece.len;
     row->pub.sequence = kind->sequence;
+    row->pub.sealed = kind->from && kind->from->seal;
     row->pub.has_crc64 = !pages;
     row->pub.crc64 = piece.crc64;
     row->where = piece.where;
@@ -214,6 +215,8 @@ static err put_once(store *s, store_call c, const store_container *k, slice name
     TRY(change_blob(&ch, &old, &exists));
     TRY(conditions_check(p->cond, CONDITION_CREATE, target_of(&old, exists)));
     if (exists) TRY(blob_online(&old));
+    /* "The destination … can be an existing blob of the same blob type" ("Copy Blob"). */
+    if (exists && p->copy) TRY(blob_of_type(&old, kind->type));
     ENSURE(!old.pub.sealed, ERR_BLOB_IS_SEALED, "delete it first");
     TRY(change_staging(&ch, &staging, &staged));
     TRY(blob_new_row(&ch, p, &old, &row, &kept));
@@ -222,6 +225,7 @@ static err put_once(store *s, store_call c, const store_container *k, slice name
     if (exists && !kept) change_drop_content(&ch, &old);
     if (staged) change_drop_staging(&ch, &staging, true);
     change_put_blob(&ch, &row);
+    if (kind->from) TRY(copy_put_job(&ch, k, p, kind->from));
     if (u) upload_give(u, &ch);
     return change_commit(&ch);
 }

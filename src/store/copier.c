@@ -151,9 +151,7 @@ static void close_source(copying *m) {
     m->reader = store_reader_free(m->reader);
 }
 
-static err read_piece(copying *m, uint64_t offset, size_t *ret_n) {
-    uint64_t left = m->row.length - offset;
-    size_t cap = left < PIECE ? (size_t)left : PIECE;
+static err read_piece(copying *m, uint64_t offset, size_t cap, size_t *ret_n) {
     if (m->reader) return store_reader_read(m->reader, offset, m->piece, cap, false, ret_n);
     if (!m->stream) TRY(open_elsewhere(m, offset));
     return m->s->remote->read(m->stream, m->piece, cap, ret_n);
@@ -171,7 +169,8 @@ static err copy_bytes(copying *m) {
     while (at < m->row.length) {
         size_t n = 0;
         ENSURE(!stopping(m), ERR_CANCELLED, "the copy was stopped");
-        err e = read_piece(m, at, &n);
+        uint64_t left = m->row.length - at;
+        err e = read_piece(m, at, left < PIECE ? (size_t)left : PIECE, &n);
         if (e == OK && n == 0)
             e = err_fail(m->reader ? ERR_CORRUPT : ERR_COPY_SOURCE_UNREACHABLE,
                          "the copy source ended after %llu of %llu bytes", (unsigned long long)at,
@@ -190,11 +189,126 @@ static err copy_bytes(copying *m) {
     return store_upload_finish(m->upload);
 }
 
+/* ---- page blobs ---- */
+
+static err page_write(copying *m, uint64_t offset, slice data) {
+    store_upload *u;
+    TRY(store_upload_new(m->s, m->to, data.len, STORE_PAGE_WRITE_MAX, 0, &u));
+    err e = store_upload_write(u, data);
+    if (e == OK) e = store_upload_finish(u);
+    if (e != OK) {
+        store_upload_free(u);
+        return e;
+    }
+    return copy_put_pages(m->s, m->call, m->to, m->task->name, id_of(m->task), offset, u);
+}
+
+/* All of [offset, offset + n), n at most PIECE, into m->piece. */
+static err read_full(copying *m, uint64_t offset, size_t n) {
+    uint8_t *piece = m->piece;
+    err e = OK;
+    for (size_t at = 0, got; at < n && e == OK; at += got) {
+        m->piece = piece + at;
+        e = read_piece(m, offset + at, n - at, &got);
+        if (e == OK && got == 0)
+            e = err_fail(ERR_COPY_SOURCE_UNREACHABLE, "the copy source ended before its length");
+    }
+    m->piece = piece;
+    return e;
+}
+
+static bool is_zeros(slice page) {
+    return page.p[0] == 0 && memcmp(page.p, page.p + 1, page.len - 1) == 0;
+}
+
+/* Writes what is not zeros of n bytes in m->piece. */
+static err write_nonzero(copying *m, uint64_t offset, size_t n) {
+    for (size_t at = 0; at < n;) {
+        size_t end = at;
+        while (end < n && !is_zeros(slice_of(m->piece + end, STORE_PAGE_LEN)))
+            end += STORE_PAGE_LEN;
+        if (end > at) TRY(page_write(m, offset + at, slice_of(m->piece + at, end - at)));
+        at = end + STORE_PAGE_LEN;
+    }
+    return OK;
+}
+
+/* Pages [begin, end). all: also those that hold zeros. */
+static err copy_range(copying *m, uint64_t begin, uint64_t end, bool all) {
+    for (uint64_t at = begin; at < end;) {
+        size_t n = end - at < PIECE ? (size_t)(end - at) : PIECE;
+        ENSURE(!stopping(m), ERR_CANCELLED, "the copy was stopped");
+        err e = read_full(m, at, n);
+        if (e == ERR_COPY_SOURCE_UNREACHABLE && ++m->failures < TRIES) {
+            close_source(m);
+            rest(m);
+            continue;
+        }
+        TRY(e);
+        m->failures = 0;
+        if (all)
+            TRY(page_write(m, at, slice_of(m->piece, n)));
+        else
+            TRY(write_nonzero(m, at, n));
+        at += n;
+        atomic_store(&m->task->done, at);
+    }
+    return OK;
+}
+
+#define RANGES 1000
+typedef struct range_list {
+    store_page_range list[RANGES];
+    size_t count;
+} range_list;
+
+static err add_range(void *ctx, store_page_range r) {
+    range_list *l = ctx;
+    MUST(l->count < RANGES);
+    l->list[l->count++] = r;
+    return OK;
+}
+
+/* The pages that were written, as the source shows them; a source that changes meanwhile ends the copy. */
+static err copy_written(copying *m, range_list *l, arena *a) {
+    const store_call c = {.arena = a};
+    store_conditions same = STORE_NO_CONDITIONS;
+    store_blob b;
+    same.if_match = m->row.etag;
+    for (uint64_t offset = 0, next; offset < m->row.length; offset = next) {
+        const store_page_query q = {
+            .offset = offset, .length = m->row.length - offset, .max = RANGES, .pick = m->row.pick};
+        l->count = 0;
+        arena_reset(a);
+        TRY(store_page_ranges(m->s, c, m->from, m->row.blob, &same, &q, &b, add_range, l, &next));
+        for (size_t i = 0; i < l->count; i++)
+            TRY(copy_range(m, l->list[i].start, l->list[i].end, true));
+        if (next == 0) break;
+    }
+    return store_blob_get(m->s, c, m->from, m->row.blob, m->row.pick, &same, &b);
+}
+
+/* Elsewhere a page of zeros and one that was never written look alike. */
+static err copy_pages(copying *m) {
+    if (!m->reader) return copy_range(m, 0, m->row.length, false);
+    range_list *l = malloc(sizeof *l);
+    arena *a = arena_new(16 << 10, 0);
+    MUST(l);
+    err e = copy_written(m, l, a);
+    arena_free(a);
+    free(l);
+    return e;
+}
+
 static err copy_all(copying *m) {
     if (m->row.url_len)
         TRY(copy_url_open(&container_of(m->to)->key, m->to->id, &m->row, m->call.arena, &m->url));
     else
         TRY(open_here(m));
+    if (m->row.type == STORE_PAGE_BLOB) {
+        TRY(copy_pages(m));
+        return copy_commit(m->s, m->call, m->to, m->task->name, id_of(m->task), NULL);
+    }
     TRY(store_upload_new(m->s, m->to, m->row.length, m->row.length, 0, &m->upload));
     TRY(copy_bytes(m));
     TRY(copy_commit(m->s, m->call, m->to, m->task->name, id_of(m->task), m->upload));

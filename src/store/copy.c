@@ -10,8 +10,8 @@
  * after a restart, from its beginning, and is ended once.
  *
  * The destination has no content until all of it is there, as Azure's has ("Copy Blob": a copy that is
- * aborted or fails leaves a blob of no length with its metadata). */
-#include "store/internal.h"
+ * aborted or fails leaves a blob of no length with its metadata); but a page blob is filled page by page. */
+#include "store/pages.h"
 
 /* ---- the job's row ---------------------------------------------------------------------------------- */
 
@@ -56,8 +56,8 @@ static err find_job(change *ch, row_copy *ret, bool *ret_exists) {
 
 /* ---- beginning --------------------------------------------------------------------------------------- */
 
-static err put_job(change *ch, const store_container *k, const store_put *p,
-                   const store_copy_from *from) {
+err copy_put_job(change *ch, const store_container *k, const store_put *p,
+                 const store_copy_from *from) {
     row_copy row = {.id = p->copy->id,
                     .to_account = k->account,
                     .to_container = k->name,
@@ -68,33 +68,11 @@ static err put_job(change *ch, const store_container *k, const store_put *p,
                     .etag = from->etag,
                     .length = p->copy->total,
                     .archived = p->rehydrate,
+                    .type = from->type,
                     .begun_us = clock_wall_us()};
     if (from->url.len > 0) TRY(seal_url(ch, k, from->url, &row));
     engine_txn_put(ch->txn, ENGINE_JOB, key_copy(&ch->key), ROW_ENCODE(copy, ch->arena, &row));
     return OK;
-}
-
-static err begin_once(store *s, store_call c, const store_container *k, slice name,
-                      const store_put *p, const store_copy_from *from, store_blob *ret) {
-    change ch CLEANUP(change_done);
-    row_blob old, row;
-    row_staging staging;
-    bool exists, staged, kept;
-    TRY(change_begin(&ch, s, c, k, name));
-    TRY(change_blob(&ch, &old, &exists));
-    TRY(conditions_check(p->cond, CONDITION_CREATE, target_of(&old, exists)));
-    if (exists) TRY(blob_online(&old));
-    TRY(change_staging(&ch, &staging, &staged));
-    TRY(blob_new_row(&ch, p, &old, &row, &kept));
-    row.pub.content_id = engine_new_id(s->engine);
-    row.pub.has_crc64 = true;
-    row.where = ROW_EMPTY;
-    TRY(blob_result(&ch, &row, ret));
-    if (exists && !kept) change_drop_content(&ch, &old);
-    if (staged) change_drop_staging(&ch, &staging, true);
-    change_put_blob(&ch, &row);
-    TRY(put_job(&ch, k, p, from));
-    return change_commit(&ch);
 }
 
 err store_copy_begin(store *s, store_call c, const store_container *k, slice name,
@@ -102,14 +80,9 @@ err store_copy_begin(store *s, store_call c, const store_container *k, slice nam
     MUST(p->copy && p->copy->status == STORE_COPY_PENDING);
     ENSURE(from->url.len <= STORE_COPY_URL_MAX, ERR_INVALID_HEADER_VALUE,
            "the copy source is longer than %d bytes", STORE_COPY_URL_MAX);
-    bool protects = immutable_asked(&p->immutability);
-    err e;
-    if (protects) immutable_enter(s);
-    for (int try = 1;; try++) {
-        e = begin_once(s, c, k, name, p, from, ret);
-        if (e != ERR_CONFLICT || try == STORE_CONFLICT_TRIES) break;
-    }
-    if (protects) immutable_leave(s);
+    const blob_kind kind = {
+        .type = from->type, .length = p->copy->total, .sequence = from->sequence, .from = from};
+    err e = blob_put_kind(s, c, k, name, NULL, &kind, p, ret);
     if (e == OK) copier_submit(s, k->id, name, p->copy->id);
     return e;
 }
@@ -130,7 +103,17 @@ static err pending_blob(change *ch, slice id, row_blob *ret) {
     return OK;
 }
 
+/* What an aborted or failed copy leaves is of no length ("Abort Copy Blob"). */
+static void empty_pages(change *ch, row_blob *row) {
+    if (row->where != ROW_PAGES) return;
+    change_drop_content(ch, row);
+    row->pub.content_id = engine_new_id(ch->s->engine);
+    row->pub.length = 0;
+    row->generation = 0;
+}
+
 static err end(change *ch, row_blob *row, store_copy_status status) {
+    if (status != STORE_COPY_SUCCESS) empty_pages(ch, row);
     TRY(change_head(ch));
     store_now now = change_now(ch, row);
     row->pub.etag = now.etag;
@@ -187,11 +170,15 @@ err copy_fail(store *s, store_call c, const store_container *k, slice name, slic
     }
 }
 
-static void fill(row_blob *row, const row_piece *p) {
-    row->pub.content_id = p->id;
+static void fill(change *ch, row_blob *row, const row_piece *p) {
     row->pub.length = p->len;
     row->pub.has_crc64 = true;
     row->pub.crc64 = p->crc64;
+    if (row->pub.type == STORE_APPEND_BLOB) {
+        if (p->len > 0) append_first(ch, row, p);
+        return;
+    }
+    row->pub.content_id = p->id;
     row->where = p->where;
     row->wrapped = p->wrapped;
     row->ref = p->ref;
@@ -203,11 +190,13 @@ static err commit_once(store *s, store_call c, const store_container *k, slice n
     row_blob row;
     TRY(change_begin(&ch, s, c, k, name));
     TRY(pending_blob(&ch, id, &row));
-    const row_piece piece = upload_piece(u);
-    fill(&row, &piece);
+    if (u) {
+        const row_piece piece = upload_piece(u);
+        fill(&ch, &row, &piece);
+    }
     row.pub.copy.done = row.pub.copy.total = row.pub.length;
     TRY(end(&ch, &row, STORE_COPY_SUCCESS));
-    upload_give(u, &ch);
+    if (u) upload_give(u, &ch);
     return change_commit(&ch);
 }
 
@@ -215,7 +204,34 @@ err copy_commit(store *s, store_call c, const store_container *k, slice name, sl
                 store_upload *u) {
     for (int try = 1;; try++) {
         err e = commit_once(s, c, k, name, id, u);
+        if (e == ERR_CONFLICT && !(u && u->taken) && try < STORE_CONFLICT_TRIES) continue;
+        return e;
+    }
+}
+
+static err put_pages_once(store *s, store_call c, const store_container *k, slice name, slice id,
+                          uint64_t offset, store_upload *u) {
+    change ch CLEANUP(change_done);
+    row_blob row;
+    uint64_t done, behind = offset + u->len;
+    TRY(change_begin(&ch, s, c, k, name));
+    TRY(pending_blob(&ch, id, &row));
+    MUST(row.where == ROW_PAGES && behind <= row.pub.length);
+    TRY(page_splice(&ch, &row, offset, behind, &done));
+    MUST(done == behind);
+    const row_piece piece = upload_piece(u);
+    page_put(&ch, &row, offset, &piece);
+    change_put_blob(&ch, &row);
+    upload_give(u, &ch);
+    return change_commit(&ch);
+}
+
+err copy_put_pages(store *s, store_call c, const store_container *k, slice name, slice id,
+                   uint64_t offset, store_upload *u) {
+    for (int try = 1;; try++) {
+        err e = put_pages_once(s, c, k, name, id, offset, u);
         if (e == ERR_CONFLICT && !u->taken && try < STORE_CONFLICT_TRIES) continue;
+        store_upload_free(u);
         return e;
     }
 }

@@ -654,10 +654,13 @@ store_blob blob_unmodified(slice name, const row_blob *row);
 condition_target target_of(const row_blob *r, bool exists);
 /* ERR_INVALID_BLOB_TYPE unless the blob is of this type. */
 err blob_of_type(const row_blob *r, store_blob_type type) CHECKED;
+/* The only block of an append blob that is made by a copy. */
+void append_first(change *ch, row_blob *row, const row_piece *piece);
 /* What Put Blob makes: content of an upload, or (u NULL) a blob that is filled later. */
 typedef struct blob_kind {
     store_blob_type type;
-    uint64_t length, sequence; /* of a page blob */
+    uint64_t length, sequence;   /* of a page blob */
+    const store_copy_from *from; /* it is the destination of a pending copy; or NULL */
 } blob_kind;
 err blob_put_kind(store *s, store_call c, const store_container *k, slice name, store_upload *u,
                   const blob_kind *kind, const store_put *p, store_blob *ret) CHECKED;
@@ -679,6 +682,9 @@ err list_walk(store *s, arena *a, blob_key *key, uint64_t content, each_block *e
               void *ctx) CHECKED;
 /* ---- copies (copy.c: rows; copier.c: threads) ---- */
 
+/* The row in JOB of a copy that begins in this change. */
+err copy_put_job(change *ch, const store_container *k, const store_put *p,
+                 const store_copy_from *from) CHECKED;
 /* The job of the blob's pending copy. */
 err copy_job(store *s, arena *a, uint64_t container, slice name, row_copy *ret,
              bool *ret_exists) CHECKED;
@@ -689,6 +695,9 @@ err copy_url_open(const crypto_key *key, uint64_t container, const row_copy *row
  * freed), or failed. ERR_NO_PENDING_COPY_OPERATION, ERR_COPY_ID_MISMATCH: it was ended already. */
 err copy_commit(store *s, store_call c, const store_container *k, slice name, slice id,
                 store_upload *u) CHECKED;
+/* Pages of a pending copy's destination. Consumes the upload. The same errors. */
+err copy_put_pages(store *s, store_call c, const store_container *k, slice name, slice id,
+                   uint64_t offset, store_upload *u) CHECKED;
 err copy_fail(store *s, store_call c, const store_container *k, slice name, slice id, uint64_t done,
               slice why) CHECKED;
 void copier_submit(store *s, uint64_t container, slice name, slice id);

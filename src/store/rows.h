@@ -276,6 +276,7 @@ typedef struct row_copy {
     uint64_t length;
     int64_t begun_us;
     bool archived; /* its source may be */
+    store_blob_type type;
 } row_copy;
 #define ROW_COPY(N, T, B)                                                                          \
     B(1, id)                                                                                       \
@@ -288,7 +289,8 @@ typedef struct row_copy {
     B(8, url)                                                                                      \
     B(9, url_wrapped)                                                                              \
     N(10, url_id)                                                                                  \
-    N(11, url_len) B(12, etag) N(13, length) T(14, begun_us) N(15, pick.version) N(16, archived)
+    N(11, url_len)                                                                                 \
+    B(12, etag) N(13, length) T(14, begun_us) N(15, pick.version) N(16, archived) N(17, type)
 
 /* Content of one blob to be given back: single pieces, a block list, a staging session; of the last
  * two the rows only, or (…_all) the pieces with them. */

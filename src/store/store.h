@@ -556,10 +556,14 @@ typedef struct store_copy_from { /* where a copy reads: a blob here, or a URL el
     store_pick pick;
     slice url;
     slice etag; /* as of now: a source that changes ends the copy */
+    store_blob_type type;
+    uint64_t sequence; /* of a page blob */
+    bool seal;         /* of an append blob: what is made takes no more */
 } store_copy_from;
 /* Makes the blob the destination of a pending copy (p->copy: id, source, total), done in the
- * background, also after a restart. Until then it is empty and nothing else changes it. The errors of
- * store_blob_put. */
+ * background, also after a restart. Until then nothing else changes it; it is empty, or (a page blob) of its
+ * length and filled page by page. A copied append blob is one block. The errors of store_blob_put;
+ * ERR_INVALID_BLOB_TYPE: a blob of another type stands there. */
 err store_copy_begin(store *s, store_call c, const store_container *k, slice name,
                      const store_put *p, const store_copy_from *from, store_blob *ret) CHECKED;
 /* ERR_NO_PENDING_COPY_OPERATION, ERR_COPY_ID_MISMATCH, ERR_BLOB_NOT_FOUND, and those of conditions. */

@@ -124,6 +124,38 @@ def test_start_copy_of_a_large_blob(server, container):
     assert listed["copy"].copy.status == "success" and listed["source"].copy.status is None
 
 
+def finished(blob):
+    for _ in range(600):
+        properties = blob.get_blob_properties()
+        if properties.copy.status != "pending":
+            return properties
+        time.sleep(0.05)
+    raise AssertionError("still pending")
+
+
+def test_start_copy_of_other_kinds(container):
+    log, disk = container.get_blob_client("log"), container.get_blob_client("disk")
+    log.create_append_blob()
+    log.append_block(b"one")
+    log.append_block(b"two")
+    disk.create_page_blob(4 * KIB, sequence_number=3)
+    disk.upload_page(content("page", KIB), offset=KIB, length=KIB)
+    for source in (log, disk):
+        blob = container.get_blob_client(source.blob_name + "-copy")
+        blob.start_copy_from_url(source.url)
+        properties = finished(blob)
+        assert properties.copy.status == "success"
+        assert properties.blob_type == source.get_blob_properties().blob_type
+        assert blob.download_blob().readall() == source.download_blob().readall()
+    copied = container.get_blob_client("disk-copy")
+    assert [(r.start, r.end) for r in copied.list_page_ranges()] == [(KIB, 2 * KIB - 1)]
+    assert copied.get_blob_properties().page_blob_sequence_number == 3
+    container.get_blob_client("log-copy").append_block(b"three")
+    sealed = container.get_blob_client("sealed")
+    sealed.start_copy_from_url(log.url, seal_destination_blob=True)
+    assert finished(sealed).is_append_blob_sealed
+
+
 def test_append_block_from_url(server, container):
     data = content("append", 5 * MIB)
     source = container.upload_blob("source", data)
