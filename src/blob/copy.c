@@ -137,6 +137,22 @@ static err copy_later(ops_request *r, copy_asks *h, store_blob *ret) {
                             &from, ret);
 }
 
+#define WAIT_MS 2000
+
+/* Small append and page blobs of this server are done soon: their end is waited for, and told. */
+static void wait_for_end(ops_request *r, copy_asks *h, store_blob *b) {
+    store_blob now;
+    if (h->source.here == NULL || h->source.count > NOW_MAX) return;
+    store_copy_wait(r->server->store, h->copy.id, WAIT_MS);
+    err e = store_blob_get(r->server->store, ops_call(r), h->container, r->blob, STORE_CURRENT,
+                           NULL, &now);
+    bool ended =
+        e == OK && slice_eq(now.copy.id, h->copy.id) && now.copy.status == STORE_COPY_SUCCESS;
+    if (!ended) return; /* pending, or another's by now */
+    h->copy.status = STORE_COPY_SUCCESS;
+    *b = now;
+}
+
 err blob_copy(ops_request *r, ops_response *w) {
     copy_asks h CLEANUP(asks_done) = {0};
     store_blob b = {0};
@@ -150,6 +166,7 @@ err blob_copy(ops_request *r, ops_response *w) {
            "an append or page blob cannot be copied onto itself");
     err e = now ? copy_now(r, &h, &b) : copy_later(r, &h, &b);
     TRY(blob_overwrite_error(e, h.put.forced));
+    if (!now) wait_for_end(r, &h, &b);
     w->status = 202;
     blob_set_state(r, w, b.etag, b.modified_us);
     blob_set_version(r, w, &b);

@@ -207,7 +207,7 @@ static err page_write(copying *m, uint64_t offset, slice data) {
 static err read_full(copying *m, uint64_t offset, size_t n) {
     uint8_t *piece = m->piece;
     err e = OK;
-    for (size_t at = 0, got; at < n && e == OK; at += got) {
+    for (size_t at = 0, got = 0; at < n && e == OK; at += got) {
         m->piece = piece + at;
         e = read_piece(m, offset + at, n - at, &got);
         if (e == OK && got == 0)
@@ -428,9 +428,26 @@ static void *copier_main(void *arg) {
         work(s, t);
         pthread_mutex_lock(&c->lock);
         finish(c, t);
+        pthread_cond_broadcast(&c->ended);
         pthread_mutex_unlock(&c->lock);
     }
     return NULL;
+}
+
+void store_copy_wait(store *s, slice id, unsigned ms) {
+    copier *c = &s->copier;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_mutex_lock(&c->lock);
+    while (c->started > 0 && (find(c->waiting, id) || find(c->running, id)))
+        if (pthread_cond_timedwait(&c->ended, &c->lock, &until) != 0) break;
+    pthread_mutex_unlock(&c->lock);
 }
 
 void copier_run(store *s) {
@@ -444,6 +461,7 @@ err copier_start(store *s) {
     copier *c = &s->copier;
     MUST(pthread_mutex_init(&c->lock, NULL) == 0);
     MUST(pthread_cond_init(&c->wake, NULL) == 0);
+    MUST(pthread_cond_init(&c->ended, NULL) == 0);
     c->rescan = true;
     for (int i = 0; i < COPIERS && s->background; i++) {
         int n = pthread_create(&c->threads[i], NULL, copier_main, s);
@@ -461,6 +479,7 @@ void copier_stop(store *s) {
     pthread_mutex_unlock(&c->lock);
     for (int i = 0; i < c->started; i++) pthread_join(c->threads[i], NULL);
     for (copy_task *t; (t = take(c)) != NULL;) finish(c, t);
+    pthread_cond_destroy(&c->ended);
     pthread_cond_destroy(&c->wake);
     pthread_mutex_destroy(&c->lock);
 }

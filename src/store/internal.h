@@ -257,7 +257,7 @@ typedef struct reaper {
 typedef struct copy_task copy_task;
 typedef struct copier {
     pthread_mutex_t lock;
-    pthread_cond_t wake;
+    pthread_cond_t wake, ended; /* ended: a copy has, whichever */
     copy_task *waiting, *last, *running;
     size_t count; /* waiting */
     bool rescan;  /* copies stand in the table only */

@@ -566,6 +566,8 @@ typedef struct store_copy_from { /* where a copy reads: a blob here, or a URL el
  * ERR_INVALID_BLOB_TYPE: a blob of another type stands there. */
 err store_copy_begin(store *s, store_call c, const store_container *k, slice name,
                      const store_put *p, const store_copy_from *from, store_blob *ret) CHECKED;
+/* Returns when that copy has ended, or after so long. */
+void store_copy_wait(store *s, slice id, unsigned ms);
 /* ERR_NO_PENDING_COPY_OPERATION, ERR_COPY_ID_MISMATCH, ERR_BLOB_NOT_FOUND, and those of conditions. */
 err store_copy_abort(store *s, store_call c, const store_container *k, slice name, slice id,
                      const store_conditions *cond) CHECKED;
