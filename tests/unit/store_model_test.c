@@ -1,5 +1,6 @@
 /* Random operations against a model that is a few arrays: after each, the store says what the model says.
- * Snapshots, versions and soft delete go on and off, time passes. Commits fail now and then, the store is
+ * Snapshots, versions and soft delete go on and off, blobs are leased, states are held and protected by
+ * policies, time passes. Commits fail now and then, the store is
  * restarted, the reaper runs or does not, readers stay open across changes, the check finds nothing. A failure
  * prints its seed. */
 #include "store_test.h"
@@ -27,6 +28,8 @@ typedef struct model_state {
     model_block blocks[BLOCKS_MAX]; /* put whole: one, with id -1 */
     size_t count;
     char meta[20];
+    bool hold;
+    int64_t policy_us; /* until when a policy protects; 0: none */
     /* Of the past: */
     bool snapshot, base; /* neither: a version */
     uint64_t tick;
@@ -36,6 +39,7 @@ typedef struct model_state {
 typedef struct model_blob {
     model_state now;
     model_block staged[IDS];
+    char lease[UUID_LEN + 1];       /* of the current state; empty: not leased */
     model_state past[2 * PAST_MAX]; /* in the order of ticks */
     size_t past_count;
 } model_blob;
@@ -115,6 +119,44 @@ static bool is_over(const model_state *p) {
     return is_deleted(p) && p->until_us <= clock_wall_us();
 }
 
+/* What refuses to change or delete the state; OK: nothing. */
+static err protection(const model_state *p) {
+    if (p->hold) return ERR_BLOB_IMMUTABLE_DUE_TO_LEGAL_HOLD;
+    return p->policy_us > clock_wall_us() ? ERR_BLOB_IMMUTABLE_DUE_TO_POLICY : OK;
+}
+
+static void unprotect(model_state *p) {
+    p->hold = false;
+    p->policy_us = 0;
+}
+
+/* What a change of the current state says that leaves no version of it. */
+static err protection_of_current(const model *m, const model_blob *b, bool deleting) {
+    bool kept = m->versioning || (b->now.version && !deleting);
+    return b->now.exists && !kept ? protection(&b->now) : OK;
+}
+
+/* Conditions with the lease's id, with none or with a wrong one; and what they are answered. */
+static const char wrong_lease[] = "not a lease here"; /* UUID_LEN bytes, as all ids */
+static store_conditions some_lease(model *m, const model_blob *b, err *ret) {
+    store_conditions c = STORE_NO_CONDITIONS;
+    bool leased = b->now.exists && b->lease[0];
+    size_t kind = rng_below(&m->random, 12);
+    if (kind == 0)
+        c.lease_id = S(wrong_lease);
+    else if (kind > 2 && leased)
+        c.lease_id = slice_str(b->lease);
+    if (!b->now.exists)
+        *ret = OK; /* each operation's own matter */
+    else if (leased)
+        *ret = kind == 0  ? ERR_LEASE_ID_MISMATCH_WITH_BLOB_OPERATION
+               : kind > 2 ? OK
+                          : ERR_LEASE_ID_MISSING;
+    else
+        *ret = kind == 0 ? ERR_LEASE_NOT_PRESENT_WITH_BLOB_OPERATION : OK;
+    return c;
+}
+
 static void soften(model *m, model_state *p) {
     p->until_us = clock_wall_us() + 7 * DAY_US;
     (void)m;
@@ -132,6 +174,7 @@ static void gives_way(model *m, model_blob *b, bool deleting, uint64_t before) {
         p.snapshot = !deleting;
         p.base = deleting;
         p.version = p.base ? p.version : 0;
+        unprotect(&p);
         p.tick = before; /* unknown; later than all: found out by look_up */
         soften(m, &p);
         remember(b, &p);
@@ -156,11 +199,15 @@ static void do_put(model *m, size_t i) {
     uint64_t seed = ++m->next_seed;
     size_t len = some_len(m);
     store_blob ret;
+    err refused;
+    store_conditions cond = some_lease(m, b, &refused);
+    if (!b->now.exists && cond.lease_id.len) cond.lease_id = SLICE_NONE;
+    if (refused == OK) refused = protection_of_current(m, b, false);
     bool fails = arm(m);
-    err e = try_put(m->f, name_of(i), content(m->f->c.arena, seed, len), NULL, &ret);
+    err e = try_put(m->f, name_of(i), content(m->f->c.arena, seed, len), &cond, &ret);
     disarm(m);
-    assert_err(e, fails ? ERR_NO_SPACE : OK);
-    if (fails) return;
+    assert_err(e, refused != OK ? refused : fails ? ERR_NO_SPACE : OK);
+    if (e != OK) return;
     assert_true(ret.etag > b->now.etag || !b->now.exists);
     if (!b->now.exists) supersede(b);
     gives_way(m, b, false, ret.etag - 1);
@@ -180,15 +227,29 @@ static void drop_snapshots(model *m, model_blob *b) {
     }
 }
 
+/* Of the first that is protected. */
+static err protection_of_snapshots(const model_blob *b) {
+    for (size_t i = 0; i < b->past_count; i++)
+        if (b->past[i].snapshot && !is_deleted(&b->past[i]) && protection(&b->past[i]) != OK)
+            return protection(&b->past[i]);
+    return OK;
+}
+
 static void do_delete(model *m, size_t i) {
     model_blob *b = &m->blobs[i];
     store_delete d = {.snapshots = (store_snapshots)rng_below(&m->random, 3)};
+    err leased;
+    store_conditions cond = some_lease(m, b, &leased);
     bool fails = arm(m), permanent, only = d.snapshots == STORE_SNAPSHOTS_ONLY;
-    err e = store_blob_delete(m->f->s, m->f->c, m->f->k, name_of(i), NULL, &d, &permanent);
+    err e = store_blob_delete(m->f->s, m->f->c, m->f->k, name_of(i), &cond, &d, &permanent);
     disarm(m);
     bool refused = d.snapshots == STORE_SNAPSHOTS_REFUSE && live_snapshots(b);
+    err held = protection_of_snapshots(b);
+    if (held == OK && !only) held = protection_of_current(m, b, true);
     assert_err(e, !b->now.exists ? ERR_BLOB_NOT_FOUND
+                  : leased != OK ? leased
                   : refused      ? ERR_SNAPSHOTS_PRESENT
+                  : held != OK   ? held
                   : fails        ? ERR_NO_SPACE
                                  : OK);
     if (e != OK) return;
@@ -197,6 +258,7 @@ static void do_delete(model *m, size_t i) {
     if (only) return;
     gives_way(m, b, true, UINT64_MAX);
     b->now = (model_state){0};
+    b->lease[0] = '\0';
     for (int j = 0; j < IDS; j++) b->staged[j].id = -1;
 }
 
@@ -212,6 +274,7 @@ static void do_snapshot(model *m, size_t i) {
     if (m->versioning) gives_way(m, b, false, 0);
     p.snapshot = true;
     p.version = 0;
+    unprotect(&p);
     p.tick = ret.snapshot;
     remember(b, &p);
     b->now.version = ret.version;
@@ -237,6 +300,7 @@ static void do_delete_past(model *m, size_t i) {
     assert_err(e, is_deleted(p) && !d.permanent   ? ERR_BLOB_NOT_FOUND
                   : d.permanent && !m->soft       ? ERR_PERMANENT_DELETE_NOT_ENABLED
                   : d.permanent && !is_deleted(p) ? ERR_BLOB_SNAPSHOT_NOT_SOFT_DELETED
+                  : protection(p) != OK           ? protection(p)
                   : fails                         ? ERR_NO_SPACE
                                                   : OK);
     if (e != OK) return;
@@ -290,6 +354,62 @@ static void do_time(model *m) {
     advance(m, (int64_t)rng_below(&m->random, 4) * DAY_US);
 }
 
+/* Hold and policy of a state, as asked for. */
+static err set_protection(model *m, size_t i, store_pick pick, bool hold, int64_t policy_us) {
+    store_blob ret;
+    const store_immutability x = {.set_hold = true,
+                                  .hold = hold,
+                                  .set_policy = true,
+                                  .mode = policy_us ? STORE_UNLOCKED : STORE_MUTABLE,
+                                  .until_us = policy_us};
+    return store_blob_set_immutability(m->f->s, m->f->c, m->f->k, name_of(i), pick, NULL, &x, &ret);
+}
+
+/* Of the current state, or of one of the past. */
+static void do_protect(model *m, size_t i) {
+    model_blob *b = &m->blobs[i];
+    model_state *p = &b->now;
+    store_pick pick = STORE_CURRENT;
+    if (b->past_count && rng_below(&m->random, 2)) {
+        p = &b->past[rng_below(&m->random, b->past_count)];
+        if (p->base) return;
+        pick = pick_of(p);
+    }
+    bool hold = rng_below(&m->random, 3) == 0, policy = rng_below(&m->random, 3) == 0;
+    int64_t until = policy ? clock_wall_us() + (1 + (int64_t)rng_below(&m->random, 3)) * DAY_US : 0;
+    bool fails = arm(m);
+    err e = set_protection(m, i, pick, hold, until);
+    disarm(m);
+    assert_err(e, !p->exists || is_deleted(p) ? ERR_BLOB_NOT_FOUND : fails ? ERR_NO_SPACE : OK);
+    if (e != OK) return;
+    p->hold = hold;
+    p->policy_us = until;
+}
+
+static void release_protection(model *m, size_t i, model_state *p, store_pick pick) {
+    if (protection(p) != OK) assert_ok(set_protection(m, i, pick, false, 0));
+    unprotect(p);
+}
+
+/* Acquires a lease without end, or releases it. */
+static void do_lease(model *m, size_t i) {
+    model_blob *b = &m->blobs[i];
+    store_lease_answer ret;
+    char id[UUID_LEN + 1];
+    snprintf(id, sizeof id, "lease %010llu", (unsigned long long)++m->next_seed);
+    bool acquire = !b->lease[0];
+    const store_lease_ask ask = {.action = acquire ? STORE_LEASE_ACQUIRE : STORE_LEASE_RELEASE,
+                                 .id = acquire ? SLICE_NONE : slice_str(b->lease),
+                                 .proposed = acquire ? slice_str(id) : SLICE_NONE};
+    bool fails = arm(m);
+    err e = store_blob_lease(m->f->s, m->f->c, m->f->k, name_of(i), NULL, &ask, &ret);
+    disarm(m);
+    assert_err(e, !b->now.exists ? ERR_BLOB_NOT_FOUND : fails ? ERR_NO_SPACE : OK);
+    if (e != OK) return;
+    assert_true(ret.etag == b->now.etag);
+    memcpy(b->lease, acquire ? id : "", acquire ? sizeof id : 1);
+}
+
 /* So many states that the arrays would overflow: away with some, softly or for good. */
 static void trim(model *m, size_t i) {
     model_blob *b = &m->blobs[i];
@@ -303,6 +423,7 @@ static void trim(model *m, size_t i) {
         }
         model_state *p = &b->past[at];
         store_delete d = {.pick = pick_of(p), .permanent = is_deleted(p)};
+        release_protection(m, i, p, d.pick);
         assert_ok(store_blob_delete(m->f->s, m->f->c, m->f->k, name_of(i), NULL, &d, NULL));
         if (d.permanent || !m->soft)
             forget(b, at);
@@ -329,10 +450,16 @@ static void do_block(model *m, size_t i) {
     int id = (int)rng_below(&m->random, IDS);
     uint64_t seed = ++m->next_seed;
     size_t len = some_len(m);
+    err refused;
+    store_conditions cond = some_lease(m, b, &refused);
+    if (!b->now.exists) cond.lease_id = SLICE_NONE;
+    slice data = content(m->f->c.arena, seed, len);
+    store_upload *u = upload(m->f, data, data.len);
     bool fails = arm(m);
-    err e = try_block(m->f, name_of(i), id_of(m, id), content(m->f->c.arena, seed, len));
+    err e = store_block_put(m->f->s, m->f->c, m->f->k, name_of(i), id_of(m, id), u, cond.lease_id);
     disarm(m);
-    assert_err(e, fails ? ERR_NO_SPACE : OK);
+    if (e != OK) store_upload_free(u);
+    assert_err(e, refused != OK ? refused : fails ? ERR_NO_SPACE : OK);
     if (e == OK) b->staged[id] = (model_block){id, seed, len};
 }
 
@@ -365,10 +492,19 @@ static void do_commit(model *m, size_t i) {
         if (found) next.blocks[j] = *found;
     }
     store_blob ret;
+    err leased, held = protection_of_current(m, b, false);
+    store_conditions cond = some_lease(m, b, &leased);
+    if (!b->now.exists) cond.lease_id = SLICE_NONE;
+    const store_put put = {.cond = &cond};
     bool fails = arm(m);
-    err e = try_commit(m->f, name_of(i), picks, next.count, &ret);
+    err e =
+        store_block_list_put(m->f->s, m->f->c, m->f->k, name_of(i), picks, next.count, &put, &ret);
     disarm(m);
-    assert_err(e, !there ? ERR_INVALID_BLOCK_LIST : fails ? ERR_NO_SPACE : OK);
+    assert_err(e, leased != OK ? leased
+                  : !there     ? ERR_INVALID_BLOCK_LIST
+                  : held != OK ? held
+                  : fails      ? ERR_NO_SPACE
+                               : OK);
     if (e != OK) return;
     next.etag = ret.etag;
     next.version = ret.version;
@@ -384,10 +520,16 @@ static void do_metadata(model *m, size_t i) {
     snprintf(text, sizeof text, "%llu", (unsigned long long)++m->next_seed);
     pair p = {S("k"), slice_str(text)};
     store_blob ret;
+    err leased, held = protection_of_current(m, b, false);
+    store_conditions cond = some_lease(m, b, &leased);
     bool fails = arm(m);
-    err e = store_blob_set_metadata(m->f->s, m->f->c, m->f->k, name_of(i), NULL, &p, 1, &ret);
+    err e = store_blob_set_metadata(m->f->s, m->f->c, m->f->k, name_of(i), &cond, &p, 1, &ret);
     disarm(m);
-    assert_err(e, !b->now.exists ? ERR_BLOB_NOT_FOUND : fails ? ERR_NO_SPACE : OK);
+    assert_err(e, !b->now.exists ? ERR_BLOB_NOT_FOUND
+                  : leased != OK ? leased
+                  : held != OK   ? held
+                  : fails        ? ERR_NO_SPACE
+                                 : OK);
     if (e != OK) return;
     if (m->versioning || b->now.version) gives_way(m, b, false, 0);
     memcpy(b->now.meta, text, sizeof text);
@@ -402,6 +544,9 @@ static void check_state(model *m, size_t i, store_pick pick, const model_state *
     assert_err(e, b->exists && !is_deleted(b) ? OK : ERR_BLOB_NOT_FOUND);
     if (e != OK) return;
     assert_true(g.etag == b->etag && g.version == b->version);
+    assert_true(g.legal_hold == b->hold);
+    assert_true((g.immutable_mode != STORE_MUTABLE) == (b->policy_us != 0));
+    if (b->policy_us) assert_true(g.immutable_until_us == b->policy_us);
     assert_int_equal(g.metadata_count, b->meta[0] ? 1 : 0);
     if (b->meta[0]) assert_slice(g.metadata[0].value, slice_str(b->meta));
     slice data = read_all(m->f, r, g.length, 1 + rng_below(&m->random, 100000));
@@ -457,6 +602,11 @@ static void check_past(model *m, size_t i) {
 static void check_blob(model *m, size_t i) {
     model_blob *b = &m->blobs[i];
     check_state(m, i, STORE_CURRENT, &b->now);
+    store_blob g;
+    if (b->now.exists) {
+        assert_ok(store_blob_get(m->f->s, m->f->c, m->f->k, name_of(i), STORE_CURRENT, NULL, &g));
+        assert_slice(g.lease.id, slice_str(b->lease));
+    }
     if (b->now.exists && b->now.version)
         check_state(m, i, (store_pick){.version = b->now.version}, &b->now);
 }
@@ -564,8 +714,16 @@ static void clear(model *m) {
 }
 
 static void do_container(model *m) {
+    bool held = false;
+    for (size_t i = 0; i < NAMES; i++) {
+        const model_blob *b = &m->blobs[i];
+        held |= b->now.exists && protection(&b->now) != OK;
+        for (size_t j = 0; j < b->past_count; j++) held |= protection(&b->past[j]) != OK;
+    }
     close_readers(m);
-    assert_ok(store_container_delete(m->f->s, m->f->c, m->f->a, S("box"), NULL));
+    err e = store_container_delete(m->f->s, m->f->c, m->f->a, S("box"), NULL);
+    assert_true(held ? e == ERR_CONTAINER_HAS_LEGAL_HOLD || e == ERR_CONTAINER_IMMUTABLE : e == OK);
+    if (held) return;
     store_container_unref(m->f->k);
     assert_ok(store_container_create(m->f->s, m->f->c, m->f->a, S("box"), STORE_PRIVATE, NULL, 0,
                                      &m->f->k));
@@ -579,7 +737,7 @@ static void do_restart(model *m) {
 
 static void step(model *m) {
     size_t i = rng_below(&m->random, NAMES);
-    switch (rng_below(&m->random, 36)) {
+    switch (rng_below(&m->random, 40)) {
     case 0 ... 2:
         do_put(m, i);
         break;
@@ -625,6 +783,12 @@ static void step(model *m) {
     case 32:
         if (rng_below(&m->random, 4) == 0) do_settings(m);
         break;
+    case 34 ... 35:
+        do_lease(m, i);
+        break;
+    case 36 ... 37:
+        do_protect(m, i);
+        break;
     case 33:
         if (rng_below(&m->random, 4) == 0) do_time(m);
         break;
@@ -639,6 +803,9 @@ static void step(model *m) {
 /* Everything deleted, and all retentions over. */
 static void clean(model *m, size_t i) {
     model_blob *b = &m->blobs[i];
+    for (size_t j = 0; j < b->past_count; j++)
+        if (!b->past[j].base) release_protection(m, i, &b->past[j], pick_of(&b->past[j]));
+    if (b->now.exists) release_protection(m, i, &b->now, STORE_CURRENT);
     while (b->now.exists) do_delete(m, i);
     for (size_t j = b->past_count; j-- > 0;) {
         store_delete d = {.pick = pick_of(&b->past[j])};
