@@ -38,7 +38,7 @@ extern const ops_protocol admin_operator_protocol;
 /* One operator's command as JSON in and out (jansson text):
  *   account create {name, keys: [base64, …] (optional)}  account list|show|delete|rotate {name,
  * key: 1|2} account set {name, setting: "name=value"} container create {account, name, public: "blob"|"container" (optional)} container list
- * {account, prefix, marker}  container show|delete {account, name} key show|rotate {name, key}
+ * {account, prefix, marker}  container show|delete {account, name} container set {account, name, setting: "name=value"} key show|rotate {name, key}
  *   lifecycle set {account, policy: text}  lifecycle show|remove {account}  lifecycle run {account, dry: "yes"}
  * "endpoint" may be given wherever a connection string is answered. Shared keys are in the answers
  * of `account create` and `key show` only. The errors are those of the store, ERR_INVALID_INPUT for

@@ -16,8 +16,8 @@ err call_field(const call *k, const char *name, bool required, slice *ret) {
 }
 
 void call_set(json_t *to, const char *name, slice v) {
-    MUST(json_object_set_new_nocheck(to, name, json_stringn_nocheck((const char *)v.p, v.len)) ==
-         0);
+    const char *text = v.p ? (const char *)v.p : ""; /* jansson takes no NULL, however short */
+    MUST(json_object_set_new_nocheck(to, name, json_stringn_nocheck(text, v.len)) == 0);
 }
 
 void call_set_time(arena *a, json_t *to, const char *name, int64_t us) {
@@ -228,6 +228,15 @@ static void put_container(call *k, json_t *to, const store_container *c) {
     MUST(json_object_set_new(to, "public", json_string(public_name(c->public_access))) == 0);
 }
 
+static void put_guard(json_t *to, const store_guard *g) {
+    json_t *protection = json_object();
+    json_object_set_new(protection, "immutable_days", json_integer(g->days));
+    json_object_set_new(protection, "immutable_append", json_string(g->append ? "on" : "off"));
+    json_object_set_new(protection, "locked", json_boolean(g->locked));
+    call_set(protection, "holds", g->holds);
+    MUST(json_object_set_new(to, "protection", protection) == 0);
+}
+
 static err container_made(call *k, const store_account *account) {
     slice name, access;
     TRY(call_field(k, "name", true, &name));
@@ -286,6 +295,19 @@ static err container_shown(call *k, const store_account *account) {
     }
     MUST(json_object_set_new(k->out, "metadata", metadata) == 0);
     MUST(json_object_set_new(k->out, "policies", policies) == 0);
+    put_guard(k->out, &container->guard);
+    store_container_unref(container);
+    return OK;
+}
+
+static err container_set_in(call *k, const store_account *account) {
+    slice name, setting;
+    const store_container *container;
+    TRY(call_field(k, "name", true, &name));
+    TRY(call_field(k, "setting", true, &setting));
+    TRY(store_container_guard_set(k->st->store, k->c, account, name, setting, &container));
+    call_set(k->out, "name", container->name);
+    put_guard(k->out, &container->guard);
     store_container_unref(container);
     return OK;
 }
@@ -313,6 +335,9 @@ static err container_list(call *k) {
 static err container_show(call *k) {
     return call_in_account(k, container_shown);
 }
+static err container_set(call *k) {
+    return call_in_account(k, container_set_in);
+}
 static err container_delete(call *k) {
     return call_in_account(k, container_deleted);
 }
@@ -333,6 +358,7 @@ static const struct command {
     {"container create", container_create, {"account", "name", "public"}},
     {"container list", container_list, {"account", "prefix", "marker"}},
     {"container show", container_show, {"account", "name"}},
+    {"container set", container_set, {"account", "name", "setting"}},
     {"container delete", container_delete, {"account", "name"}},
     {"lifecycle set", lifecycle_set, {"account", "policy"}},
     {"lifecycle show", lifecycle_show, {"account"}},

@@ -69,8 +69,8 @@ err blob_get_container(ops_request *r, ops_response *w) {
     blob_set_lease(w, &k->lease);
     if (k->public_access != STORE_PRIVATE)
         ops_set(w, "x-ms-blob-public-access", access_name(k->public_access));
-    ops_set(w, "x-ms-has-immutability-policy", S("false"));
-    ops_set(w, "x-ms-has-legal-hold", S("false"));
+    ops_set(w, "x-ms-has-immutability-policy", k->guard.days ? S("true") : S("false"));
+    ops_set(w, "x-ms-has-legal-hold", k->guard.holds.len ? S("true") : S("false"));
     ops_set(w, "x-ms-immutable-storage-with-versioning-enabled", S("false"));
     ops_set(w, "x-ms-default-encryption-scope", S("$account-encryption-key"));
     ops_set(w, "x-ms-deny-encryption-scope-override", S("false"));

@@ -72,10 +72,10 @@ static err each_container(void *ctx, const store_container *k) {
         xml_element(b, "PublicAccess",
                     k->public_access == STORE_PUBLIC_BLOB ? S("blob") : S("container"));
     buf_put(b, S("<DefaultEncryptionScope>$account-encryption-key</DefaultEncryptionScope>"
-                 "<DenyEncryptionScopeOverride>false</DenyEncryptionScopeOverride>"
-                 "<HasImmutabilityPolicy>false</HasImmutabilityPolicy>"
-                 "<HasLegalHold>false</HasLegalHold>"
-                 "<ImmutableStorageWithVersioningEnabled>false"
+                 "<DenyEncryptionScopeOverride>false</DenyEncryptionScopeOverride>"));
+    xml_element(b, "HasImmutabilityPolicy", k->guard.days ? S("true") : S("false"));
+    xml_element(b, "HasLegalHold", k->guard.holds.len ? S("true") : S("false"));
+    buf_put(b, S("<ImmutableStorageWithVersioningEnabled>false"
                  "</ImmutableStorageWithVersioningEnabled>"));
     if (k->deleted) put_retention_left(b, k);
     buf_put(b, S("</Properties>"));

@@ -29,7 +29,7 @@ typedef struct command {
     const char *group, *name;
     const char *summary;
     const char *synopsis, *about;
-    const char *fields[2]; /* names of its words in the request */
+    const char *fields[3]; /* names of its words in the request */
     unsigned with;
 } command;
 
@@ -120,6 +120,7 @@ static err run(arena *a, operation *op, const command *c, const cli_args *args) 
             {slice_str(c->fields[0]), slice_str(args->count > 0 ? args->arg[0] : NULL)},
             {slice_str(c->fields[1]),
              c->with & WITH_FILE ? op->file : slice_str(args->count > 1 ? args->arg[1] : NULL)},
+            {slice_str(c->fields[2]), slice_str(args->count > 2 ? args->arg[2] : NULL)},
             {S("dry"), op->dry ? S("yes") : SLICE_NONE},
             {S("endpoint"), endpoint},
             {S("key"), slice_str(op->key)},
@@ -191,7 +192,8 @@ static int run_command(const command *c, int argc, char **argv) {
                             "itself. Without --data and --config, " CLI_CONFIG_DEFAULT " is read.",
                             c->about);
     if (c->with & WITH_SETTINGS) about = about_settings(a, about);
-    size_t words = c->fields[1] ? 2 : c->fields[0] ? 1 : 0;
+    size_t words = 0;
+    while (words < ARRAY_LEN(c->fields) && c->fields[words]) words++;
     const cli_spec spec = {
         arena_cstr(a, name), c->synopsis, arena_cstr(a, about), flags, words, words};
     add_flags(&op, c, flags);
@@ -271,6 +273,20 @@ static const command commands[] = {
      "ACCOUNT NAME [flags]",
      "Shows a container, its metadata and the names of its access policies.",
      {"account", "name"},
+     0},
+    {"container",
+     "set",
+     "retention policy and legal holds of all its blobs",
+     "ACCOUNT NAME SETTING=VALUE [flags]",
+     "Protects all blobs of a container, whoever asks:\n"
+     "  immutable_days=N         no blob is changed, and none deleted before N days after its "
+     "last\n"
+     "                           change; 0 removes the policy\n"
+     "  immutable_append=on|off  append blobs still take blocks\n"
+     "  immutable_lock=on        from then on N can become more, and nothing else; for good\n"
+     "  hold=NAME, release=NAME  a legal hold: nothing is changed or deleted until it is released\n"
+     "A container with a policy or a hold is not deleted.",
+     {"account", "name", "setting"},
      0},
     {"container",
      "delete",

@@ -156,7 +156,8 @@ void cli_operations_help(void) {
     printf(
         "\n## Requests\n\n"
         "SAS: which permission letters let a caller in; in brackets the resource type that an\n"
-        "account SAS must sign (*: any). Conditions: which conditional headers are honoured. Secondary: at\n"
+        "account SAS must sign (*: any). Conditions: which conditional headers are honoured. "
+        "Secondary: at\n"
         "the read-only address `ACCOUNT-secondary`. tests/wire/test_credentials.py asks each row "
         "with\n"
         "every kind of credential and expects what stands here.\n\n"

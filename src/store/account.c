@@ -297,6 +297,7 @@ static err containers_mutable(store *s, uint64_t account) {
         TRY_TO(out, engine_cursor_next(cur, &key, &value, &more));
         if (!more) break;
         TRY_TO(out, row_container_get(value, &row));
+        TRY_TO(out, guard_permits_deletion(&row.guard, slice_skip(key, 1 + KEY_ID_LEN)));
         TRY_TO(out, container_mutable(s, row.id));
     }
 out:

@@ -121,6 +121,7 @@ static err append_once(store *s, store_call c, const store_container *k, slice n
     TRY(change_begin(&ch, s, c, k, name));
     TRY(change_blob(&ch, &row, &exists));
     if (!exists) return blob_missing(name);
+    if (ch.guard.append && !ch.guard.held) ch.guarded_put = OK;
     for (append *a = batch; a; a = a->next) {
         a->e = OK;
         err e = add_block(&ch, &row, a);

@@ -173,6 +173,7 @@ err blob_new_row(change *ch, const store_put *p, const row_blob *old, row_blob *
     r.pub.tag_count = (uint32_t)p->tag_count;
     TRY(immutable_new(&r, &p->immutability));
     TRY(expiry_of(&p->expiry, &r, &r.pub.expires_us));
+    if (r.pub.expires_us != STORE_TIME_NONE) TRY(change_refuse_guarded(ch));
     if (p->rehydrate) TRY(tier_rehydrate_new(ch, &r, p->rehydrate_high));
     TRY(blob_new_version(ch, &r));
     *ret = r;

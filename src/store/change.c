@@ -16,8 +16,10 @@ err change_begin_unchecked(change *ch, store *s, arena *a, uint64_t container, s
 }
 
 static err begin_in_gate(change *ch, store *s, store_call c, const store_container *k, slice name) {
-    TRY(container_current(s, c.arena, c.nowait, container_of(k)));
+    guard g;
+    TRY(container_current_guard(s, c.arena, c.nowait, container_of(k), &g));
     name_change(ch, s, c.arena, k->id, name);
+    ch->guard = g;
     ch->nowait = c.nowait;
     ch->later = c.later;
     return c.nowait ? engine_txn_try_begin(s->engine, key_base(&ch->key), &ch->txn)
@@ -83,6 +85,8 @@ err change_blob(change *ch, row_blob *ret, bool *ret_exists) {
                            : ret->pub.legal_hold ? ERR_BLOB_IMMUTABLE_DUE_TO_LEGAL_HOLD
                                                  : ERR_BLOB_IMMUTABLE_DUE_TO_POLICY;
         ch->protected_etag = ret->pub.etag;
+        ch->guarded_put = *ret_exists ? guard_refuses(&ch->guard, ret, false) : OK;
+        ch->guarded_gone = *ret_exists ? guard_refuses(&ch->guard, ret, true) : OK;
         ch->index_known = true;
     }
     if (*ret_exists && blob_expired(ret)) {
@@ -108,13 +112,25 @@ static void fail_later(change *ch, err e) {
     if (e != OK && ch->failed == OK) ch->failed = e;
 }
 
+static err guarded(err why) {
+    return why == OK ? OK : err_fail(why, "its container has a retention policy or a legal hold");
+}
+
 void change_refuse_protected(change *ch, const row_blob *r) {
     fail_later(ch, blob_mutable(r));
+    fail_later(ch, guarded(guard_refuses(&ch->guard, r, true)));
+}
+
+err change_refuse_guarded(const change *ch) {
+    static const row_blob any;
+    return guarded(guard_refuses(&ch->guard, &any, false));
 }
 
 /* A protected blob stays as it is: its state is what its ETag stands for (immutable.c). */
 static void check_protected(change *ch, const row_blob *now) {
-    if (ch->protected_by == OK || (now && now->pub.etag == ch->protected_etag)) return;
+    if (now && now->pub.etag == ch->protected_etag) return;
+    fail_later(ch, guarded(now ? ch->guarded_put : ch->guarded_gone));
+    if (ch->protected_by == OK) return;
     if (ch->kept_as_version) return; /* it lives on there, as protected as it was */
     fail_later(ch, err_fail(ch->protected_by, "nothing was changed"));
 }

@@ -26,6 +26,7 @@ err container_decode(arena *a, slice account, slice name, slice value, store_con
                              .modified_us = row->modified_us,
                              .public_access = row->public_access,
                              .lease = row->lease,
+                             .guard = row->guard,
                              .deleted = row->deleted_us != STORE_TIME_NONE,
                              .deleted_us = row->deleted_us,
                              .purge_us = row->purge_us};
@@ -103,18 +104,19 @@ err store_container_get(store *s, store_call c, const store_account *a, slice na
     return OK;
 }
 
-/* The id that a row in META has now, 0 when there is none. */
+/* The id that a row in META has now, 0 when there is none; and what protects its blobs. */
 static err id_in_container(store *s, arena *a, bool nowait, const struct container *k,
-                           uint64_t *ret) {
+                           uint64_t *ret, guard *ret_guard) {
     struct container *now = (struct container *)cache_get(&s->containers, k->snap.key, NULL);
     if (now) {
         *ret = now->pub.id;
+        *ret_guard = guard_of(&now->pub.guard);
         snap_unref(&now->snap);
         return OK;
     }
     short_key key;
     slice value;
-    row_container row;
+    row_container row = {0};
     key_container(&key, k->account_id, k->pub.name);
     err e = engine_get(s->engine, ENGINE_META, key_slice(&key), a, nowait, &value);
     if (e != ERR_NOT_FOUND) {
@@ -122,6 +124,7 @@ static err id_in_container(store *s, arena *a, bool nowait, const struct contain
         TRY(row_container_get(value, &row));
     }
     *ret = e == OK ? row.id : 0;
+    *ret_guard = guard_of(&row.guard);
     return OK;
 }
 
@@ -153,8 +156,14 @@ err account_current(store *s, arena *a, bool nowait, slice name, uint64_t id) {
 }
 
 err container_current(store *s, arena *a, bool nowait, const struct container *k) {
+    guard unused;
+    return container_current_guard(s, a, nowait, k, &unused);
+}
+
+err container_current_guard(store *s, arena *a, bool nowait, const struct container *k,
+                            guard *ret) {
     uint64_t id, account;
-    TRY(id_in_container(s, a, nowait, k, &id));
+    TRY(id_in_container(s, a, nowait, k, &id, ret));
     TRY(id_of_account(s, a, nowait, k->pub.account, &account));
     return id == k->pub.id && account == k->account_id ? OK : not_found(k->pub.name);
 }
@@ -309,6 +318,7 @@ static err delete_container(store *s, store_call c, const store_account *a, slic
                             const store_conditions *cond) {
     container_change ch CLEANUP(container_change_done);
     TRY(container_change_checked(&ch, s, c, a, name, cond, CONDITION_WRITE));
+    TRY(guard_permits_deletion(&ch.row.guard, name));
     TRY(container_mutable(s, ch.row.id));
     uint32_t days = a->settings.container_delete_days;
     engine_txn_delete(ch.txn, ENGINE_META, key_slice(&ch.key));
@@ -380,6 +390,56 @@ err store_container_set_acl(store *s, store_call c, const store_account *a, slic
     ch.row.policies = buf_slice(&packed);
     ch.row.public_access = access;
     return container_update(&ch, ret);
+}
+
+/* The row with another guard; what it was before in *ret_before. */
+static err set_guard(store *s, store_call c, const store_account *a, slice name,
+                     const store_guard *put, slice setting, store_guard *ret_before) {
+    container_change ch CLEANUP(container_change_done);
+    TRY(container_change_checked(&ch, s, c, a, name, NULL, CONDITION_READ));
+    *ret_before = ch.row.guard;
+    if (put)
+        ch.row.guard = *put;
+    else
+        TRY(guard_change(c.arena, setting, &ch.row.guard));
+    engine_txn_put(ch.txn, ENGINE_META, key_slice(&ch.key),
+                   ROW_ENCODE(container, c.arena, &ch.row));
+    TRY(container_change_commit(&ch));
+    gate_wait(&s->gate); /* who came in before did not see it */
+    return OK;
+}
+
+static err find_expiring(void *ctx, const store_blob *b, slice prefix) {
+    (void)ctx, (void)prefix;
+    ENSURE(
+        b->expires_us == STORE_TIME_NONE, ERR_INVALID_INPUT,
+        "blob '%.*s' has an expiry, which would end it in spite of the policy or hold; take that "
+        "away first (Set Blob Expiry: NeverExpire)",
+        SLICE_ARG(slice_take(b->name, 256)));
+    return OK;
+}
+
+/* No blob expires in a container that is guarded: none may be given an expiry, and none has one. */
+static err nothing_expires(store *s, store_call c, const store_container *k) {
+    store_blob_list q = {.max = STORE_LIST_MAX};
+    do TRY(store_blob_scan(s, c, k, &q, find_expiring, NULL, &q.marker));
+    while (q.marker.len > 0);
+    return OK;
+}
+
+err store_container_guard_set(store *s, store_call c, const store_account *a, slice name,
+                              slice setting, const store_container **ret) {
+    if (c.nowait) return ERR_WOULD_BLOCK;
+    store_guard before, unused;
+    TRY(set_guard(s, c, a, name, NULL, setting, &before));
+    TRY(store_container_get(s, c, a, name, ret));
+    guard was = guard_of(&before);
+    err e = was.days || was.held ? OK : nothing_expires(s, c, *ret);
+    if (e == OK) return OK;
+    slice why = arena_dup(c.arena, slice_str(err_detail()));
+    store_container_unref(*ret);
+    TRY(set_guard(s, c, a, name, &before, SLICE_NONE, &unused));
+    return err_fail(e, "%.*s", SLICE_ARG(why));
 }
 
 err store_container_lease(store *s, store_call c, const store_account *a, slice name,

@@ -99,7 +99,7 @@ static err pending_blob(change *ch, slice id, row_blob *ret) {
     ENSURE(slice_eq_nocase(ret->pub.copy.id, id), ERR_COPY_ID_MISMATCH,
            "copyid: the pending copy has another id");
     /* A hold or a policy that came with the copy is on what it makes: it does not stop the copy. */
-    ch->protected_by = OK;
+    ch->protected_by = ch->guarded_put = OK;
     return OK;
 }
 

@@ -342,6 +342,22 @@ err account_keeping(store *s, arena *a, bool nowait, slice account, keeping *ret
 /* OK while the container (and its account) is still the one of that name. ERR_CONTAINER_NOT_FOUND.
  */
 err container_current(store *s, arena *a, bool nowait, const struct container *k) CHECKED;
+
+/* ---- what protects all blobs of a container (guard.c) ---- */
+typedef struct guard {
+    uint32_t days; /* 0: no policy */
+    bool append, held;
+} guard;
+guard guard_of(const store_guard *g);
+/* Why a blob that is there may not be changed, or deleted; OK: it may. */
+err guard_refuses(const guard *g, const row_blob *r, bool deleting) CHECKED;
+/* Of the container. ERR_CONTAINER_HAS_LEGAL_HOLD, ERR_CONTAINER_IMMUTABLE. */
+err guard_permits_deletion(const store_guard *g, slice name) CHECKED;
+/* Applies a setting. ERR_INVALID_INPUT. */
+err guard_change(arena *a, slice setting, store_guard *g) CHECKED;
+/* container_current, and what protects its blobs now. */
+err container_current_guard(store *s, arena *a, bool nowait, const struct container *k,
+                            guard *ret) CHECKED;
 /* A snapshot of a container's row, with its key. ERR_KEY_DESTROYED. */
 err container_snapshot(store *s, arena *scratch, const struct account *ac, slice name, slice value,
                        struct container **ret) CHECKED;
@@ -438,6 +454,9 @@ typedef struct change {
     /* The blob is protected as it stands: why, and its ETag. OK: it is not. */
     err protected_by;
     uint64_t protected_etag;
+    guard guard; /* the container's; nothing in the reaper's changes */
+    err guarded_put,
+        guarded_gone;     /* what it says of the blob: to a change of it, to its deletion */
     bool kept_as_version; /* what the change replaces or deletes is a version from now on */
     err failed;           /* a change that could not be written down: change_commit says it */
     /* Garbage of this change, gathered. */
@@ -478,6 +497,8 @@ err change_blob(change *ch, row_blob *ret, bool *ret_exists) CHECKED;
 void change_put_blob(change *ch, const row_blob *r);
 /* A state of the history is to go, or to be deleted softly: not while it is protected. */
 void change_refuse_protected(change *ch, const row_blob *r);
+/* Of what no guarded container allows (snapshots, expiry). ERR_BLOB_IMMUTABLE_DUE_TO_…. */
+err change_refuse_guarded(const change *ch) CHECKED;
 /* The row as it is: for what is no change of the blob, as a change of its lease. */
 void change_put_row(change *ch, const row_blob *r);
 void change_delete_blob(change *ch);

@@ -51,6 +51,7 @@ typedef struct row_container {
     store_public public_access;
     slice metadata, policies;
     store_lease lease;
+    store_guard guard;
     /* Of a deleted one: when, until when it can be restored, and whose it is, for people. */
     int64_t deleted_us, purge_us;
     slice account;
@@ -66,7 +67,11 @@ typedef struct row_container {
     B(8, policies)                                                                                 \
     B(9, lease.id)                                                                                 \
     N(10, lease.duration_s)                                                                        \
-    N(11, lease.broken) T(12, lease.until_us) T(15, deleted_us) T(16, purge_us) B(17, account)
+    N(11, lease.broken)                                                                            \
+    T(12, lease.until_us)                                                                          \
+    T(15, deleted_us)                                                                              \
+    T(16, purge_us) B(17, account) N(25, guard.days) N(26, guard.locked) N(27, guard.append)       \
+        B(28, guard.holds)
 
 #define ROW_POLICY(N, T, B)                                                                        \
     B(1, id)                                                                                       \

@@ -296,6 +296,18 @@ typedef struct store_policy { /* a stored access policy (SignedIdentifier) */
     slice permission;
 } store_policy;
 
+/* What protects all blobs of a container ("Time-based retention policies …" and "Legal holds …" of
+ * container scope): a blob that is there is not changed; it is deleted only `days` after its last change, and
+ * not at all while there is a hold. Snapshots are not taken, and the container is not deleted. */
+#define STORE_GUARD_DAYS_MAX 146000
+#define STORE_GUARD_HOLDS    10
+typedef struct store_guard {
+    uint32_t days; /* 0: no policy */
+    bool locked;   /* the policy can be extended and nothing else */
+    bool append;   /* append blobs still take blocks (allowProtectedAppendWrites) */
+    slice holds;   /* names of legal holds, with commas between */
+} store_guard;
+
 typedef struct store_container {
     uint64_t id;
     slice account, name;
@@ -307,6 +319,7 @@ typedef struct store_container {
     store_policy policies[STORE_POLICIES_MAX];
     size_t policy_count;
     store_lease lease;
+    store_guard guard;
     bool deleted; /* in listings that ask for them; then: */
     uint64_t version;
     int64_t deleted_us, purge_us; /* restorable until purge_us */
@@ -345,6 +358,15 @@ err store_container_rename(store *s, store_call c, const store_account *a, slice
 err store_container_lease(store *s, store_call c, const store_account *a, slice name,
                           const store_conditions *cond, const store_lease_ask *ask,
                           store_lease_answer *ret) CHECKED;
+/* One setting of what protects the container's blobs:
+ *   immutable_days=N      0 removes the policy; a locked one only grows
+ *   immutable_append=on|off
+ *   immutable_lock=on     for good
+ *   hold=NAME, release=NAME
+ * In force for all that comes after, and for all that was not answered yet. ERR_INVALID_INPUT, also for a
+ * container that has blobs with an expiry; then nothing has changed. */
+err store_container_guard_set(store *s, store_call c, const store_account *a, slice name,
+                              slice setting, const store_container **ret) CHECKED;
 /* Reading conditions against a container. */
 err store_container_check(const store_container *k, const store_conditions *cond) CHECKED;
 

@@ -115,6 +115,7 @@ static err set_expiry_once(store *s, store_call c, const store_container *k, sli
     row_blob row;
     TRY(change_begin_existing(&ch, s, c, k, name, &row));
     TRY(conditions_check(cond, CONDITION_WRITE, target_of(&row, true)));
+    TRY(change_refuse_guarded(&ch));
     TRY(expiry_of(x, &row, &row.pub.expires_us));
     TRY(change_head(&ch));
     store_now now = change_now(&ch, &row);
