@@ -70,8 +70,8 @@ typedef struct row_container {
     N(11, lease.broken)                                                                            \
     T(12, lease.until_us)                                                                          \
     T(15, deleted_us)                                                                              \
-    T(16, purge_us) B(17, account) N(25, guard.days) N(26, guard.locked) N(27, guard.append)       \
-        B(28, guard.holds)
+    T(16, purge_us)                                                                                \
+    B(17, account) N(25, guard.days) N(26, guard.locked) N(27, guard.append) B(28, guard.holds)
 
 #define ROW_POLICY(N, T, B)                                                                        \
     B(1, id)                                                                                       \
