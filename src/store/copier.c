@@ -163,7 +163,14 @@ static void rest(const copying *m) {
         nanosleep(&(struct timespec){.tv_nsec = STEP_MS * 1000000l}, NULL);
 }
 
-/* A source that could not be reached is tried again. */
+/* A source that could not be reached is tried again, after a pause. */
+static bool try_again(copying *m, err e) {
+    if (e != ERR_COPY_SOURCE_UNREACHABLE || ++m->failures >= TRIES) return false;
+    close_source(m);
+    rest(m);
+    return true;
+}
+
 static err copy_bytes(copying *m) {
     uint64_t at = 0;
     while (at < m->row.length) {
@@ -175,11 +182,7 @@ static err copy_bytes(copying *m) {
             e = err_fail(m->reader ? ERR_CORRUPT : ERR_COPY_SOURCE_UNREACHABLE,
                          "the copy source ended after %llu of %llu bytes", (unsigned long long)at,
                          (unsigned long long)m->row.length);
-        if (e == ERR_COPY_SOURCE_UNREACHABLE && ++m->failures < TRIES) {
-            close_source(m);
-            rest(m);
-            continue;
-        }
+        if (try_again(m, e)) continue;
         TRY(e);
         m->failures = 0;
         TRY(store_upload_write(m->upload, slice_of(m->piece, n)));
@@ -239,11 +242,7 @@ static err copy_range(copying *m, uint64_t begin, uint64_t end, bool all) {
         size_t n = end - at < PIECE ? (size_t)(end - at) : PIECE;
         ENSURE(!stopping(m), ERR_CANCELLED, "the copy was stopped");
         err e = read_full(m, at, n);
-        if (e == ERR_COPY_SOURCE_UNREACHABLE && ++m->failures < TRIES) {
-            close_source(m);
-            rest(m);
-            continue;
-        }
+        if (try_again(m, e)) continue;
         TRY(e);
         m->failures = 0;
         if (all)
