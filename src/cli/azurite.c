@@ -145,7 +145,8 @@ static err parse_word(int argc, char **argv, int *at, const char *values[FLAGS])
         ENSURE(shows, ERR_USAGE, "'%s' is no option; see --help", text);
         return OK;
     }
-    slice word = slice_str(text + (letters ? 1 : 2));
+    const char *named = text + (letters ? 1 : 2);
+    slice word = slice_of(named, strlen(named));
     size_t equals = slice_find(word, 0, '=');
     slice name = slice_take(word, equals);
     for (; letters && name.len > 1; name = slice_skip(name, 1)) {
@@ -159,7 +160,7 @@ static err parse_word(int argc, char **argv, int *at, const char *values[FLAGS])
     const char *next = *at + 1 < argc ? argv[*at + 1] : NULL;
     const char *value = "";
     if (equals < word.len)
-        value = text + (letters ? 1 : 2) + equals + 1;
+        value = named + equals + 1;
     else if (next && next[0] != '-')
         value = argv[++*at];
     ENSURE(f->value == NULL || *value, ERR_USAGE, "Must provide a value for parameter --%s (%s)",
