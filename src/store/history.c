@@ -120,7 +120,7 @@ err change_begin_picked(change *ch, store *s, store_call c, const store_containe
 
 void change_put_picked(change *ch, const picked_state *p) {
     if (!p->tick) {
-        change_put_row(ch, &p->row);
+        change_put_blob(ch, &p->row);
         return;
     }
     if (index_protected(&p->row)) index_put_protected(ch);

@@ -70,7 +70,10 @@ static err set_once(store *s, store_call c, const store_container *k, slice name
     TRY(conditions_check(cond, CONDITION_WRITE, t));
     TRY(apply(&p.row, x));
     TRY(blob_result(&ch, &p.row, ret));
-    change_put_picked(&ch, &p);
+    if (p.tick)
+        change_put_picked(&ch, &p);
+    else
+        change_put_row(&ch, &p.row); /* no change of the blob: its lease stays as it is */
     return change_commit(&ch);
 }
 

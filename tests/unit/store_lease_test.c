@@ -364,9 +364,21 @@ static void test_state_of_its_thing_stays(void **state) {
     }
 }
 
+static err tag_with(const thing *t, const store_conditions *c) {
+    const pair tag = {S("k"), S("v")};
+    return store_blob_set_tags(t->f->s, t->f->c, t->f->k, t->name, STORE_CURRENT, c, &tag, 1);
+}
+
+static err tier_with(const thing *t, const store_conditions *c) {
+    bool later;
+    return store_blob_set_tier(t->f->s, t->f->c, t->f->k, t->name, STORE_CURRENT, c,
+                               STORE_TIER_COOL, false, &later);
+}
+
 static void test_writes_keep_it_or_clear_it(void **state) {
     fixture *f = *state;
-    err (*const writes[])(const thing *, const store_conditions *) = {put_with, set_with};
+    err (*const writes[])(const thing *, const store_conditions *) = {put_with, set_with, tag_with,
+                                                                      tier_with};
     store_conditions mine = STORE_NO_CONDITIONS, none = STORE_NO_CONDITIONS;
     mine.lease_id = A;
     for (size_t i = 0; i < ARRAY_LEN(writes); i++) {
