@@ -151,10 +151,18 @@ static void close_source(copying *m) {
     m->reader = store_reader_free(m->reader);
 }
 
+/* Some bytes at offset, at least one; cap does not reach behind the source's length. */
 static err read_piece(copying *m, uint64_t offset, size_t cap, size_t *ret_n) {
-    if (m->reader) return store_reader_read(m->reader, offset, m->piece, cap, false, ret_n);
-    if (!m->stream) TRY(open_elsewhere(m, offset));
-    return m->s->remote->read(m->stream, m->piece, cap, ret_n);
+    if (m->reader) {
+        TRY(store_reader_read(m->reader, offset, m->piece, cap, false, ret_n));
+    } else {
+        if (!m->stream) TRY(open_elsewhere(m, offset));
+        TRY(m->s->remote->read(m->stream, m->piece, cap, ret_n));
+    }
+    ENSURE(*ret_n > 0, m->reader ? ERR_CORRUPT : ERR_COPY_SOURCE_UNREACHABLE,
+           "the copy source ended after %llu of %llu bytes", (unsigned long long)offset,
+           (unsigned long long)m->row.length);
+    return OK;
 }
 
 static void rest(const copying *m) {
@@ -178,10 +186,6 @@ static err copy_bytes(copying *m) {
         ENSURE(!stopping(m), ERR_CANCELLED, "the copy was stopped");
         uint64_t left = m->row.length - at;
         err e = read_piece(m, at, left < PIECE ? (size_t)left : PIECE, &n);
-        if (e == OK && n == 0)
-            e = err_fail(m->reader ? ERR_CORRUPT : ERR_COPY_SOURCE_UNREACHABLE,
-                         "the copy source ended after %llu of %llu bytes", (unsigned long long)at,
-                         (unsigned long long)m->row.length);
         if (try_again(m, e)) continue;
         TRY(e);
         m->failures = 0;
@@ -213,8 +217,6 @@ static err read_full(copying *m, uint64_t offset, size_t n) {
     for (size_t at = 0, got = 0; at < n && e == OK; at += got) {
         m->piece = piece + at;
         e = read_piece(m, offset + at, n - at, &got);
-        if (e == OK && got == 0)
-            e = err_fail(ERR_COPY_SOURCE_UNREACHABLE, "the copy source ended before its length");
     }
     m->piece = piece;
     return e;
