@@ -1,5 +1,5 @@
-/* Page blobs: Put Blob with x-ms-blob-type: PageBlob, Put Page, Put Page From URL, and what Set Blob Properties does to
- * one. */
+/* Page blobs: Put Blob with x-ms-blob-type: PageBlob, Put Page, Put Page From URL, and what Set Blob
+ * Properties does to one. */
 #include "blob/internal.h"
 
 #define SEQUENCE_MAX INT64_MAX
@@ -99,18 +99,19 @@ static err read_asks(ops_request *r, page_asks *ret) {
     TRY(blob_sequence_if_read(r, &a.when));
     TRY(blob_page_range_read(r, &a.offset, &a.length));
     TRY(blob_sums_read(r, &a.said));
-    ENSURE(!a.clear || r->content_length == 0, ERR_INVALID_HEADER_VALUE,
-           "Content-Length must be 0 to clear pages");
     ENSURE(a.clear || a.length <= STORE_PAGE_WRITE_MAX, ERR_REQUEST_BODY_TOO_LARGE,
            "x-ms-range has %llu bytes; one Put Page writes at most 4 MiB",
            (unsigned long long)a.length);
-    bool elsewhere =
-        ops_header(r, "x-ms-copy-source").p != NULL; /* the bytes are not in the body */
-    ENSURE(a.clear || elsewhere || r->content_length == OPS_LEN_UNKNOWN ||
-               r->content_length == a.length,
-           ERR_INVALID_PAGE_RANGE, "x-ms-range has %llu bytes, Content-Length says %llu",
-           (unsigned long long)a.length, (unsigned long long)r->content_length);
     *ret = a;
+    return OK;
+}
+
+static err check_body(const ops_request *r, const page_asks *a) {
+    ENSURE(!a->clear || r->content_length == 0, ERR_INVALID_HEADER_VALUE,
+           "Content-Length must be 0 to clear pages");
+    ENSURE(a->clear || r->content_length == OPS_LEN_UNKNOWN || r->content_length == a->length,
+           ERR_INVALID_PAGE_RANGE, "x-ms-range has %llu bytes, Content-Length says %llu",
+           (unsigned long long)a->length, (unsigned long long)r->content_length);
     return OK;
 }
 
@@ -144,6 +145,7 @@ err blob_put_page(ops_request *r, ops_response *w) {
     store_blob b;
     TRY(blob_enter(r));
     TRY(read_asks(r, &a));
+    TRY(check_body(r, &a));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     TRY(blob_container(r, &k));
     if (!a.clear) return update(r, w, k, &a);

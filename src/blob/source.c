@@ -329,11 +329,11 @@ static err open_remote(ops_request *r, const blob_source_asks *a, blob_source *s
     pair headers[8 + ARRAY_LEN(source_key)];
     size_t n = 0;
     add(headers, &n, "x-ms-version", r->version);
-    add(headers, &n, "Authorization", ops_header(r, "x-ms-copy-source-authorization"));
+    add(headers, &n, "Authorization", a->authorization);
     add(headers, &n, "x-ms-if-tags", ops_header(r, "x-ms-source-if-tags"));
     add(headers, &n, "x-ms-lease-id", ops_header(r, "x-ms-source-lease-id"));
-    add(headers, &n, "If-Match", ops_header(r, "x-ms-source-if-match"));
-    add(headers, &n, "If-None-Match", ops_header(r, "x-ms-source-if-none-match"));
+    add(headers, &n, "If-Match", a->cond.if_match);
+    add(headers, &n, "If-None-Match", a->cond.if_none_match);
     add(headers, &n, "If-Modified-Since", ops_header(r, "x-ms-source-if-modified-since"));
     add(headers, &n, "If-Unmodified-Since", ops_header(r, "x-ms-source-if-unmodified-since"));
     ENSURE(ops_header(r, source_key[0].name).p == NULL ||

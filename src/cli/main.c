@@ -11,7 +11,7 @@ static const cli_command commands[] = {
     {"serve", cli_serve, "run the server"},
     {"init", cli_init, "make a production data folder"},
     {"account", cli_account, "create, list, show, set, delete accounts"},
-    {"container", cli_container, "create, list, show, delete containers"},
+    {"container", cli_container, "create, list, show, set, delete containers"},
     {"lifecycle", cli_lifecycle, "rules by which blobs change tier or are deleted"},
     {"key", cli_key, "show or rotate an account's keys"},
     {"check", cli_check, "verify a stopped data folder"},

@@ -1,4 +1,4 @@
-/* `strongroom account`, `container` and `key`: to the running server through its socket, or on the
+/* `strongroom account`, `container`, `lifecycle` and `key`: to the running server through its socket, or on the
  * folder itself when no server runs. */
 #include <errno.h>
 #include <unistd.h>
@@ -20,8 +20,9 @@ enum { /* flags a command knows beside those of every command */
        WITH_PUBLIC = 1u << 3,
        WITH_PREFIX = 1u << 4,
        WITH_SETTINGS = 1u << 5, /* no flag: its help lists the settings */
-       WITH_FILE = 1u << 6,     /* no flag: the last word names a file, whose text is sent */
+       WITH_FILE = 1u << 6,     /* no flag: the second word names a file, whose text is sent */
        WITH_DRY = 1u << 7,
+       SHOWS_POLICY = 1u << 8, /* no flag: its answer is a document, printed as it is */
 };
 
 /* One command, in the program's words and in admin_call's. */
@@ -53,13 +54,11 @@ static err call(arena *a, operation *op, slice request, slice *ret) {
     return running ? OK : call_folder(a, op, request, ret);
 }
 
-/* A policy is shown as it was given, to be changed and set again. */
-static bool show_policy(arena *a, const operation *op, slice response) {
+/* As it was given, to be changed and set again. */
+static void show_policy(arena *a, slice response) {
     slice policy = admin_field(a, response, "policy"), run = admin_field(a, response, "last_run");
-    if (op->json || !policy.p) return false;
     (void)fwrite(policy.p, 1, policy.len, stdout); /* JSON, which holds no control characters */
     fprintf(stderr, "last run: %.*s\n", SLICE_ARG(run.p ? run : S("not yet")));
-    return true;
 }
 
 static void show(const operation *op, slice response) {
@@ -92,6 +91,10 @@ static err confirm(const operation *op, const char *what, const char *name) {
     return OK;
 }
 
+static slice word(const cli_args *args, size_t i) {
+    return slice_str(i < args->count ? args->arg[i] : NULL);
+}
+
 static err read_file(arena *a, const char *path, slice *ret) {
     FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
     if (!f) return err_fail_errno(ERR_USAGE, errno, "%s", path);
@@ -111,16 +114,15 @@ static err run(arena *a, operation *op, const command *c, const cli_args *args) 
     const char *from_config = NULL;
     slice endpoint = SLICE_NONE, next = SLICE_NONE, response;
     TRY(cli_folder_resolve(a, &op->folder, &from_config));
-    if (c->with & WITH_FILE) TRY(read_file(a, args->arg[args->count - 1], &op->file));
+    if (c->with & WITH_FILE) TRY(read_file(a, args->arg[1], &op->file));
     if (c->with & WITH_ENDPOINT) endpoint = slice_str(op->endpoint ? op->endpoint : from_config);
     slice name = arena_fmt(a, "%s %s", c->group, c->name);
     const char *request_name = arena_cstr(a, name);
     do {
         pair fields[] = {
-            {slice_str(c->fields[0]), slice_str(args->count > 0 ? args->arg[0] : NULL)},
-            {slice_str(c->fields[1]),
-             c->with & WITH_FILE ? op->file : slice_str(args->count > 1 ? args->arg[1] : NULL)},
-            {slice_str(c->fields[2]), slice_str(args->count > 2 ? args->arg[2] : NULL)},
+            {slice_str(c->fields[0]), word(args, 0)},
+            {slice_str(c->fields[1]), c->with & WITH_FILE ? op->file : word(args, 1)},
+            {slice_str(c->fields[2]), word(args, 2)},
             {S("dry"), op->dry ? S("yes") : SLICE_NONE},
             {S("endpoint"), endpoint},
             {S("key"), slice_str(op->key)},
@@ -129,7 +131,10 @@ static err run(arena *a, operation *op, const command *c, const cli_args *args) 
             {S("marker"), next},
         };
         TRY(call(a, op, admin_request(a, request_name, fields, ARRAY_LEN(fields)), &response));
-        if (!show_policy(a, op, response)) show(op, response);
+        if (c->with & SHOWS_POLICY && !op->json)
+            show_policy(a, response);
+        else
+            show(op, response);
         next = admin_field(a, response, "next");
     } while (!slice_empty(next));
     return OK;
@@ -311,7 +316,7 @@ static const command commands[] = {
      "ACCOUNT [flags]",
      "Prints the account's lifecycle policy as it was set.",
      {"account"},
-     0},
+     SHOWS_POLICY},
     {"lifecycle",
      "run",
      "run the rules now, or show what they would do",

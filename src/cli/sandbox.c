@@ -18,9 +18,9 @@
 
 #include "cli/cli.h"
 
+/* A sanitizer's runtime makes calls of its own; LeakSanitizer traces its process. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define UNDER_SANITIZER                                                                            \
-    1 /* their runtimes make calls of their own; LeakSanitizer traces its process */
+#define UNDER_SANITIZER 1
 #else
 #define UNDER_SANITIZER 0
 #endif

@@ -46,12 +46,20 @@ typedef struct lifecycle_run {
     rules_report report;
 } lifecycle_run;
 
-static const char *const action_names[] = {"nothing", "Hot", "Cool", "Cold", "Archive", "delete"};
+/* What an action is called, what tier it is of, and where it is counted. */
+static const struct {
+    const char *name;
+    store_tier tier;
+    size_t counter; /* in rules_report */
+} actions[] = {
+    [LIFECYCLE_HOT] = {"Hot", STORE_TIER_HOT, offsetof(rules_report, hot)},
+    [LIFECYCLE_COOL] = {"Cool", STORE_TIER_COOL, offsetof(rules_report, cool)},
+    [LIFECYCLE_COLD] = {"Cold", STORE_TIER_COLD, offsetof(rules_report, cold)},
+    [LIFECYCLE_ARCHIVE] = {"Archive", STORE_TIER_ARCHIVE, offsetof(rules_report, archive)},
+    [LIFECYCLE_DELETE] = {"delete", STORE_TIER_INFERRED, offsetof(rules_report, deleted)}};
 
 static void count(rules_report *report, lifecycle_action a) {
-    uint64_t *const counters[] = {NULL,          &report->hot,     &report->cool,
-                                  &report->cold, &report->archive, &report->deleted};
-    ++*counters[a];
+    ++*(uint64_t *)(void *)((uint8_t *)report + actions[a].counter);
 }
 
 static void show_example(lifecycle_run *m, const lifecycle_rule *rule, const store_blob *b,
@@ -62,7 +70,7 @@ static void show_example(lifecycle_run *m, const lifecycle_rule *rule, const sto
                              .container = m->container->name,
                              .blob = b->name,
                              .what = what[lifecycle_subject_of(b)],
-                             .action = action_names[a]};
+                             .action = actions[a].name};
     m->example(m->ctx, &x);
 }
 
@@ -89,8 +97,6 @@ static err look_at(void *ctx, const store_blob *b, slice prefix) {
 }
 
 static err act(lifecycle_run *m, const todo *t, arena *a) {
-    static const store_tier tiers[] = {STORE_TIER_HOT,  STORE_TIER_HOT,     STORE_TIER_COOL,
-                                       STORE_TIER_COLD, STORE_TIER_ARCHIVE, STORE_TIER_HOT};
     store *s = m->r->s;
     const store_call c = {.arena = a};
     store_conditions same = STORE_NO_CONDITIONS;
@@ -100,8 +106,8 @@ static err act(lifecycle_run *m, const todo *t, arena *a) {
         return store_blob_delete(s, c, m->container, t->name, &same, &d, NULL);
     }
     bool later;
-    return store_blob_set_tier(s, c, m->container, t->name, t->pick, &same, tiers[t->action], false,
-                               &later);
+    return store_blob_set_tier(s, c, m->container, t->name, t->pick, &same, actions[t->action].tier,
+                               false, &later);
 }
 
 /* What stands in a rule's way without anything being wrong. */
@@ -134,7 +140,7 @@ static void act_on_all(lifecycle_run *m) {
         } else {
             m->report.failed++;
             LOG(LOG_WARN, "lifecycle_action_failed", LF_S("account", m->account->name),
-                LF_S("container", m->container->name), LF_C("action", action_names[t->action]),
+                LF_S("container", m->container->name), LF_C("action", actions[t->action].name),
                 LF_C("error", err_get(e)->name), LF_C("detail", err_detail()));
         }
     }

@@ -325,16 +325,18 @@ err key_deleted_take(slice rest, slice *ret_name, uint64_t *ret_version) {
     return OK;
 }
 
-void key_service(short_key *k, uint64_t account) {
+static void kind_and_id(short_key *k, char kind, uint64_t id) {
     k->len = 0;
-    put_byte(k, 's');
-    put_id(k, account);
+    put_byte(k, (uint8_t)kind);
+    put_id(k, id);
+}
+
+void key_service(short_key *k, uint64_t account) {
+    kind_and_id(k, 's', account);
 }
 
 void key_document(short_key *k, uint64_t account, char kind) {
-    k->len = 0;
-    put_byte(k, (uint8_t)kind);
-    put_id(k, account);
+    kind_and_id(k, kind, account);
 }
 
 void key_garbage(short_key *k, uint64_t container, uint64_t id) {
@@ -350,9 +352,7 @@ void key_expiry(short_key *k, uint64_t container, int64_t until_us, uint64_t id)
 }
 
 void key_job(short_key *k, char kind, uint64_t id) {
-    k->len = 0;
-    put_byte(k, (uint8_t)kind);
-    put_id(k, id);
+    kind_and_id(k, kind, id);
 }
 
 void key_id(short_key *k, uint64_t id) {
