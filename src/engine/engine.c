@@ -74,6 +74,12 @@ void engine_txn_release(engine_txn *t, slice ref) {
     t->e->v->txn_release(t, ref);
 }
 
+void engine_txn_log(engine_txn *t, slice entry, slice private_part, uint64_t *ret_index) {
+    MUST(entry.p != NULL && entry.len >= 1 && entry.len <= ENGINE_LOG_ENTRY_MAX);
+    MUST(private_part.len <= ENGINE_LOG_PRIVATE_MAX);
+    t->e->v->txn_log(t, entry, private_part, ret_index);
+}
+
 err engine_txn_commit(engine_txn *t) {
     return t->e->v->txn_commit(t);
 }
@@ -149,6 +155,19 @@ err engine_vault_destroy(engine *e, uint64_t id, uint64_t slot) {
 
 err engine_vault_each(engine *e, err (*each)(void *ctx, uint64_t id, uint64_t slot), void *ctx) {
     return e->v->vault_each(e, each, ctx);
+}
+
+err engine_log_read(engine *e, uint64_t from, uint64_t to, engine_log_each *each, void *ctx) {
+    MUST(each != NULL);
+    return e->v->log_read(e, from, to, each, ctx);
+}
+
+uint64_t engine_log_next(engine *e) {
+    return e->v->log_next(e);
+}
+
+err engine_log_trim(engine *e, uint64_t before) {
+    return e->v->log_trim(e, before);
 }
 
 err engine_check(engine *e, engine_report *report, void *ctx) {

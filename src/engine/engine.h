@@ -1,5 +1,5 @@
-/* engine: what a store stands on. Ordered rows with atomic commits, byte streams, and a vault for
- * wrapped keys. An engine knows nothing of accounts, blobs or HTTP.
+/* engine: what a store stands on. Ordered rows with atomic commits, byte streams, a vault for
+ * wrapped keys, and one log. An engine knows nothing of accounts, blobs or HTTP.
  *
  * engine/local is RocksDB and extent files on one machine; engine/rados (Ceph) comes later. Nothing
  * above this header may assume RocksDB, a file or a page cache. Every engine passes
@@ -25,6 +25,10 @@
  * The vault holds small secrets (wrapped keys) where destroying one leaves no trace: they are
  * overwritten in place and synced, never copied to a log or a compacted file.
  *
+ * The log. A transaction may leave one entry in it, with a private part beside. Entries are numbered from
+ * 0 on without gaps, in the order of commits: an entry is there if and only if its transaction is. They are
+ * never changed; the oldest may be trimmed.
+ *
  * Threads: all functions may be called from any thread; one transaction, stream or cursor is used
  * by one thread at a time.
  *
@@ -36,6 +40,8 @@
 #define ENGINE_KEY_MAX          8192
 #define ENGINE_VALUE_MAX        (16u << 20)
 #define ENGINE_VAULT_SECRET_MAX 96
+#define ENGINE_LOG_ENTRY_MAX    65535 /* bytes; what a tlog-tiles entry may have */
+#define ENGINE_LOG_PRIVATE_MAX  16384
 #define ENGINE_LEN_UNKNOWN      UINT64_MAX
 
 /* Tables differ in what an engine should optimise for, not in meaning. */
@@ -63,6 +69,7 @@ typedef struct engine_stats {
     uint64_t row_bytes_disk;
     uint64_t memory_bytes;            /* caches and write buffers */
     uint64_t commits, commit_batches; /* transactions, and the synced batches they shared */
+    uint64_t log_first, log_next;     /* the entries that are there: first <= index < next */
     uint64_t stalls_us;               /* time writers were held back by compaction */
     bool failed;                      /* read-only after a failed write */
 } engine_stats;
@@ -73,6 +80,9 @@ typedef void engine_report(void *ctx, const char *what, const char *where);
 /* The outcome of a transaction, with this thread's err_detail. It runs on a thread that others wait
  * for: it must not block. */
 typedef void engine_done(void *ctx, err e);
+
+/* An entry of the log. The slices live until this returns; its error ends the reading. */
+typedef err engine_log_each(void *ctx, uint64_t index, slice entry, slice private_part);
 
 /* What an engine implements; see the functions below for the contract of each. */
 typedef struct engine_vtable {
@@ -87,6 +97,7 @@ typedef struct engine_vtable {
     void (*txn_delete)(engine_txn *, engine_table, slice key);
     void (*txn_adopt)(engine_txn *, engine_stream *);
     void (*txn_release)(engine_txn *, slice ref);
+    void (*txn_log)(engine_txn *, slice entry, slice private_part, uint64_t *ret_index);
     err (*txn_commit)(engine_txn *);
     void (*txn_commit_later)(engine_txn *, engine_done *done, void *ctx);
     void (*txn_abort)(engine_txn *);
@@ -101,6 +112,9 @@ typedef struct engine_vtable {
     err (*vault_get)(engine *, uint64_t id, uint64_t slot, arena *, slice *ret);
     err (*vault_destroy)(engine *, uint64_t id, uint64_t slot);
     err (*vault_each)(engine *, err (*each)(void *ctx, uint64_t id, uint64_t slot), void *ctx);
+    err (*log_read)(engine *, uint64_t from, uint64_t to, engine_log_each *each, void *ctx);
+    uint64_t (*log_next)(engine *);
+    err (*log_trim)(engine *, uint64_t before);
     err (*check)(engine *, engine_report *, void *ctx);
     void (*stats)(engine *, engine_stats *ret);
     uint64_t (*new_id)(engine *);
@@ -124,6 +138,7 @@ err engine_cursor_next(engine_cursor *c, slice *ret_key, slice *ret_value, bool 
 err engine_cursor_seek(engine_cursor *c, slice key) CHECKED;
 engine_cursor *engine_cursor_free(engine_cursor *c);
 
+/* An empty shard: the transaction only leaves an entry in the log, and waits for no other. */
 err engine_txn_begin(engine *e, slice shard, engine_txn **ret) CHECKED;
 /* Does not wait: ERR_WOULD_BLOCK while another transaction of the shard runs. */
 err engine_txn_try_begin(engine *e, slice shard, engine_txn **ret) CHECKED;
@@ -133,6 +148,10 @@ void engine_txn_delete(engine_txn *t, engine_table table, slice key);
 void engine_txn_adopt(engine_txn *t, engine_stream *s);
 /* The stream's space is given back with this transaction. */
 void engine_txn_release(engine_txn *t, slice ref);
+/* Leaves an entry of 1..ENGINE_LOG_ENTRY_MAX bytes, once a transaction; copies both. When the outcome is
+ * told and is OK, *ret_index (may be NULL) holds its number. Taken on a full disk too, when the transaction
+ * puts and adopts nothing. */
+void engine_txn_log(engine_txn *t, slice entry, slice private_part, uint64_t *ret_index);
 /* Frees t whatever it returns. ERR_NO_SPACE, ERR_IO, ERR_READ_ONLY, ERR_CONFLICT. */
 err engine_txn_commit(engine_txn *t) CHECKED;
 /* The same without waiting: the transaction is the engine's, and done is called once with its
@@ -168,6 +187,15 @@ err engine_vault_destroy(engine *e, uint64_t id, uint64_t slot) CHECKED;
  * meanwhile may be met or not. Ends with each's error. */
 err engine_vault_each(engine *e, err (*each)(void *ctx, uint64_t id, uint64_t slot),
                       void *ctx) CHECKED;
+
+/* Calls each durable entry with from <= index < to in order. ERR_NOT_FOUND when `from` was trimmed;
+ * ERR_CORRUPT for a gap. Ends without an error where the log does. */
+err engine_log_read(engine *e, uint64_t from, uint64_t to, engine_log_each *each,
+                    void *ctx) CHECKED;
+/* The number of the next entry: all below it are durable. Does not wait. */
+uint64_t engine_log_next(engine *e);
+/* Gives back the space of entries below `before`; some of them may stay. */
+err engine_log_trim(engine *e, uint64_t before) CHECKED;
 
 /* Verifies what the engine itself keeps: files, framing, accounting of streams. Reports each defect;
  * returns an error only when the check itself could not go on. */

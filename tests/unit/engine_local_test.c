@@ -757,7 +757,7 @@ static void write_format(const char *text) {
     close(fd);
 }
 
-/* Takes away the tables that format 2 brought. */
+/* Takes away the tables that formats 2 and 3 brought. */
 static void rows_drop_tables(void) {
     char path[128], *text = NULL;
     snprintf(path, sizeof path, "%s/rows", folder);
@@ -774,14 +774,15 @@ static void rows_drop_tables(void) {
     assert_null(text);
     int dropped = 0;
     for (size_t i = 0; i < n; i++) {
-        if (strcmp(names[i], "history") == 0 || strcmp(names[i], "index") == 0) {
+        if (strcmp(names[i], "history") == 0 || strcmp(names[i], "index") == 0 ||
+            strcmp(names[i], "log") == 0) {
             rocksdb_drop_column_family(db, cf[i], &text);
             dropped++;
         }
         rocksdb_column_family_handle_destroy(cf[i]);
     }
     assert_null(text);
-    assert_int_equal(dropped, 2);
+    assert_int_equal(dropped, 3);
     rocksdb_close(db);
     rocksdb_list_column_families_destroy(names, n);
     rocksdb_options_destroy(o);
@@ -791,10 +792,10 @@ static void other_formats_are_refused(void **state) {
     (void)state;
     engine_close(open_ok(true));
     engine *e;
-    write_format("strongroom 3\n");
+    write_format("strongroom 4\n");
     assert_int_equal(open_tuned(false, &e), ERR_FORMAT_VERSION);
+    assert_non_null(strstr(err_detail(), "format 4"));
     assert_non_null(strstr(err_detail(), "format 3"));
-    assert_non_null(strstr(err_detail(), "format 2"));
     write_format("strongroom 0\n");
     assert_int_equal(open_tuned(false, &e), ERR_FORMAT_VERSION);
     static const char *const bad[] = {"",
@@ -808,7 +809,7 @@ static void other_formats_are_refused(void **state) {
         write_format(bad[i]);
         assert_int_equal(open_tuned(false, &e), ERR_CORRUPT);
     }
-    write_format("strongroom 2\n");
+    write_format("strongroom 3\n");
     engine_close(open_ok(false));
     char path[128];
     snprintf(path, sizeof path, "%s/FORMAT", folder);
@@ -839,11 +840,13 @@ static void an_older_format_is_upgraded(void **state) {
     ok(engine_txn_begin(e, S("s"), &t));
     engine_txn_put(t, ENGINE_HISTORY, S("h"), S("1"));
     engine_txn_put(t, ENGINE_INDEX, S("i"), S("2"));
+    engine_txn_log(t, S("entry"), SLICE_NONE, NULL);
     ok(engine_txn_commit(t));
     engine_close(e);
     ok(engine_local_open(&reading, &e));
     ok(engine_get(e, ENGINE_HISTORY, S("h"), a, false, &got));
     ok(engine_get(e, ENGINE_INDEX, S("i"), a, false, &got));
+    assert_int_equal(engine_log_next(e), 1);
     engine_close(e);
     arena_free(a);
     assert_int_equal(check_stopped().count, 0);

@@ -291,6 +291,116 @@ static void nowait_answers_from_memory(void **state) {
     engine_close(e);
 }
 
+/* ---- the log ---- */
+
+typedef struct log_seen {
+    uint64_t next;
+    uint64_t stop_at; /* 0: never */
+} log_seen;
+
+/* Entry i says "entry I", and "private I" beside it when I is odd. */
+static void log_entry(engine *e, slice shard, unsigned i, uint64_t want) {
+    char entry[32], beside[32];
+    snprintf(entry, sizeof entry, "entry %u", i);
+    snprintf(beside, sizeof beside, "private %u", i);
+    engine_txn *t;
+    uint64_t index = UINT64_MAX;
+    ok(engine_txn_begin(e, shard, &t));
+    if (shard.len > 0) engine_txn_put(t, ENGINE_META, shard, slice_str(entry));
+    engine_txn_log(t, slice_str(entry), i % 2 ? slice_str(beside) : SLICE_NONE, &index);
+    ok(engine_txn_commit(t));
+    assert_int_equal(index, want);
+}
+
+static err see_entry(void *ctx, uint64_t index, slice entry, slice private_part) {
+    log_seen *s = ctx;
+    char want[32];
+    assert_int_equal(index, s->next);
+    snprintf(want, sizeof want, "entry %llu", (unsigned long long)index);
+    assert_true(slice_eq(entry, slice_str(want)));
+    snprintf(want, sizeof want, "private %llu", (unsigned long long)index);
+    assert_true(slice_eq(private_part, index % 2 ? slice_str(want) : SLICE_NONE));
+    s->next++;
+    return s->stop_at != 0 && s->next == s->stop_at ? ERR_CANCELLED : OK;
+}
+
+static void expect_log(engine *e, uint64_t from, uint64_t to, uint64_t end) {
+    log_seen seen = {.next = from};
+    ok(engine_log_read(e, from, to, see_entry, &seen));
+    assert_int_equal(seen.next, end);
+}
+
+static void the_log_is_in_the_order_of_commits(void **state) {
+    (void)state;
+    engine *e = fresh();
+    assert_int_equal(engine_log_next(e), 0);
+    expect_log(e, 0, UINT64_MAX, 0);
+    for (unsigned i = 0; i < 40; i++) log_entry(e, i % 3 ? S("s") : SLICE_NONE, i, i);
+    engine_txn *t;
+    ok(engine_txn_begin(e, S("s"), &t));
+    engine_txn_log(t, S("never"), SLICE_NONE, NULL);
+    engine_txn_abort(t);
+    put(e, ENGINE_META, "other", S("leaves no entry"));
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(engine_log_next(e), 40);
+        expect_log(e, 0, UINT64_MAX, 40);
+        expect_log(e, 7, 9, 9);
+        expect_log(e, 40, 50, 40);
+        log_seen seen = {.stop_at = 5};
+        assert_int_equal(engine_log_read(e, 0, 40, see_entry, &seen), ERR_CANCELLED);
+        assert_int_equal(seen.next, 5);
+        expect_row(e, ENGINE_META, "s", S("entry 38"));
+        e = reopen(e);
+    }
+    log_entry(e, SLICE_NONE, 40, 40);
+    expect_sound(e);
+    engine_close(e);
+}
+
+static void the_log_is_trimmed_from_its_front(void **state) {
+    (void)state;
+    engine *e = fresh();
+    ok(engine_log_trim(e, 10)); /* nothing is there */
+    for (unsigned i = 0; i < 20; i++) log_entry(e, SLICE_NONE, i, i);
+    ok(engine_log_trim(e, 8));
+    ok(engine_log_trim(e, 3)); /* never back */
+    engine_stats stats;
+    for (int round = 0; round < 2; round++) {
+        engine_get_stats(e, &stats);
+        assert_int_equal(stats.log_first, 8);
+        assert_int_equal(stats.log_next, 20);
+        log_seen seen = {0};
+        assert_int_equal(engine_log_read(e, 7, 20, see_entry, &seen), ERR_NOT_FOUND);
+        expect_log(e, 8, 20, 20);
+        e = reopen(e);
+    }
+    ok(engine_log_trim(e, 1000)); /* the numbers go on */
+    e = reopen(e);
+    log_entry(e, SLICE_NONE, 20, 20);
+    expect_log(e, 20, UINT64_MAX, 21);
+    expect_sound(e);
+    engine_close(e);
+}
+
+static void entries_may_be_large(void **state) {
+    (void)state;
+    engine *e = fresh();
+    uint8_t *entry = malloc(ENGINE_LOG_ENTRY_MAX), *beside = malloc(ENGINE_LOG_PRIVATE_MAX);
+    pattern(entry, ENGINE_LOG_ENTRY_MAX, 1, 0);
+    pattern(beside, ENGINE_LOG_PRIVATE_MAX, 2, 0);
+    engine_txn *t;
+    ok(engine_txn_begin(e, SLICE_NONE, &t));
+    engine_txn_log(t, slice_of(entry, ENGINE_LOG_ENTRY_MAX),
+                   slice_of(beside, ENGINE_LOG_PRIVATE_MAX), NULL);
+    ok(engine_txn_commit(t));
+    e = reopen(e);
+    assert_int_equal(engine_log_next(e), 1);
+    expect_sound(e);
+    engine_close(e);
+    free(entry);
+    free(beside);
+}
+
 /* ---- threads ---- */
 
 #define THREADS 64
@@ -322,6 +432,52 @@ static void *count_up(void *arg) {
     }
     arena_free(a);
     return NULL;
+}
+
+/* Every thread's commits leave an entry each: "THREAD ROUND". */
+static void *log_up(void *arg) {
+    const worker *w = arg;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        char text[32];
+        snprintf(text, sizeof text, "%u %u", w->number, i);
+        uint64_t index;
+        engine_txn *t;
+        MUST(engine_txn_begin(w->e, SLICE_NONE, &t) == OK);
+        engine_txn_log(t, slice_str(text), slice_str(text), &index);
+        MUST(engine_txn_commit(t) == OK);
+    }
+    return NULL;
+}
+
+static err count_entry(void *ctx, uint64_t index, slice entry, slice private_part) {
+    unsigned *rounds = ctx;
+    assert_true(index < (uint64_t)THREADS * ROUNDS);
+    assert_true(slice_eq(entry, private_part));
+    const size_t space = slice_find(entry, 0, ' ');
+    uint64_t thread, round;
+    ok(slice_u64(slice_take(entry, space), &thread));
+    ok(slice_u64(slice_skip(entry, space + 1), &round));
+    assert_int_equal(rounds[thread], round); /* each thread's own in its order */
+    rounds[thread]++;
+    return OK;
+}
+
+static void each_commit_has_its_entry(void **state) {
+    (void)state;
+    engine *e = fresh();
+    pthread_t threads[THREADS];
+    worker w[THREADS];
+    for (unsigned i = 0; i < THREADS; i++) {
+        w[i] = (worker){e, i, true};
+        assert_int_equal(pthread_create(&threads[i], NULL, log_up, &w[i]), 0);
+    }
+    for (unsigned i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    e = reopen(e);
+    assert_int_equal(engine_log_next(e), THREADS * ROUNDS);
+    unsigned rounds[THREADS] = {0};
+    ok(engine_log_read(e, 0, UINT64_MAX, count_entry, rounds));
+    for (unsigned i = 0; i < THREADS; i++) assert_int_equal(rounds[i], ROUNDS);
+    engine_close(e);
 }
 
 static void run_workers(engine *e, bool own_shard) {
@@ -831,6 +987,10 @@ int engine_suite_run(const char *name, err (*open)(bool fresh, engine **ret)) {
         cmocka_unit_test(a_transaction_is_whole_or_nothing),
         cmocka_unit_test(scans_are_in_order),
         cmocka_unit_test(nowait_answers_from_memory),
+        cmocka_unit_test(the_log_is_in_the_order_of_commits),
+        cmocka_unit_test(the_log_is_trimmed_from_its_front),
+        cmocka_unit_test(entries_may_be_large),
+        cmocka_unit_test(each_commit_has_its_entry),
         cmocka_unit_test(a_shard_is_changed_by_one_at_a_time),
         cmocka_unit_test(commits_share_batches),
         cmocka_unit_test(a_taken_shard_is_not_waited_for),

@@ -21,6 +21,11 @@ typedef struct stream {
     bool adopted, released;
 } stream;
 
+typedef struct log_entry {
+    slice entry, private_part;
+    uint8_t bytes[];
+} log_entry;
+
 typedef struct vault_slot {
     uint64_t id;
     uint8_t secret[ENGINE_VAULT_SECRET_MAX];
@@ -35,6 +40,8 @@ struct memory_disk {
     size_t stream_count, stream_room;
     vault_slot *vault;
     size_t vault_count;
+    log_entry **log;
+    uint64_t log_first, log_count, log_room;
     uint64_t last_id, commits;
     int failures;
     err failure;
@@ -64,6 +71,8 @@ typedef struct memory_txn {
     struct memory_txn *next;
     txn_op *ops;
     size_t count, room;
+    log_entry *entry;
+    uint64_t *ret_index;
 } memory_txn;
 
 typedef struct memory_cursor {
@@ -215,7 +224,7 @@ static void mem_cursor_free(engine_cursor *base) {
 /* ---- transactions ---- */
 
 static bool shard_taken(const memory_disk *d, slice shard) {
-    for (const memory_txn *t = d->open; t; t = t->next)
+    for (const memory_txn *t = d->open; t && shard.len > 0; t = t->next)
         if (slice_eq(buf_slice(&t->shard), shard)) return true;
     return false;
 }
@@ -277,6 +286,31 @@ static void mem_txn_release(engine_txn *t, slice ref) {
     add_op(t, (txn_op){OP_RELEASE, 0, row_new(ref, SLICE_NONE), 0});
 }
 
+static void mem_txn_log(engine_txn *base, slice entry, slice private_part, uint64_t *ret_index) {
+    memory_txn *t = (memory_txn *)base;
+    MUST(!t->entry);
+    log_entry *l = malloc(sizeof *l + entry.len + private_part.len);
+    MUST(l);
+    memcpy(l->bytes, entry.p, entry.len);
+    if (private_part.len) memcpy(l->bytes + entry.len, private_part.p, private_part.len);
+    l->entry = slice_of(l->bytes, entry.len);
+    l->private_part = slice_of(l->bytes + entry.len, private_part.len);
+    t->entry = l;
+    t->ret_index = ret_index;
+}
+
+static void log_append(memory_disk *d, memory_txn *t) {
+    if (!t->entry) return;
+    if (d->log_count == d->log_room) {
+        d->log_room = d->log_room ? 2 * d->log_room : 64;
+        d->log = realloc(d->log, d->log_room * sizeof(log_entry *));
+        MUST(d->log);
+    }
+    if (t->ret_index) *t->ret_index = d->log_count;
+    d->log[d->log_count++] = t->entry;
+    t->entry = NULL;
+}
+
 static stream *stream_of(memory_disk *d, slice ref) {
     uint64_t n = 0;
     if (ref.len != 17 || ref.p[0] != 's') return NULL;
@@ -317,6 +351,7 @@ static void apply(memory_disk *d, txn_op *op) {
 static void mem_txn_free(memory_txn *t) {
     for (size_t i = 0; i < t->count; i++) row_unref(t->ops[i].row);
     free(t->ops);
+    free(t->entry);
     pthread_mutex_lock(&t->disk->lock);
     memory_txn **at = &t->disk->open;
     while (*at != t) at = &(*at)->next;
@@ -345,6 +380,7 @@ static err mem_txn_commit(engine_txn *base) {
         drop_adopted(t);
     } else {
         for (size_t i = 0; i < t->count; i++) apply(d, &t->ops[i]);
+        log_append(d, t);
         d->commits++;
     }
     pthread_mutex_unlock(&d->lock);
@@ -515,6 +551,36 @@ static err mem_vault_each(engine *e, err (*each)(void *ctx, uint64_t id, uint64_
     }
 }
 
+static err mem_log_read(engine *e, uint64_t from, uint64_t to, engine_log_each *each, void *ctx) {
+    memory_disk *d = disk_of(e);
+    for (uint64_t i = from; i < to; i++) {
+        pthread_mutex_lock(&d->lock);
+        bool more = i < d->log_count, kept = i >= d->log_first;
+        const log_entry *l = more ? d->log[i] : NULL;
+        pthread_mutex_unlock(&d->lock);
+        if (!more) return OK;
+        if (!kept) return err_fail(ERR_NOT_FOUND, "log: entry %llu", (unsigned long long)i);
+        TRY(each(ctx, i, l->entry, l->private_part));
+    }
+    return OK;
+}
+
+static uint64_t mem_log_next(engine *e) {
+    memory_disk *d = disk_of(e);
+    pthread_mutex_lock(&d->lock);
+    uint64_t n = d->log_count;
+    pthread_mutex_unlock(&d->lock);
+    return n;
+}
+
+static err mem_log_trim(engine *e, uint64_t before) {
+    memory_disk *d = disk_of(e);
+    pthread_mutex_lock(&d->lock);
+    if (before > d->log_first) d->log_first = before < d->log_count ? before : d->log_count;
+    pthread_mutex_unlock(&d->lock);
+    return OK;
+}
+
 static err mem_check(engine *e, engine_report *report, void *ctx) {
     (void)e, (void)report, (void)ctx;
     return OK;
@@ -528,6 +594,8 @@ static void mem_stats(engine *e, engine_stats *ret) {
         if (d->streams[i]->adopted && !d->streams[i]->released)
             ret->stream_bytes_live += d->streams[i]->data.len;
     ret->stream_bytes_disk = ret->stream_bytes_live;
+    ret->log_first = d->log_first;
+    ret->log_next = d->log_count;
     ret->commits = ret->commit_batches = d->commits;
     pthread_mutex_unlock(&d->lock);
 }
@@ -556,6 +624,7 @@ static const engine_vtable memory_vtable = {
     .txn_delete = mem_txn_delete,
     .txn_adopt = mem_txn_adopt,
     .txn_release = mem_txn_release,
+    .txn_log = mem_txn_log,
     .txn_commit = mem_txn_commit,
     .txn_commit_later = mem_txn_commit_later,
     .txn_abort = mem_txn_abort,
@@ -570,6 +639,9 @@ static const engine_vtable memory_vtable = {
     .vault_get = mem_vault_get,
     .vault_destroy = mem_vault_destroy,
     .vault_each = mem_vault_each,
+    .log_read = mem_log_read,
+    .log_next = mem_log_next,
+    .log_trim = mem_log_trim,
     .check = mem_check,
     .stats = mem_stats,
     .new_id = mem_new_id,
@@ -604,6 +676,8 @@ void memory_disk_free(memory_disk *d) {
     }
     free(d->streams);
     free(d->vault);
+    for (uint64_t i = 0; i < d->log_count; i++) free(d->log[i]);
+    free(d->log);
     free(d);
 }
 

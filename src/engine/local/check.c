@@ -238,6 +238,7 @@ static void check_stray(void *ctx, const char *name) {
 err local_check(engine *e, engine_report *report, void *ctx) {
     local *l = local_of(e);
     TRY(rows_check(l, report, ctx));
+    TRY(log_check(l, report, ctx));
     TRY(vault_check(l, report, ctx));
     checker c = {.l = l, .report = report, .ctx = ctx, .piece = malloc(PIECE), .fd = -1};
     MUST(c.piece != NULL);

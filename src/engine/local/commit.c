@@ -5,8 +5,7 @@
  *      so what it read inside is still so when its changes are applied. Stripes are shared by
  *      shards that hash alike: more waiting, never less.
  *   2. The queue's order is the commit order. One leader at a time takes a group from its head,
- *      walks it in order (group_walk: what must stand in that order, such as an audit log, is
- *      appended there), writes it as one batch with one sync, and only then answers anyone.
+ *      walks it in order (group_walk: the log's entries are numbered there), writes it as one batch with one sync, and only then answers anyone.
  *   3. A batch that RocksDB refused, for whatever reason, fails the engine: the outcome is
  *      unknown, so nothing that it adopted or released is touched, and nothing is written after
  *      it.
@@ -48,6 +47,8 @@ struct local_txn {
     bool written; /* it was in a batch: if that failed, its outcome is unknown */
     rocksdb_writebatch_t *batch;
     local_stream *adopted;
+    buf entry;           /* of the log, as log_encode makes it; empty: none */
+    uint64_t *ret_index; /* of that entry, or NULL */
     run *released;
     size_t released_count, released_cap;
     local_txn *next;
@@ -129,6 +130,7 @@ static local_txn *txn_new(local *l) {
     MUST(t != NULL);
     t->base.e = &l->base;
     t->stripe = NO_STRIPE;
+    buf_init(&t->entry, ENGINE_LOG_ENTRY_MAX + ENGINE_LOG_PRIVATE_MAX + 8);
     t->batch = rocksdb_writebatch_create();
     return t;
 }
@@ -136,6 +138,7 @@ static local_txn *txn_new(local *l) {
 static void txn_free(local_txn *t) {
     if (t->stripe != NO_STRIPE) stripe_unlock(&local_of(t->base.e)->commit.stripes[t->stripe]);
     rocksdb_writebatch_destroy(t->batch);
+    buf_done(&t->entry);
     free(t->released);
     free(t);
 }
@@ -143,6 +146,10 @@ static void txn_free(local_txn *t) {
 err local_txn_begin(engine *e, slice shard, bool nowait, engine_txn **ret) {
     local *l = local_of(e);
     TRY(local_writable(l));
+    if (shard.len == 0) {
+        *ret = &txn_new(l)->base;
+        return OK;
+    }
     const uint32_t stripe = (uint32_t)(slice_hash(shard) % SHARD_STRIPES);
     if (!nowait)
         stripe_lock(&l->commit.stripes[stripe]);
@@ -212,6 +219,13 @@ void local_txn_release(engine_txn *base, slice in) {
     }
 }
 
+void local_txn_log(engine_txn *base, slice entry, slice private_part, uint64_t *ret_index) {
+    local_txn *t = (local_txn *)base;
+    MUST(t->entry.len == 0);
+    log_encode(&t->entry, entry, private_part);
+    t->ret_index = ret_index;
+}
+
 local_txn *txn_system(local *l) {
     local_txn *t = txn_new(l);
     t->system = true;
@@ -220,6 +234,11 @@ local_txn *txn_system(local *l) {
 
 void txn_system_put(local_txn *t, const system_key *key, slice value) {
     put(t, ROWS_SYSTEM, system_key_slice(key), value);
+}
+
+void txn_log_delete(local_txn *t, slice from, slice to) {
+    rocksdb_writebatch_delete_range_cf(t->batch, local_of(t->base.e)->rows.cf[ROWS_LOG],
+                                       (const char *)from.p, from.len, (const char *)to.p, to.len);
 }
 
 void txn_system_delete(local_txn *t, const system_key *key) {
@@ -234,7 +253,7 @@ static void refuse(local_txn *t, err e) {
 }
 
 /* The one place that sees every transaction in commit order, before it is written. Decides which of
- * the group take part; what has to follow the commit order is added to the batch here. */
+ * the group take part, and numbers what they leave in the log. */
 static size_t group_walk(local *l, local_txn *group, size_t *ret_bytes) {
     err writable = local_writable(l);
     char why[256];
@@ -242,6 +261,7 @@ static size_t group_walk(local *l, local_txn *group, size_t *ret_bytes) {
     bool space_known = false;
     err space = OK;
     size_t count = 0, bytes = BATCH_HEAD;
+    log_begin(l);
     for (local_txn *t = group; t != NULL; t = t->next) {
         if (writable != OK) {
             refuse(t, err_fail(writable, "%s", why));
@@ -258,6 +278,10 @@ static size_t group_walk(local *l, local_txn *group, size_t *ret_bytes) {
         size_t len;
         (void)rocksdb_writebatch_data(t->batch, &len);
         bytes += len - BATCH_HEAD;
+        if (t->entry.len > 0) {
+            const uint64_t index = log_add(l, buf_slice(&t->entry));
+            if (t->ret_index != NULL) *t->ret_index = index;
+        }
         t->written = true;
         count++;
     }
@@ -298,25 +322,34 @@ static err group_write(local *l, local_txn *group) {
     if (count > 1) joined = group_join(l, group, bytes);
     local_txn *only = group;
     while (!only->written) only = only->next;
+    rocksdb_writebatch_t *batch = joined != NULL ? joined : only->batch;
+    log_put(l, batch);
     char *text = NULL;
-    rocksdb_write(l->rows.db, l->rows.write, joined != NULL ? joined : only->batch, &text);
+    rocksdb_write(l->rows.db, l->rows.write, batch, &text);
     if (joined != NULL) rocksdb_writebatch_destroy(joined);
     atomic_fetch_add(&l->commit.commits, count);
     atomic_fetch_add(&l->commit.batches, 1);
-    if (text == NULL) return OK;
+    if (text == NULL) {
+        log_written(l);
+        return OK;
+    }
     (void)!rows_error(text, "commit");
     return local_fail(l, ERR_IO);
+}
+
+static size_t txn_bytes(const local_txn *t) {
+    size_t len;
+    (void)rocksdb_writebatch_data(t->batch, &len);
+    return len + t->entry.len;
 }
 
 /* The head of the queue and who came after it, cut off into a list of its own. */
 static local_txn *group_take(commit_queue *q) {
     pthread_mutex_lock(&q->mutex);
     local_txn *group = q->head, *last = group;
-    size_t bytes, count = 1;
-    (void)rocksdb_writebatch_data(last->batch, &bytes);
+    size_t bytes = txn_bytes(last), count = 1;
     while (last->next != NULL && count < GROUP_TXNS_MAX) {
-        size_t len;
-        (void)rocksdb_writebatch_data(last->next->batch, &len);
+        const size_t len = txn_bytes(last->next);
         if (bytes + len > GROUP_BYTES_MAX) break;
         bytes += len;
         count++;
@@ -450,7 +483,7 @@ static err finish(local *l, local_txn *t) {
 /* False when there is nothing to write: the outcome is known. */
 static bool has_changes(local_txn *t) {
     t->outcome = t->refused;
-    return t->refused == OK && rocksdb_writebatch_count(t->batch) > 0;
+    return t->refused == OK && (rocksdb_writebatch_count(t->batch) > 0 || t->entry.len > 0);
 }
 
 err local_txn_commit(engine_txn *base) {

@@ -55,6 +55,8 @@ static void local_stats(engine *e, engine_stats *ret) {
     local *l = local_of(e);
     *ret = (engine_stats){.commits = atomic_load(&l->commit.commits),
                           .commit_batches = atomic_load(&l->commit.batches),
+                          .log_first = atomic_load(&l->log.first),
+                          .log_next = atomic_load(&l->log.next),
                           .failed = local_failed(l)};
     rows_stats(l, ret);
     extents_stats(l, ret);
@@ -69,6 +71,7 @@ static void local_close(engine *e) {
     fds_done(l);
     writers_done(l);
     buffers_done(l);
+    log_done(l);
     commit_done(l);
     folder_close(l);
     l->magic = 0;
@@ -88,6 +91,7 @@ static const engine_vtable local_vtable = {
     .txn_delete = local_txn_delete,
     .txn_adopt = local_txn_adopt,
     .txn_release = local_txn_release,
+    .txn_log = local_txn_log,
     .txn_commit = local_txn_commit,
     .txn_commit_later = local_txn_commit_later,
     .txn_abort = local_txn_abort,
@@ -102,6 +106,9 @@ static const engine_vtable local_vtable = {
     .vault_get = local_vault_get,
     .vault_destroy = local_vault_destroy,
     .vault_each = local_vault_each,
+    .log_read = local_log_read,
+    .log_next = local_log_next,
+    .log_trim = local_log_trim,
     .check = local_check,
     .stats = local_stats,
     .new_id = local_new_id,
@@ -128,6 +135,7 @@ static local *local_new(const engine_local_options *o, const local_tune *tune) {
     MUST(l->ext.lane_count <= LANES_MAX && l->ext.run_bytes_max <= l->ext.extent_bytes &&
          l->ext.run_step_first <= l->ext.run_bytes_max);
     commit_init(l);
+    log_init(l);
     fds_init(l);
     buffers_init(l);
     writers_init(l);
@@ -157,6 +165,7 @@ err engine_local_open_tuned(const engine_local_options *o, const local_tune *tun
     if (!o->read_only) TRY_TO(failed, room_to_open(l));
     TRY_TO(failed, rows_open(l, o->create));
     TRY_TO(failed, folder_upgrade(l));
+    TRY_TO(failed, log_open(l));
     TRY_TO(failed, vault_open(l, o->create));
     TRY_TO(failed, extents_open(l));
     if (!o->read_only) TRY_TO(failed, extents_start(l));

@@ -1,6 +1,6 @@
 /* engine/local: the engine on one machine. RocksDB rows, extent files, a key vault, one folder.
  *
- *   FORMAT    "strongroom 2\n": the format version; read before anything else
+ *   FORMAT    "strongroom 3\n": the format version; read before anything else
  *   LOCK      held while open (flock); a second program is refused with ERR_IN_USE
  *   rows/     RocksDB, one column family a table, and one for extents
  *   extents/  NNNNNNNN.ext, append-only, 256 MiB
@@ -11,7 +11,7 @@
 
 #include "engine/engine.h"
 
-#define ENGINE_LOCAL_FORMAT        2
+#define ENGINE_LOCAL_FORMAT        3
 #define ENGINE_LOCAL_FORMAT_OLDEST 1 /* upgraded when opened for writing */
 
 typedef struct engine_local_options {

@@ -7,7 +7,8 @@
  *   vault.c    slots for secrets                         check.c   verification
  *   syncer.c   one fdatasync for all who wait            io.c      calls to the kernel
  *   fds.c      open files for reading                    wal.c     what a damaged log lost
- *   buffers.c  memory that streams are written from      writer.c  writes that go on behind a stream */
+ *   buffers.c  memory that streams are written from      writer.c  writes that go on behind a stream
+ *   log.c      the log of entries in commit order */
 #pragma once
 
 #include <pthread.h>
@@ -90,7 +91,7 @@ err syncer_wait(syncer *s, local *l, int fd, const char *what) CHECKED;
 
 /* ---- rows.c ---- */
 
-enum { ROWS_SYSTEM = ENGINE_TABLE_COUNT, ROWS_CF_COUNT };
+enum { ROWS_SYSTEM = ENGINE_TABLE_COUNT, ROWS_LOG, ROWS_CF_COUNT };
 
 typedef struct rows {
     rocksdb_t *db;
@@ -425,13 +426,40 @@ void local_txn_put(engine_txn *t, engine_table table, slice key, slice value);
 void local_txn_delete(engine_txn *t, engine_table table, slice key);
 void local_txn_adopt(engine_txn *t, engine_stream *s);
 void local_txn_release(engine_txn *t, slice ref);
+void local_txn_log(engine_txn *t, slice entry, slice private_part, uint64_t *ret_index);
 err local_txn_commit(engine_txn *t) CHECKED;
 void local_txn_commit_later(engine_txn *t, engine_done *done, void *ctx);
 void local_txn_abort(engine_txn *t);
 /* The engine's own transactions: no shard; allowed when space is short. */
 local_txn *txn_system(local *l);
+void txn_log_delete(local_txn *t, slice from, slice to); /* the log's rows with from <= key < to */
 void txn_system_put(local_txn *t, const system_key *key, slice value);
 void txn_system_delete(local_txn *t, const system_key *key);
+
+/* ---- log.c ---- */
+
+typedef struct local_log {
+    uint64_t end; /* the leader's: the next entry's number, counting what it is writing */
+    buf group;    /* the leader's: the row of the group that it is writing */
+    atomic_uint_fast64_t first, next; /* what readers may see */
+} local_log;
+
+void log_init(local *l);
+err log_open(local *l) CHECKED;
+void log_done(local *l);
+/* A transaction's entry, encoded as it stands in its group's row. */
+void log_encode(buf *out, slice entry, slice private_part);
+/* The leader: the group's row, from entries added in commit order. log_add returns the entry's number; a row
+ * without entries is not put. */
+void log_begin(local *l);
+uint64_t log_add(local *l, slice encoded);
+void log_put(local *l, rocksdb_writebatch_t *b);
+void log_written(local *l); /* the batch is durable */
+err local_log_read(engine *e, uint64_t from, uint64_t to, engine_log_each *each, void *ctx) CHECKED;
+uint64_t local_log_next(engine *e);
+err local_log_trim(engine *e, uint64_t before) CHECKED;
+/* Every row in order, without gaps. */
+err log_check(local *l, engine_report *report, void *ctx) CHECKED;
 
 /* ---- vault.c ---- */
 
@@ -480,6 +508,7 @@ struct local {
     atomic_uint_fast64_t id_counter;
     rows rows;
     commit_queue commit;
+    local_log log;
     extents ext;
     fds fds;
     buffers buffers;

@@ -25,7 +25,7 @@
 #define CHECKSUM_XXH3 4
 
 static const char *const cf_names[ROWS_CF_COUNT + 1] = {
-    "meta", "blob", "block", "content", "history", "index", "job", "system", "default"};
+    "meta", "blob", "block", "content", "history", "index", "job", "system", "log", "default"};
 
 err rows_error(char *text, const char *doing) {
     slice s = slice_str(text);
