@@ -18,6 +18,7 @@
 #include "base/encode.h"
 #include "base/err.h"
 #include "base/guard.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/record.h"
 #include "base/slice.h"

@@ -1,19 +1,11 @@
 /* Random bytes and UUIDs. */
-#include <errno.h>
-#include <sys/random.h>
-
 #include "base/base.h"
 
 #define POOL_BYTES 512
 
-static void from_system(uint8_t *p, size_t n) {
-    while (n > 0) {
-        ssize_t got = getrandom(p, n, 0);
-        if (got < 0 && errno == EINTR) continue;
-        MUST(got > 0);
-        p += got;
-        n -= (size_t)got;
-    }
+static void from_system(void *p, size_t n) {
+    const io *t = io_in_use();
+    t->random(t, p, n);
 }
 
 /* Small requests come out of a block that each thread keeps, wiped as it is used, so that a UUID is

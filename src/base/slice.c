@@ -1,13 +1,11 @@
 /* Slices: comparing, searching, splitting, numbers, UTF-8. */
-#include <sys/random.h>
-
 #include "base/base.h"
 #include "base/utf8.h"
 
 static uint64_t hash_seed[2];
 
 __attribute__((constructor)) static void seed_hash(void) {
-    MUST(getrandom(hash_seed, sizeof(hash_seed), 0) == (ssize_t)sizeof(hash_seed));
+    random_fill(hash_seed, sizeof hash_seed);
 }
 
 static inline uint8_t lower(uint8_t c) {

@@ -40,6 +40,38 @@ static void clocks_run_and_skew(void **state) {
     assert_true(clock_wall_us() < wall + (int64_t)86400 * US);
 }
 
+/* Clock and chance come from the table that is in use, and from nowhere else. */
+static int64_t fixed_us(const io *self) {
+    (void)self;
+    return 1234567;
+}
+
+static void fixed_bytes(const io *self, void *p, size_t n) {
+    (void)self;
+    memset(p, 0xA5, n);
+}
+
+static void one_table_gives_time_and_chance(void **state) {
+    (void)state;
+    io table = io_real;
+    table.wall_us = table.mono_us = fixed_us;
+    table.random = fixed_bytes;
+    uint8_t got[4096], expected[4096];
+    memset(expected, 0xA5, sizeof expected);
+    io_use(&table);
+    assert_int_equal(clock_wall_us(), 1234567);
+    assert_int_equal(clock_mono_us(), 1234567);
+    clock_skew_us(-1000000);
+    assert_int_equal(clock_wall_us(), 234567);
+    clock_skew_us(0);
+    random_fill(got, sizeof got);
+    io_use(&io_real);
+    assert_memory_equal(got, expected, sizeof got);
+    random_fill(got, sizeof got);
+    assert_memory_not_equal(got, expected, sizeof got);
+    assert_true(clock_wall_us() > 1234567);
+}
+
 static void check_put(void (*put)(buf *, int64_t), int64_t us, const char *expected) {
     uint8_t text[64];
     buf b;
@@ -272,6 +304,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_handled),
         cmocka_unit_test(clocks_run_and_skew),
+        cmocka_unit_test(one_table_gives_time_and_chance),
         cmocka_unit_test(writing),
         cmocka_unit_test(like_the_c_library),
         cmocka_unit_test(http_dates),

@@ -5,7 +5,7 @@
  *   extent.c   extent files: allocation, states          stream.c  writing and reading streams
  *   reclaim.c  giving space back, recovery, census       ref.c     stream references and frames
  *   vault.c    slots for secrets                         check.c   verification
- *   syncer.c   one fdatasync for all who wait            io.c      calls to the kernel
+ *   syncer.c   one fdatasync for all who wait
  *   fds.c      open files for reading                    wal.c     what a damaged log lost
  *   buffers.c  memory that streams are written from      writer.c  writes that go on behind a stream
  *   log.c      the log of entries in commit order */
@@ -16,7 +16,6 @@
 #include <stdatomic.h>
 
 #include "engine/impl.h"
-#include "engine/local/io.h"
 #include "engine/local/local.h"
 
 #define EXTENT_BLOCK     4096u          /* allocation unit: punching frees whole blocks */

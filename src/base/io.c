@@ -1,14 +1,17 @@
 /* The real calls behind io.h. */
-#include "engine/local/io.h"
-
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "base/base.h"
 
 static int real_open(const io *self, int dir, const char *name, int flags) {
     (void)self;
@@ -171,9 +174,31 @@ static int real_free_space(const io *self, int fd, uint64_t *ret_free, uint64_t 
     return 0;
 }
 
+static int64_t clock_us(clockid_t clock) {
+    struct timespec now;
+    MUST(clock_gettime(clock, &now) == 0);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static int64_t real_wall_us(const io *self) {
+    (void)self;
+    return clock_us(CLOCK_REALTIME);
+}
+
 static int64_t real_mono_us(const io *self) {
     (void)self;
-    return clock_mono_us();
+    return clock_us(CLOCK_MONOTONIC);
+}
+
+static void real_random(const io *self, void *out, size_t n) {
+    (void)self;
+    for (uint8_t *p = out; n > 0;) {
+        ssize_t got = getrandom(p, n, 0);
+        if (got < 0 && errno == EINTR) continue;
+        MUST(got > 0);
+        p += got;
+        n -= (size_t)got;
+    }
 }
 
 const io io_real = {
@@ -196,5 +221,17 @@ const io io_real = {
     .next_data = real_next_data,
     .list = real_list,
     .free_space = real_free_space,
+    .wall_us = real_wall_us,
     .mono_us = real_mono_us,
+    .random = real_random,
 };
+
+static const io *_Atomic in_use = &io_real;
+
+const io *io_in_use(void) {
+    return atomic_load_explicit(&in_use, memory_order_relaxed);
+}
+
+void io_use(const io *t) {
+    atomic_store(&in_use, t);
+}

@@ -1,13 +1,14 @@
-/* Every file, clock and random call of the engine's own code goes through this table, so that tests
- * swap in full disks, torn writes and lost syncs. (RocksDB makes its own calls.)
+/* The one table of file, clock and random calls. The engine's file calls go through the table it was
+ * opened with; the clock (base/clock.h) and random bytes (base/encode.h) of the whole program through
+ * the one in use. So tests swap in full disks, torn writes, lost syncs, other clocks and chance that
+ * repeats. RocksDB makes its own calls: tests/faults/ stands below both.
  *
  * Functions answer >= 0, or a negative errno. They retry EINTR themselves; a short pread means the
  * end of the file, a short pwrite does not happen: all is written or an error is returned. */
 #pragma once
 
-#include <sys/types.h>
-
-#include "base/base.h"
+#include <stddef.h>
+#include <stdint.h>
 
 typedef struct io io;
 struct io {
@@ -35,7 +36,14 @@ struct io {
     int (*list)(const io *, int dir, void (*each)(void *ctx, const char *name), void *ctx);
     /* Of the file system of fd: what is left for us, and its size. */
     int (*free_space)(const io *, int fd, uint64_t *ret_free, uint64_t *ret_total);
+    int64_t (*wall_us)(const io *); /* since 1970 */
     int64_t (*mono_us)(const io *);
+    void (*random)(const io *, void *p, size_t n); /* secure; does not fail */
 };
 
 extern const io io_real;
+
+/* Whose clock and chance the program uses: io_real, until a test says otherwise (before it starts
+ * threads; t stays borrowed). */
+const io *io_in_use(void);
+void io_use(const io *t);
