@@ -25,6 +25,8 @@ typedef struct admin_state {
     const char
         *endpoint;       /* what connection strings name, "https://blob.example.org"; may be NULL */
     const char *version; /* of the program; may be NULL */
+    bool records;        /* commands leave records (store_options.records) */
+    slice region;        /* what they name as the place */
     void (*extra_metrics)(void *ctx, buf *out); /* http's; may be NULL */
     void *extra_ctx;
 } admin_state;
@@ -40,6 +42,7 @@ extern const ops_protocol admin_operator_protocol;
  * key: 1|2} account set {name, setting: "name=value"} container create {account, name, public: "blob"|"container" (optional)} container list
  * {account, prefix, marker}  container show|delete {account, name} container set {account, name, setting: "name=value"} key show|rotate {name, key}
  *   lifecycle set {account, policy: text}  lifecycle show|remove {account}  lifecycle run {account, dry: "yes"}
+ *   audit list {from, count, open: "yes"}
  * "endpoint" may be given wherever a connection string is answered. Shared keys are in the answers
  * of `account create` and `key show` only. The errors are those of the store, ERR_INVALID_INPUT for
  * what it does not understand. */
@@ -53,5 +56,7 @@ slice admin_request(arena *a, const char *command, const pair *fields, size_t co
 err admin_reply(arena *a, int status, slice body, slice *ret_response) CHECKED;
 /* A response as a person reads it: lines of "name: value", lists as tables. */
 void admin_text(slice response, buf *out);
+/* The elements of a list in a response, each as one line of JSON. */
+void admin_lines(slice response, const char *list, buf *out);
 /* The text value of a field of a response; p NULL when it has none. */
 slice admin_field(arena *a, slice response, const char *name);

@@ -348,24 +348,26 @@ static const struct command {
     const char *name;
     err (*run)(call *k);
     const char *fields[4]; /* what it understands beside "command"; others are refused */
+    const char *audit_class;
 } commands[] = {
-    {"account create", account_create, {"name", "keys", "endpoint"}},
-    {"account list", account_list, {NULL}},
-    {"account show", account_show, {"name"}},
-    {"account delete", account_delete, {"name"}},
-    {"account rotate", key_rotate, {"name", "key"}},
-    {"account set", account_set, {"name", "setting"}},
-    {"container create", container_create, {"account", "name", "public"}},
-    {"container list", container_list, {"account", "prefix", "marker"}},
-    {"container show", container_show, {"account", "name"}},
-    {"container set", container_set, {"account", "name", "setting"}},
-    {"container delete", container_delete, {"account", "name"}},
-    {"lifecycle set", lifecycle_set, {"account", "policy"}},
-    {"lifecycle show", lifecycle_show, {"account"}},
-    {"lifecycle remove", lifecycle_remove, {"account"}},
-    {"lifecycle run", lifecycle_run, {"account", "dry"}},
-    {"key show", key_show, {"name", "endpoint"}},
-    {"key rotate", key_rotate, {"name", "key"}},
+    {"account create", account_create, {"name", "keys", "endpoint"}, "admin"},
+    {"account list", account_list, {NULL}, "consultation"},
+    {"account show", account_show, {"name"}, "consultation"},
+    {"account delete", account_delete, {"name"}, "erasure"},
+    {"account rotate", key_rotate, {"name", "key"}, "key"},
+    {"account set", account_set, {"name", "setting"}, "policy"},
+    {"container create", container_create, {"account", "name", "public"}, "admin"},
+    {"container list", container_list, {"account", "prefix", "marker"}, "consultation"},
+    {"container show", container_show, {"account", "name"}, "consultation"},
+    {"container set", container_set, {"account", "name", "setting"}, "policy"},
+    {"container delete", container_delete, {"account", "name"}, "erasure"},
+    {"lifecycle set", lifecycle_set, {"account", "policy"}, "policy"},
+    {"lifecycle show", lifecycle_show, {"account"}, "consultation"},
+    {"lifecycle remove", lifecycle_remove, {"account"}, "policy"},
+    {"lifecycle run", lifecycle_run, {"account", "dry"}, "admin"},
+    {"audit list", audit_list, {"from", "count", "open"}, "oversight"},
+    {"key show", key_show, {"name", "endpoint"}, "key"},
+    {"key rotate", key_rotate, {"name", "key"}, "key"},
 };
 
 static bool understands(const struct command *c, const char *name) {
@@ -419,7 +421,11 @@ err admin_call(admin_state *st, arena *a, slice request, slice *ret_response) {
     k.out = json_object();
     MUST(k.out != NULL);
     err e = find_command(k.in, &command);
+    k.command = e == OK ? command->name : "unknown";
+    k.audit_class = e == OK ? command->audit_class : "refused";
+    call_record_begin(&k);
     if (e == OK) e = command->run(&k);
+    e = call_record_end(&k, e);
     if (e == OK) e = dump(a, k.out, ret_response);
     json_decref(k.in);
     json_decref(k.out);

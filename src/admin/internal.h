@@ -16,6 +16,9 @@ typedef struct call {
     admin_state *st;
     store_call c;
     json_t *in, *out;
+    const char *command, *audit_class; /* NULL: none was understood */
+    store_recorder recorder;
+    err outcome; /* for the record */
 } call;
 /* A string field of the request; empty when absent. ERR_INVALID_INPUT. */
 err call_field(const call *k, const char *name, bool required, slice *ret) CHECKED;
@@ -23,6 +26,14 @@ void call_set(json_t *to, const char *name, slice v);
 void call_set_time(arena *a, json_t *to, const char *name, int64_t us);
 /* Calls `then` with the account that the request names. ERR_NOT_FOUND. */
 err call_in_account(call *k, err (*then)(call *, const store_account *)) CHECKED;
+
+/* ---- record.c: the record of a command ---- */
+void call_record_begin(call *k);
+/* e: how the command ended, which is returned once its record is durable; otherwise why it is not. */
+err call_record_end(call *k, err e) CHECKED;
+
+/* ---- audit.c ---- */
+err audit_list(call *k) CHECKED;
 
 /* ---- lifecycle.c ---- */
 err lifecycle_set(call *k) CHECKED;

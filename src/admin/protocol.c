@@ -88,7 +88,7 @@ static const ops_row operator_row = {
     .method = OPS_POST,
     .need = {.resource_type = 's', .anonymous = AUTH_PUBLIC_ALWAYS, .writes = true},
     .audit_class = OPS_ADMIN,
-    .flags = OPS_BODY_IN | OPS_BODY_STREAMS | OPS_LONG,
+    .flags = OPS_BODY_IN | OPS_BODY_STREAMS | OPS_LONG | OPS_UNRECORDED,
     .body_max = ADMIN_REQUEST_MAX,
     .run = run_call};
 

@@ -174,3 +174,16 @@ void admin_text(slice response, buf *out) {
     }
     json_decref(r);
 }
+
+void admin_lines(slice response, const char *list, buf *out) {
+    json_t *root = json_loadb((const char *)response.p, response.len, 0, NULL), *v;
+    size_t i;
+    json_array_foreach(json_object_get(root, list), i, v) {
+        char *text = json_dumps(v, JSON_COMPACT | JSON_PRESERVE_ORDER);
+        MUST(text != NULL);
+        buf_str(out, text);
+        buf_byte(out, '\n');
+        free(text);
+    }
+    json_decref(root);
+}

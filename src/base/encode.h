@@ -34,5 +34,7 @@ void uuid_text(buf *b, slice raw);
 err uuid_get(slice text, uint8_t ret[UUID_LEN]) CHECKED;
 /* A random one as text (request ids). */
 void uuid_put(buf *b);
+/* A UUID of version 7 (RFC 9562 5.7): the time in milliseconds, then random bits. */
+void uuid7_put(buf *b, int64_t wall_us);
 /* Cryptographically secure random bytes; aborts if the system has none. */
 void random_fill(void *p, size_t n);

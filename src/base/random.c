@@ -74,6 +74,16 @@ err uuid_get(slice text, uint8_t ret[UUID_LEN]) {
     return OK;
 }
 
+void uuid7_put(buf *b, int64_t wall_us) {
+    uint8_t raw[UUID_LEN];
+    const uint64_t ms = (uint64_t)wall_us / 1000;
+    for (int i = 0; i < 6; i++) raw[i] = (uint8_t)(ms >> (40 - 8 * i));
+    random_fill(raw + 6, UUID_LEN - 6);
+    raw[6] = (raw[6] & 0x0F) | 0x70;
+    raw[8] = (raw[8] & 0x3F) | 0x80;
+    uuid_text(b, slice_of(raw, sizeof raw));
+}
+
 void uuid_put(buf *b) {
     uint8_t raw[UUID_LEN];
     uuid_random(raw);

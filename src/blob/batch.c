@@ -152,6 +152,7 @@ static void run_part(batch *b) {
     if (e == OK) e = ops_begin(b->r);
     if (e == OK) e = ops_run(b->r, b->w);
     if (e != OK) ops_fail(b->r, b->w, e);
+    ops_record(b->r, b->w);
     ops_decorate(b->r, b->w);
     render_part(b);
     b->r->bytes_out = b->w->length;

@@ -216,6 +216,7 @@ static err open_here(ops_request *r, const blob_source_asks *a, blob_source *s) 
     store *st = r->server->store;
     store_call c = ops_call(r);
     c.customer = n->customer;
+    c.record = ops_call(n).record;
     c.archived = a->archived && slice_eq(n->account_name, r->account_name);
     TRY(store_container_get(st, c, n->account, n->container, &s->container));
     TRY(store_blob_open(st, c, s->container, n->blob, s->pick, &a->cond, &s->blob, &s->reader));
@@ -226,11 +227,20 @@ static err open_here(ops_request *r, const blob_source_asks *a, blob_source *s) 
     return a->range.asked ? blob_range_apply(&a->range, s->length, &s->first, &s->count) : OK;
 }
 
+/* The read of a source has a record of its own, beside that of the request that copies it. */
+static err record_read(ops_request *n, err e) {
+    ops_response w = {.status = err_get(e)->status, .error = e};
+    n->recorded_as = "Get Blob";
+    ops_record(n, &w);
+    return w.error;
+}
+
 static err open_local(ops_request *r, const blob_source_asks *a, const place *p, blob_source *s) {
     s->here = calloc(1, sizeof *s->here);
     MUST(s->here != NULL);
     err e = admit_local(r, a, p, s->here);
     if (e == OK) e = open_here(r, a, s);
+    e = record_read(s->here, e);
     bool own = slice_eq(s->here->account_name, r->account_name);
     return e == OK || (e == ERR_BLOB_ARCHIVED && own) ? e : failure(e);
 }

@@ -67,7 +67,8 @@ typedef struct cli_settings {
     slice admin_listen;
     slice tls_certificate, tls_key;
     slice log_level, log_file;
-    bool allow_plain_http, sandbox;
+    bool allow_plain_http, sandbox, record;
+    slice region;
     uint64_t cache_bytes, opened_bytes, workers, upload_workers, connections_max;
     uint64_t idle_timeout_ms, shutdown_grace_ms;
     config_strings copy_sources, copy_sources_private; /* fetch_options says what an entry is */
@@ -75,7 +76,7 @@ typedef struct cli_settings {
 } cli_settings;
 
 #define CLI_LISTEN_MAX   16
-#define CLI_SETTINGS_MAX 26
+#define CLI_SETTINGS_MAX 32
 
 void cli_settings_defaults(cli_settings *s);
 /* The keys of the file, bound to s; ended by {0}. */
@@ -190,6 +191,7 @@ int cli_serve(int argc, char **argv);
 int cli_init(int argc, char **argv);
 int cli_account(int argc, char **argv);
 int cli_container(int argc, char **argv);
+int cli_audit(int argc, char **argv);
 int cli_lifecycle(int argc, char **argv);
 int cli_key(int argc, char **argv);
 int cli_check(int argc, char **argv);

@@ -180,6 +180,7 @@ err cli_folder_open(const cli_folder *f, const cli_open *o, store **ret) {
     const store_options so = {.engine = opened,
                               .keys = keys,
                               .background = o->background,
+                              .records = !o->read_only,
                               .opened_max = o->opened_bytes,
                               .remote = o->remote};
     store *s;

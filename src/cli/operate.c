@@ -8,8 +8,8 @@
 /* What flags say. */
 typedef struct operation {
     cli_folder folder;
-    const char *endpoint, *key, *access, *prefix;
-    bool json, yes, dry;
+    const char *endpoint, *key, *access, *prefix, *from, *count;
+    bool json, yes, dry, open;
     slice file; /* WITH_FILE: what is in it */
 } operation;
 
@@ -22,6 +22,7 @@ enum { /* flags a command knows beside those of every command */
        WITH_SETTINGS = 1u << 5, /* no flag: its help lists the settings */
        WITH_FILE = 1u << 6,     /* no flag: the second word names a file, whose text is sent */
        WITH_DRY = 1u << 7,
+       WITH_LOG = 1u << 9,     /* --from, --count, --open */
        SHOWS_POLICY = 1u << 8, /* no flag: its answer is a document, printed as it is */
 };
 
@@ -38,7 +39,7 @@ static err call_folder(arena *a, const operation *op, slice request, slice *ret)
     store *s;
     const cli_open how = {.cache_bytes = 32 << 20};
     TRY(cli_folder_open(&op->folder, &how, &s));
-    admin_state state = {.store = s};
+    admin_state state = {.store = s, .records = true};
     err e = rules_start(s, false, &state.rules);
     if (e == OK) e = admin_call(&state, a, request, ret);
     rules_stop(state.rules);
@@ -61,12 +62,15 @@ static void show_policy(arena *a, slice response) {
     fprintf(stderr, "last run: %.*s\n", SLICE_ARG(run.p ? run : S("not yet")));
 }
 
-static void show(const operation *op, slice response) {
+/* lines: the list whose elements are shown, one a line; NULL: all of the answer, as text. */
+static void show(const operation *op, const char *lines, slice response) {
     buf out;
     buf_init(&out, (size_t)4 * ADMIN_RESPONSE_MAX); /* tables are padded */
     if (op->json) {
         buf_put(&out, response);
         buf_byte(&out, '\n');
+    } else if (lines != NULL) {
+        admin_lines(response, lines, &out);
     } else {
         admin_text(response, &out);
     }
@@ -128,14 +132,21 @@ static err run(arena *a, operation *op, const command *c, const cli_args *args) 
             {S("key"), slice_str(op->key)},
             {S("public"), slice_str(op->access)},
             {S("prefix"), slice_str(op->prefix)},
-            {S("marker"), next},
+            {S("marker"), c->with & WITH_LOG ? SLICE_NONE : next},
+            {S("from"), slice_str(op->from)},
+            {S("count"), slice_str(op->count)},
+            {S("open"), op->open ? S("yes") : SLICE_NONE},
         };
         TRY(call(a, op, admin_request(a, request_name, fields, ARRAY_LEN(fields)), &response));
         if (c->with & SHOWS_POLICY && !op->json)
             show_policy(a, response);
         else
-            show(op, response);
+            show(op, c->with & WITH_LOG ? "entries" : NULL, response);
         next = admin_field(a, response, "next");
+        if (c->with & WITH_LOG) {
+            if (op->count) break; /* no more were asked for */
+            op->from = arena_cstr(a, next);
+        }
     } while (!slice_empty(next));
     return OK;
 }
@@ -168,6 +179,13 @@ static void add_flags(operation *op, const command *c, cli_flag *to) {
     if (c->with & WITH_DRY)
         *to++ =
             (cli_flag){"dry-run", NULL, NULL, &op->dry, "change nothing, show what would be done"};
+    if (c->with & WITH_LOG) {
+        *to++ = (cli_flag){"from", "N", &op->from, NULL, "the first entry; default: the oldest"};
+        *to++ = (cli_flag){"count", "N", &op->count, NULL, "how many, up to 1000"};
+        *to++ =
+            (cli_flag){"open", NULL, NULL, &op->open,
+                       "with names, actors, addresses and reasons, as far as their keys are there"};
+    }
     if (c->with & WITH_YES) *to++ = (cli_flag){"yes", NULL, NULL, &op->yes, "do not ask"};
     *to = (cli_flag){0};
 }
@@ -302,6 +320,15 @@ static const command commands[] = {
      "again unless --yes is given.",
      {"account", "name"},
      WITH_YES},
+    {"audit",
+     "list",
+     "entries of the record",
+     "[--from N] [--count N] [--open] [flags]",
+     "Lists entries of the record of accesses, one line of JSON each. With --open each is shown "
+     "with\n"
+     "what its commitments stand for. Whoever lists leaves an entry too.",
+     {NULL},
+     WITH_LOG},
     {"lifecycle",
      "set",
      "rules by which an account's blobs change tier or are deleted",
@@ -386,6 +413,9 @@ int cli_container(int argc, char **argv) {
 }
 int cli_lifecycle(int argc, char **argv) {
     return run_group("lifecycle", argc, argv);
+}
+int cli_audit(int argc, char **argv) {
+    return run_group("audit", argc, argv);
 }
 int cli_key(int argc, char **argv) {
     return run_group("key", argc, argv);

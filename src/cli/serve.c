@@ -136,6 +136,8 @@ static void prepare_servers(serve *s) {
     s->admin.rules = s->rules;
     s->admin.metrics = s->metrics;
     s->admin.version = CLI_VERSION;
+    s->admin.records = s->plan->settings.record;
+    s->admin.region = s->plan->settings.region;
     s->admin.endpoint = s->plan->endpoint;
     s->admin.extra_metrics = http_metrics;
     s->admin.extra_ctx = s;
@@ -145,6 +147,8 @@ static void prepare_servers(serve *s) {
                             .account_in_host = s->plan->account_in_host,
                             .development = s->plan->development,
                             .authenticate = true,
+                            .records = s->plan->settings.record,
+                            .region = s->plan->settings.region,
                             .metrics = s->metrics,
                             .context = &s->copying};
     s->admin_public = (ops_server){.store = s->store,
@@ -295,7 +299,7 @@ err cli_plan_run(cli_plan *plan) {
 /* ---- command line ---- */
 
 typedef struct serve_flags {
-    bool dev;
+    bool dev, no_record;
     const char *data, *port, *host, *config, *log_level;
 } serve_flags;
 
@@ -337,6 +341,7 @@ static err take_development(arena *a, const serve_flags *f, cli_plan *plan) {
     plan->accounts = development_accounts;
     plan->ready = development_ready;
     cli_settings_defaults(&plan->settings);
+    plan->settings.record = !f->no_record;
     if (f->log_level) plan->settings.log_level = slice_str(f->log_level);
     return OK;
 }
@@ -344,8 +349,10 @@ static err take_development(arena *a, const serve_flags *f, cli_plan *plan) {
 static err take_production(arena *a, const serve_flags *f, cli_plan *plan) {
     ENSURE(f->config != NULL, ERR_USAGE,
            "say --config FILE for production, or --dev --data DIR to try it");
-    ENSURE(!f->data && !f->port && !f->host, ERR_USAGE,
-           "--data, --port and --host belong to --dev; in production the configuration says them");
+    ENSURE(
+        !f->data && !f->port && !f->host && !f->no_record, ERR_USAGE,
+        "--data, --port, --host and --no-record belong to --dev; in production the configuration "
+        "says them");
     TRY(cli_settings_read(a, f->config, &plan->settings));
     if (f->log_level) plan->settings.log_level = slice_str(f->log_level);
     plan->folder.data = arena_cstr(a, plan->settings.data);
@@ -363,6 +370,8 @@ int cli_serve(int argc, char **argv) {
         {"data", "DIR", &f.data, NULL, "development: the data folder, made when it is not there"},
         {"port", "N", &f.port, NULL, "development: the port; default 10000. Admin: N+1"},
         {"host", "ADDRESS", &f.host, NULL, "development: a loopback address; default 127.0.0.1"},
+        {"no-record", NULL, NULL, &f.no_record,
+         "development: keep no record of accesses, to measure what it costs"},
         {"config", "FILE", &f.config, NULL,
          "production: the configuration (strongroom help config)"},
         {"log-level", "LEVEL", &f.log_level, NULL, "debug, info, warn or error"},

@@ -12,6 +12,8 @@ void cli_settings_defaults(cli_settings *s) {
         .idle_timeout_ms = 120000,
         .shutdown_grace_ms = 30000,
         .sandbox = true,
+        .record = true,
+        .region = S("local"),
     };
 }
 
@@ -50,6 +52,11 @@ void cli_settings_keys(cli_settings *s, config_key ret[CLI_SETTINGS_MAX]) {
          .help = "connections a listener holds at once; default: 16384"},
         {"idle_timeout", CONFIG_DURATION, &s->idle_timeout_ms, 1000, 3600000,
          .help = "an idle connection is closed after this; default: 120s"},
+        {"record", CONFIG_BOOL, &s->record,
+         .help = "keep the record of every access; without it nobody can tell who looked; default: "
+                 "true"},
+        {"region", CONFIG_STRING, &s->region,
+         .help = "what the record names as the place of this server; default: local"},
         {"sandbox", CONFIG_BOOL, &s->sandbox,
          .help = "forbid itself all system calls that serving does not take; default: true"},
         {"shutdown_grace", CONFIG_DURATION, &s->shutdown_grace_ms, 0, 3600000,

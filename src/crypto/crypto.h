@@ -88,7 +88,11 @@ err crypto_open(const crypto_key *key, slice context, slice sealed, buf *out) CH
 /* Whether n secret bytes are the same; takes as long when they are not. */
 bool crypto_same(const uint8_t *a, const uint8_t *b, size_t n);
 void crypto_sha256(slice data, uint8_t ret[32]);
+/* Of several parts, one behind the other. */
+void crypto_sha256_parts(const slice *parts, size_t count, uint8_t ret[32]);
 void crypto_hmac_sha256(slice key, slice data, uint8_t ret[32]);
+/* A key for one purpose out of another: HKDF-Expand-SHA-512 (RFC 5869) with the label as info. */
+void crypto_derive(const crypto_key *from, slice label, crypto_key *ret);
 void crypto_md5(slice data, uint8_t ret[16]);
 typedef struct crypto_md5_state crypto_md5_state; /* streaming; Content-MD5 of bodies */
 crypto_md5_state *crypto_md5_new(void);

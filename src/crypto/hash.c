@@ -13,11 +13,16 @@ struct crypto_md5_state {
     MD5_CTX c;
 };
 
-void crypto_sha256(slice data, uint8_t ret[32]) {
+void crypto_sha256_parts(const slice *parts, size_t count, uint8_t ret[32]) {
     SHA256_CTX c;
     MUST(SHA256_Init(&c) == 1);
-    if (data.len > 0) MUST(SHA256_Update(&c, data.p, data.len) == 1);
+    for (size_t i = 0; i < count; i++)
+        if (parts[i].len > 0) MUST(SHA256_Update(&c, parts[i].p, parts[i].len) == 1);
     MUST(SHA256_Final(ret, &c) == 1);
+}
+
+void crypto_sha256(slice data, uint8_t ret[32]) {
+    crypto_sha256_parts(&data, 1, ret);
 }
 
 /* RFC 2104: a key longer than a block is hashed first; pad is the key XORed with a constant. */
@@ -74,6 +79,10 @@ void crypto_hkdf_expand(const crypto_key *prk, const slice *info, size_t info_co
     OPENSSL_cleanse(out, sizeof out);
     OPENSSL_cleanse(&inner, sizeof inner);
     OPENSSL_cleanse(&outer, sizeof outer);
+}
+
+void crypto_derive(const crypto_key *from, slice label, crypto_key *ret) {
+    crypto_hkdf_expand(from, &label, 1, ret->b, sizeof ret->b);
 }
 
 void crypto_md5(slice data, uint8_t ret[16]) {

@@ -32,7 +32,10 @@
  *
  * Changes not waited for: the handler comes to its end on the loop or on a worker, the change to its
  * own on a thread of the engine, in any order. Each counts itself in `later_ends`; the second of the two
- * owns the request from then on and resumes it. */
+ * owns the request from then on and resumes it.
+ *
+ * Records: an answer whose record no change carries waits, suspended in RUNNING, until that is durable
+ * (record_then_go); nothing of it leaves before. */
 #include "base/base.h"
 #include "http/internal.h"
 
@@ -63,6 +66,56 @@ static enum MHD_Result hand_over(http_request *h, http_phase phase, void (*run)(
     return MHD_YES;
 }
 
+/* ---- the record ---- */
+
+static bool must_record(http_request *h) {
+    if (h->recorded || !ops_record_due(&h->req, &h->res)) return false;
+    h->recorded = true;
+    return true;
+}
+
+/* The record is durable, or cannot be had; the connection is suspended. */
+static void record_done(void *ctx, err e) {
+    http_request *h = ctx;
+    http_server *s = h->on->server;
+    if (e != OK) fail(h, err_fail(e, "the access cannot be recorded: %s", err_detail()));
+    h->phase = HTTP_READY;
+    if (h->early && !http_answer_early(h)) h->linger_until_us = 0; /* nobody is there any more */
+    h->early = false;
+    MHD_resume_connection(h->conn);
+    atomic_fetch_sub(&s->laters, 1);
+}
+
+/* The connection is suspended, and goes on as READY, or as LINGER after an early answer. */
+static void record_then_go(http_request *h) {
+    atomic_fetch_add(&h->on->server->laters, 1);
+    ops_record_later(&h->req, &h->res, record_done, h);
+}
+
+static void suspend_for_record(http_request *h) {
+    h->phase = HTTP_RUNNING;
+    h->parked = true;
+    http_peer_busy(h->peer);
+    MHD_suspend_connection(h->conn);
+    record_then_go(h);
+}
+
+static enum MHD_Result answer(http_request *h) {
+    if (!must_record(h)) return http_answer(h);
+    suspend_for_record(h);
+    return MHD_YES;
+}
+
+/* On a worker, or on a thread of the engine: the answer is known. */
+static void go_on(http_request *h) {
+    if (must_record(h)) {
+        record_then_go(h);
+        return;
+    }
+    h->phase = HTTP_READY;
+    MHD_resume_connection(h->conn);
+}
+
 /* ---- changes that are not waited for ---- */
 
 static void job_run_waiting(http_job *j);
@@ -70,19 +123,18 @@ static void job_run_waiting(http_job *j);
 /* Both ends have come; the connection is suspended. */
 static void come_to_end(http_request *h) {
     http_server *s = h->on->server;
-    h->phase = HTTP_READY;
     if (h->later_error == ERR_CONFLICT) { /* the engine asks to do it again: with a thread, then */
+        h->req.recorder.taken = false;
         h->phase = HTTP_RUNNING;
         h->job.run = job_run_waiting;
         if (http_pool_push(s->workers, &h->job, true)) {
             atomic_fetch_sub(&s->laters, 1);
             return;
         }
-        h->phase = HTTP_READY;
     }
     if (h->later_error != OK)
         fail(h, err_fail(h->later_error, "%s", h->later_detail ? h->later_detail : ""));
-    MHD_resume_connection(h->conn);
+    go_on(h);
     atomic_fetch_sub(&s->laters, 1);
 }
 
@@ -132,11 +184,6 @@ static void run_blocking(http_request *h) {
     if (e != OK) fail(h, e);
 }
 
-static void resume(http_request *h) {
-    h->phase = HTTP_READY;
-    MHD_resume_connection(h->conn);
-}
-
 static void job_run(http_job *j) {
     http_request *h = of_job(j);
     allow_later(h);
@@ -144,13 +191,13 @@ static void job_run(http_job *j) {
     if (is_later(h))
         handler_done(h);
     else
-        resume(h);
+        go_on(h);
 }
 
 static void job_run_waiting(http_job *j) {
     http_request *h = of_job(j);
     run_blocking(h);
-    resume(h);
+    go_on(h);
 }
 
 static void job_begin(http_job *j) {
@@ -162,7 +209,8 @@ static void job_begin(http_job *j) {
         h->phase = HTTP_REFUSED;
     } else if (h->req.content_length == 0) {
         run_blocking(h);
-        h->phase = HTTP_READY;
+        go_on(h);
+        return;
     } else {
         h->phase = HTTP_BEGUN;
     }
@@ -190,7 +238,7 @@ static enum MHD_Result run(http_request *h) {
         if (is_later(h)) return wait_for_change(h);
         if (e != ERR_WOULD_BLOCK) {
             if (e != OK) fail(h, e);
-            return http_answer(h);
+            return answer(h);
         }
     }
     return hand_over(h, HTTP_RUNNING, job_run, HTTP_READY);
@@ -206,6 +254,11 @@ static uint64_t left_of_body(const http_request *h) {
 }
 
 static enum MHD_Result early(http_request *h) {
+    if (must_record(h)) {
+        h->early = true;
+        suspend_for_record(h);
+        return MHD_YES;
+    }
     return http_answer_early(h) ? MHD_YES : MHD_NO;
 }
 
@@ -291,8 +344,8 @@ static enum MHD_Result on_body(http_request *h, const uint8_t *data, size_t *siz
 static enum MHD_Result refuse(http_request *h) {
     h->head_done = true;
     h->phase = HTTP_READY;
-    if (h->req.content_length == 0) return MHD_YES;        /* answered in the last call */
-    if (h->expects || h->res.close) return http_answer(h); /* no body has been sent: closes */
+    if (h->req.content_length == 0) return MHD_YES;   /* answered in the last call */
+    if (h->expects || h->res.close) return answer(h); /* no body has been sent: closes */
     return stop_taking(h);
 }
 
@@ -304,7 +357,7 @@ static enum MHD_Result on_head(http_request *h, const char *method) {
     if (e != OK) {
         fail(h, e);
         h->res.close = true;
-        return http_answer(h);
+        return answer(h);
     }
     h->body_len = h->req.content_length;
     h->req.nowait = true;
@@ -316,7 +369,7 @@ static enum MHD_Result on_head(http_request *h, const char *method) {
 }
 
 static enum MHD_Result on_ready(http_request *h) {
-    if (h->head_done) return http_answer(h);
+    if (h->head_done || h->res.close) return answer(h);
     h->head_done = true;
     return MHD_YES;
 }
@@ -332,11 +385,11 @@ static enum MHD_Result step(http_request *h, const char *method) {
     case HTTP_GATHER:
         return run(h);
     case HTTP_STREAM:
-        return http_pipe_end(h) ? http_answer(h) : MHD_YES;
+        return http_pipe_end(h) ? answer(h) : MHD_YES;
     case HTTP_READY:
         return on_ready(h);
     case HTTP_SKIP:
-        return http_answer(h);
+        return answer(h);
     case HTTP_BEGINNING:
     case HTTP_RUNNING:
     case HTTP_LINGER:

@@ -97,7 +97,7 @@ struct http_server {
     _Atomic uint64_t connections, active;
     _Atomic uint64_t held; /* bytes of large answers in memory */
     uint64_t held_max;
-    _Atomic uint64_t laters; /* requests whose change may be under way without a thread */
+    _Atomic uint64_t laters; /* requests whose change or record may be under way without a thread */
     pthread_mutex_t free_lock;
     struct http_request *free; /* request objects to be used again */
     unsigned free_count;
@@ -180,6 +180,8 @@ typedef struct http_request {
     bool parked;    /* this call of libmicrohttpd suspended the connection */
     bool answered;  /* by http_answer_early: what follows is dropped */
     bool aborted;
+    bool recorded;     /* its record has been asked for */
+    bool early;        /* http_answer_early is next, once the record is there */
     uint8_t *gathered; /* HTTP_GATHER */
     size_t gathered_cap, body_at;
     uint64_t body_len; /* as announced */

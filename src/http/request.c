@@ -65,6 +65,7 @@ http_request *http_request_get(http_on *on, struct MHD_Connection *conn, slice t
     h->phase = HTTP_HEAD;
     atomic_store_explicit(&h->refs, 1, memory_order_relaxed);
     h->begun = h->head_done = h->expects = h->discard = h->answered = h->aborted = false;
+    h->recorded = h->early = false;
     h->gathered = NULL;
     h->gathered_cap = h->body_at = 0;
     h->skipped = 0;

@@ -1,6 +1,7 @@
 /* Private to ops/. */
 #pragma once
 
+#include "audit/record.h"
 #include "ops/ops.h"
 
 /* What x-ms-version answers when the request names none and the account has no default. */
@@ -14,6 +15,11 @@ err ops_parse_target(ops_request *r) CHECKED;
 /* request.c: x-ms-version, api-version or sv. Leaves r->version empty when there is none.
  * ERR_INVALID_HEADER_VALUE. */
 err ops_parse_version(ops_request *r) CHECKED;
+
+/* record.c: x-ms-purpose of the request. ERR_INVALID_HEADER_VALUE. */
+err ops_parse_purpose(ops_request *r) CHECKED;
+/* record.c: readies the request's recorder. */
+void ops_record_begin(ops_request *r);
 
 /* metrics.c */
 void ops_metrics_count(ops_metrics *m, const ops_request *r, int status, int64_t us, bool aborted);

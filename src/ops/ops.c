@@ -103,6 +103,7 @@ static void begin_once(ops_request *r) {
     uuid_put(&b);
     r->id = buf_slice(&b);
     r->protocol = r->server->protocols[0];
+    ops_record_begin(r);
 }
 
 err ops_route(ops_request *r) {
@@ -117,6 +118,7 @@ err ops_begin(ops_request *r) {
     err_clear();
     TRY(ops_route(r));
     TRY(check_place(r));
+    TRY(ops_parse_purpose(r));
     TRY(authorize(r));
     TRY(settle_version(r));
     TRY(check_body(r));
@@ -197,6 +199,7 @@ void ops_fail(ops_request *r, ops_response *w, err e) {
 
 void ops_decorate(ops_request *r, ops_response *w) {
     if (r->protocol != NULL && r->protocol->decorate != NULL) r->protocol->decorate(r, w);
+    if (r->recorder.taken) ops_set_u64(r, w, "x-strongroom-record", r->recorder.index);
 }
 
 static const char *caller_kind(const ops_request *r) {

@@ -76,6 +76,8 @@ enum {                             /* flags of a row */
        OPS_STRUCTURED =
            1u << 7,        /* its body, in or out, may be a structured message (structured.c) */
        OPS_LONG = 1u << 8, /* may take minutes: runs among the large bodies */
+       OPS_UNRECORDED =
+           1u << 9, /* leaves no record: it touches no data and no settings, or records itself */
 };
 enum { /* conditional headers a row honours; others it is sent are refused or ignored as Azure does */
        OPS_IF_MATCH = 1u << 0,
@@ -154,6 +156,13 @@ struct ops_request {
     uint64_t bytes_in, bytes_out;
     bool authorized; /* ops_begin came to its end */
 
+    store_recorder recorder; /* of its record (record.c) */
+    store_recorder *record;  /* that; NULL: the server keeps none */
+    slice purpose, reason;   /* x-ms-purpose, once it was read */
+    const char *recorded_as; /* the record's action, when it is not the row's; NULL: it is */
+    err outcome;             /* what the record says of it; OK while the handler runs */
+    int status;              /* likewise; 0: not known yet */
+
     struct ops_unwrap *unwrap; /* of ops_run: the body is taken out of a structured message */
 };
 
@@ -209,6 +218,8 @@ struct ops_server {
         account_in_host; /* a Host with a dot that is no address begins with the account (Azurite) */
     bool development;
     bool authenticate; /* false: admin listener and socket; route only */
+    bool records;      /* requests leave records (store_options.records) */
+    slice region;      /* what records name as the place */
     struct ops_metrics *metrics;
     void *context; /* the protocol's own (admin: its state) */
 };
@@ -225,6 +236,14 @@ err ops_begin_as(ops_request *r, const ops_request *by) CHECKED;
 err ops_run(ops_request *r, ops_response *w) CHECKED;
 /* Replaces whatever w held by the protocol's rendering of e (with this thread's err_detail). */
 void ops_fail(ops_request *r, ops_response *w, err e);
+/* Whether the answer w may leave only after a record of its own: no change carries it. Refusals and failures
+ * after a change have one as well. */
+bool ops_record_due(const ops_request *r, const ops_response *w);
+/* Writes it; done is called once, when it is durable, or with an error: then ops_fail(r, w, error), and that is
+ * what may leave. done must not block. */
+void ops_record_later(ops_request *r, const ops_response *w, engine_done *done, void *ctx);
+/* The same, waiting, when one is due; an error is rendered into w. For requests inside others. */
+void ops_record(ops_request *r, ops_response *w);
 /* Decorates w: call once, before headers are sent. */
 void ops_decorate(ops_request *r, ops_response *w);
 /* Counts and logs, drops references. aborted: the client went away before the end. */

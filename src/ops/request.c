@@ -113,7 +113,8 @@ store_call ops_call(const ops_request *r) {
     return (store_call){.arena = r->arena,
                         .nowait = r->nowait,
                         .later = later ? r->later : NULL,
-                        .customer = r->customer};
+                        .customer = r->customer,
+                        .record = r->record};
 }
 
 static err too_large(size_t max) {

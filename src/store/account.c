@@ -10,6 +10,7 @@ static void account_free(snap *s) {
         if (a->pub.keys[i].len)
             crypto_wipe((void *)(uintptr_t)a->pub.keys[i].p, a->pub.keys[i].len);
     crypto_key_wipe(&a->key);
+    crypto_key_wipe(&a->records);
     arena_free(a->mem);
 }
 
@@ -23,11 +24,10 @@ static void keys_context(uint8_t out[STORE_PIECE_CONTEXT], uint64_t account) {
     piece_context(out, account, 0);
 }
 
-/* The account's own key, through the vault and the key service. */
-static err account_key(store *s, arena *a, uint64_t id, uint64_t slot, crypto_key *ret) {
+err root_key(store *s, arena *a, uint64_t id, uint64_t slot, crypto_key *ret) {
     slice secret;
     TRY(engine_vault_get(s->engine, id, slot, a, &secret));
-    ENSURE(secret.len == CRYPTO_WRAPPED_LEN, ERR_CORRUPT, "the account's key has a wrong length");
+    ENSURE(secret.len == CRYPTO_WRAPPED_LEN, ERR_CORRUPT, "a wrapped key has a wrong length");
     crypto_wrapped w;
     memcpy(w.b, secret.p, sizeof w.b);
     return s->keys->unwrap(s->keys, &w, ret);
@@ -91,7 +91,8 @@ static err account_load(store *s, slice name, arena *scratch, struct account **r
     a->pub.created_us = row.created_us;
     a->pub.id = row.id;
     a->pub.settings = row.settings;
-    err e = account_key(s, scratch, row.id, row.slot, &a->key);
+    err e = root_key(s, scratch, row.id, row.slot, &a->key);
+    if (e == OK) crypto_derive(&a->key, RECORDS_LABEL, &a->records);
     if (e == OK) e = open_shared_keys(a, &row);
     if (e == OK) e = load_keeping(s, scratch, a);
     if (e != OK) {
@@ -136,8 +137,7 @@ static err seal_shared_key(arena *a, const crypto_key *key, row_account *row, in
     return OK;
 }
 
-/* Makes a key, wraps it and keeps it in the vault. */
-static err new_account_key(store *s, uint64_t id, crypto_key *ret_key, uint64_t *ret_slot) {
+err new_root_key(store *s, uint64_t id, crypto_key *ret_key, uint64_t *ret_slot) {
     crypto_wrapped w;
     crypto_key_random(ret_key);
     TRY(s->keys->wrap(s->keys, ret_key, &w));
@@ -160,7 +160,7 @@ static err account_create_in(store *s, store_call c, slice name, const slice key
     row->id = engine_new_id(s->engine);
     row->created_us = clock_wall_us();
     crypto_key key;
-    TRY(new_account_key(s, row->id, &key, &row->slot));
+    TRY(new_root_key(s, row->id, &key, &row->slot));
     err e = OK;
     for (int i = 0; i < 2 && e == OK; i++)
         e = seal_shared_key(c.arena, &key, row, i, keys ? keys[i] : SLICE_NONE);
@@ -195,7 +195,7 @@ err store_account_create(store *s, store_call c, slice name, const slice keys[2]
         engine_txn_abort(txn);
         return e;
     }
-    e = engine_txn_commit(txn);
+    e = entry_commit(c, txn);
     if (e != OK && e != ERR_IO) vault_forget(s, row.id, row.slot);
     cache_drop(&s->accounts, name);
     return e;
@@ -216,7 +216,7 @@ static err set_key_in(store *s, store_call c, slice name, int which, slice given
     row_account row;
     TRY(account_row(s, c, name, &row));
     crypto_key key;
-    TRY(account_key(s, c.arena, row.id, row.slot, &key));
+    TRY(root_key(s, c.arena, row.id, row.slot, &key));
     err e = seal_shared_key(c.arena, &key, &row, which, given);
     crypto_key_wipe(&key);
     TRY(e);
@@ -244,7 +244,7 @@ err store_account_set_key(store *s, store_call c, slice name, int which, slice g
         engine_txn_abort(txn);
         return e;
     }
-    e = engine_txn_commit(txn);
+    e = entry_commit(c, txn);
     cache_drop(&s->accounts, name);
     return e;
 }
@@ -274,7 +274,7 @@ err store_account_set(store *s, store_call c, slice name, slice setting) {
         engine_txn_abort(txn);
         return e;
     }
-    e = engine_txn_commit(txn);
+    e = entry_commit(c, txn);
     cache_drop(&s->accounts, name);
     key_id(&k, id); /* their snapshots know settings too */
     cache_drop_all(&s->containers, key_slice(&k));
@@ -335,7 +335,7 @@ static err delete_account(store *s, store_call c, slice name) {
         engine_txn_abort(txn);
         return e;
     }
-    TRY(engine_txn_commit(txn));
+    TRY(entry_commit(c, txn));
     cache_drop(&s->accounts, name);
     key_id(&k, row.id);
     cache_drop_all(&s->containers, key_slice(&k));
@@ -425,7 +425,7 @@ err store_service_change(store *s, store_call c, const store_account *a,
     err e = engine_txn_begin(s->engine, key_slice(&k), &txn);
     if (e == OK) e = service_change_in(s, c, a, txn, merge, ctx);
     if (e == OK)
-        e = engine_txn_commit(txn);
+        e = entry_commit(c, txn);
     else
         engine_txn_abort(txn);
     cache_drop(&s->accounts, a->name); /* its policy */

@@ -113,6 +113,7 @@ err store_blob_get(store *s, store_call c, const store_container *k, slice name,
     err e = get_row(s, c, k, name, pick, cond, &row);
     if (e == OK) e = blob_from_row(c.arena, name, &row, ret);
     if (e == OK) copy_note_progress(s, ret);
+    if (e == OK) entry_touch(c.record, ret);
     if (e == OK) return OK;
     if (e == ERR_NOT_MODIFIED) *ret = blob_unmodified(name, &row);
     return e;

@@ -22,6 +22,7 @@ static err begin_in_gate(change *ch, store *s, store_call c, const store_contain
     ch->guard = g;
     ch->nowait = c.nowait;
     ch->later = c.later;
+    ch->record = c.record;
     return c.nowait ? engine_txn_try_begin(s->engine, key_base(&ch->key), &ch->txn)
                     : engine_txn_begin(s->engine, key_base(&ch->key), &ch->txn);
 }
@@ -76,6 +77,7 @@ err change_blob(change *ch, row_blob *ret, bool *ret_exists) {
     *ret = (row_blob){0};
     *ret_exists = e == OK;
     if (*ret_exists) TRY(row_blob_get(value, ret));
+    if (*ret_exists) entry_touch(ch->record, &ret->pub);
     if (!ch->index_known) {
         ch->indexed_tags = ret->tags;
         ch->indexed_count = ret->pub.tag_count;
@@ -152,6 +154,7 @@ void change_put_row(change *ch, const row_blob *r) {
     ch->state_changed = true;
     fail_later(ch, index_change(ch, r));
     check_protected(ch, r);
+    entry_touch(ch->record, &r->pub);
     row_blob next = *r;
     if (r->where == ROW_PAGES) next.generation = generation_of(ch, r);
     engine_txn_put(ch->txn, ENGINE_BLOB, key_state(&ch->key), ROW_ENCODE(blob, ch->arena, &next));
@@ -378,6 +381,7 @@ err change_commit(change *ch) {
         j->next = ch->jobs;
         ch->jobs = j;
     }
+    const bool carries = entry_attach(ch->record, ch->txn, ch->arena);
     if (ch->later && !ch->later->taken) {
         commit_later(ch);
         return OK;
@@ -387,6 +391,7 @@ err change_commit(change *ch) {
     cache *hot = &ch->s->hot.cache;
     if (ch->state_changed) cache_hold(hot, key_base(&ch->key));
     err e = engine_txn_commit(t);
+    if (e != OK && carries) ch->record->taken = false;
     if (ch->state_changed) cache_release(hot, key_base(&ch->key));
     if (ch->content_dropped) opened_drop_blob(&ch->s->opened, ch->hash);
     if (e == OK) {

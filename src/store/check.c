@@ -156,11 +156,25 @@ static void check_document_row(check *ck, uint64_t account, slice key, slice val
         check_report_row(ck, "META", key, "the account of this document is not there");
 }
 
+static void check_log_row(check *ck, slice key, slice value) {
+    row_log row;
+    arena *a = arena_new(4096, 0);
+    crypto_key k;
+    if (key.len != 1 || row_log_get(value, &row) != OK ||
+        root_key(ck->s, a, row.id, row.slot, &k) != OK)
+        check_report_row(ck, "META", key, err_detail());
+    else
+        crypto_key_wipe(&k);
+    arena_free(a);
+}
+
 static void check_meta_row(check *ck, slice key, slice value) {
     slice rest = slice_skip(key, 1), name;
     uint64_t account, version;
     if (key.p[0] == 'a')
         check_account_row(ck, key, value);
+    else if (key.p[0] == KEY_LOG)
+        check_log_row(ck, key, value);
     else if (!strchr("cdls", key.p[0]) || id_take(&rest, &account) != OK)
         check_report_row(ck, "META", key, "a row of unknown kind");
     else if (key.p[0] == 's')

@@ -6,6 +6,7 @@
 static void container_free(snap *s) {
     struct container *k = (struct container *)s;
     crypto_key_wipe(&k->key);
+    crypto_key_wipe(&k->records);
     arena_free(k->mem);
 }
 
@@ -34,7 +35,7 @@ err container_decode(arena *a, slice account, slice name, slice value, store_con
     return row_policies_get(row->policies, ret->policies, &ret->policy_count);
 }
 
-static err container_key(store *s, arena *a, const crypto_key *account_key, uint64_t id,
+err unwrap_container_key(store *s, arena *a, const crypto_key *account_key, uint64_t id,
                          uint64_t slot, crypto_key *ret) {
     slice secret;
     TRY(engine_vault_get(s->engine, id, slot, a, &secret));
@@ -61,7 +62,8 @@ err container_snapshot(store *s, arena *scratch, const struct account *ac, slice
     err e = container_decode(mem, arena_dup(mem, ac->pub.name), arena_dup(mem, name),
                              arena_dup(mem, value), &k->pub, &row);
     k->slot = row.slot;
-    if (e == OK) e = container_key(s, scratch, &ac->key, row.id, row.slot, &k->key);
+    if (e == OK) e = unwrap_container_key(s, scratch, &ac->key, row.id, row.slot, &k->key);
+    if (e == OK) crypto_derive(&k->key, RECORDS_LABEL, &k->records);
     if (e != OK) {
         snap_unref(&k->snap);
         return e;
@@ -220,7 +222,7 @@ static condition_target container_target(const row_container *row) {
 }
 
 static err container_change_commit(container_change *ch) {
-    err e = engine_txn_commit(ch->txn);
+    err e = entry_commit(ch->c, ch->txn);
     ch->txn = NULL;
     cache_drop(&ch->s->containers, slice_skip(key_slice(&ch->key), 1));
     container_change_done(ch);

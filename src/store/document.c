@@ -49,7 +49,7 @@ static err change_document(store *s, store_call c, const store_account *a, store
     err e = engine_txn_begin(s->engine, key_slice(&k), &txn);
     if (e == OK) e = change_in(s, c, a, kind, x, txn);
     if (e == OK)
-        e = engine_txn_commit(txn);
+        e = entry_commit(c, txn);
     else
         engine_txn_abort(txn);
     gate_leave(&s->gate, t);

@@ -288,7 +288,24 @@ struct store {
     reaper reapers[REAPERS];
     copier copier;
     const store_remote *remote; /* NULL: no sources elsewhere */
+    bool makes_records;         /* the log's key is made when there is none */
+    crypto_key log_key;         /* entry.c; of the store as a whole; zeros: there is none */
+    crypto_key records;         /* made of it */
 };
+
+/* ---- records of accesses (entry.c) ---- */
+
+/* What a key for records is derived with, from an account's, a container's or the log's. */
+#define RECORDS_LABEL S("strongroom records v1")
+
+/* Makes or opens the store's log key. read_only engines that have none get a key of zeros, and write no
+ * records. */
+err entry_open(store *s) CHECKED;
+void entry_touch(store_recorder *r, const store_blob *b); /* r may be NULL */
+/* The transaction carries the entry, unless an earlier one did. True when it does. r may be NULL. */
+bool entry_attach(store_recorder *r, engine_txn *t, arena *a);
+/* engine_txn_commit of a transaction that carries the call's entry. */
+err entry_commit(store_call c, engine_txn *t) CHECKED;
 
 /* What becomes of what is overwritten and deleted: the account's settings. */
 typedef struct keeping {
@@ -303,6 +320,7 @@ struct account {
     keeping keeping;
     uint64_t slot;
     crypto_key key;
+    crypto_key records; /* made of it: seals openings, makes pseudonyms */
     arena *mem;
 };
 
@@ -312,6 +330,7 @@ struct container {
     uint64_t slot, account_id;
     bool track_access; /* the account's setting */
     crypto_key key;
+    crypto_key records; /* made of it: seals openings */
     arena *mem;
 };
 
@@ -331,6 +350,12 @@ typedef struct store_now {
 } store_now;
 store_now store_tick(store *s, uint64_t previous);
 
+/* Keys in the vault. root_key: one that the key service wraps (an account's, the log's); new_root_key makes
+ * and keeps one. unwrap_container_key: one that its account's key wraps. ERR_KEY_DESTROYED, ERR_CORRUPT. */
+err root_key(store *s, arena *a, uint64_t id, uint64_t slot, crypto_key *ret) CHECKED;
+err new_root_key(store *s, uint64_t id, crypto_key *ret_key, uint64_t *ret_slot) CHECKED;
+err unwrap_container_key(store *s, arena *a, const crypto_key *account_key, uint64_t id,
+                         uint64_t slot, crypto_key *ret) CHECKED;
 /* Destroys a key whose row was not committed: a slot without an owner, of no use to anyone. */
 void vault_forget(store *s, uint64_t id, uint64_t slot);
 /* What content is bound to: container and piece. */
@@ -431,7 +456,8 @@ typedef struct change {
     engine_txn *txn;
     gate_token token;
     bool inside, nowait;
-    store_later *later; /* of the call */
+    store_later *later;     /* of the call */
+    store_recorder *record; /* likewise; NULL: no entry in the log */
     blob_key key;
     uint64_t hash;
     slice account_name;   /* empty: the reaper's change */

@@ -12,6 +12,7 @@
  *          'c' ID(account) container name      a container
  *          's' ID(account)                     the properties of an account's blob service
  *          'l' ID(account)                     its lifecycle policy
+ *          'L'                                 the log's key
  *          'd' ID(account) container name 01 HEX16(version)
  *                                              a deleted container that can be restored
  *          All rows of an account's containers belong to the shard ID(account): names move between them.
@@ -69,6 +70,8 @@
 #define KEY_OLD_RUN    'o'
 #define KEY_PAGE_PIECE 'q'
 #define KEY_FROZEN     'x'
+
+#define KEY_LOG 'L'
 
 #define KEY_JOB_STAGING       's'
 #define KEY_JOB_HEAD          'h'

@@ -34,6 +34,10 @@ static err owner_of_meta(slice key, slice value, uint64_t *ret) {
     if (key.p[0] == 'a') {
         TRY(row_account_get(value, &account));
         *ret = account.id;
+    } else if (key.p[0] == KEY_LOG) {
+        row_log log;
+        TRY(row_log_get(value, &log));
+        *ret = log.id;
     } else if (key.p[0] == 'c' || key.p[0] == 'd') {
         TRY(row_container_get(value, &container));
         *ret = container.id;

@@ -188,6 +188,7 @@ err store_blob_open(store *s, store_call c, const store_container *k, slice name
         if (e == OK) e = blob_from_row(c.arena, name, &row, ret);
         if (e == OK) copy_note_progress(s, ret);
         if (e == OK) {
+            entry_touch(c.record, ret);
             *ret_reader = r;
             return OK;
         }

@@ -326,6 +326,12 @@ typedef struct row_purge {
 } row_purge;
 #define ROW_PURGE(N, T, B) B(1, account) B(2, container) N(3, slot) T(4, deleted_us)
 
+typedef struct row_log {
+    uint64_t id, slot; /* of the log's wrapped key in the vault */
+    int64_t created_us;
+} row_log;
+#define ROW_LOG(N, T, B) N(1, id) N(2, slot) T(3, created_us)
+
 /* ---- made from the tables ---- */
 #define ROW_DECLARE(name, type)                                                                    \
     void row_##name##_put(buf *b, const type *r);                                                  \
@@ -335,6 +341,7 @@ ROW_DECLARE(account, row_account)
 ROW_DECLARE(container, row_container)
 ROW_DECLARE(service, row_service)
 ROW_DECLARE(document, store_document)
+ROW_DECLARE(log, row_log)
 ROW_DECLARE(blob, row_blob)
 ROW_DECLARE(staged, row_staged)
 ROW_DECLARE(chunk, row_chunk)

@@ -16,6 +16,7 @@ err store_open(const store_options *o, store **ret) {
     s->keys = o->keys;
     s->background = o->background;
     s->remote = o->remote;
+    s->makes_records = o->records;
     s->inline_max = o->inline_max ? o->inline_max : STORE_INLINE_DEFAULT;
     if (s->inline_max > STORE_INLINE_MAX) s->inline_max = STORE_INLINE_MAX;
     cache_init(&s->accounts, CACHE_SHARDS, CACHE_BUCKETS, ACCOUNTS_CACHED);
@@ -27,7 +28,8 @@ err store_open(const store_options *o, store **ret) {
     MUST(pthread_rwlock_init(&s->protecting, NULL) == 0);
     readers_init(&s->readers);
     append_lanes_init(s->appends);
-    err e = copier_start(s);
+    err e = entry_open(s);
+    if (e == OK) e = copier_start(s);
     if (e == OK) e = reaper_start(s);
     if (e != OK) {
         store_close(s);
@@ -50,6 +52,8 @@ store *store_close(store *s) {
     readers_done(&s->readers);
     gate_done(&s->gate);
     pthread_rwlock_destroy(&s->protecting);
+    crypto_key_wipe(&s->log_key);
+    crypto_key_wipe(&s->records);
     engine_close(s->engine);
     s->keys->free(s->keys);
     free(s);

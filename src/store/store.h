@@ -60,6 +60,29 @@ typedef struct store_customer {
     uint8_t sha256[CRYPTO_SHA256_LEN]; /* of the key: all that is kept of it */
 } store_customer;
 
+/* What a request came to see or to make of a blob, as far as its record tells it. */
+typedef struct store_touched {
+    bool known;
+    uint64_t etag, length;
+    uint64_t snapshot, version; /* ticks; 0: neither */
+    bool has_md5, has_crc64;
+    uint8_t md5[16];
+    uint64_t crc64;
+    bool legal_hold;
+    int64_t immutable_until_us; /* STORE_TIME_NONE: no policy */
+} store_touched;
+
+/* Who asks for the record of a request: an entry of the engine's log. The request's first change carries it
+ * (both are durable or neither is), or store_record writes it alone. */
+typedef struct store_recorder store_recorder;
+struct store_recorder {
+    /* Renders the entry (1..ENGINE_LOG_ENTRY_MAX bytes) and its private part, in the arena. */
+    void (*make)(store_recorder *r, arena *a, slice *ret_entry, slice *ret_private);
+    store_touched touched; /* the last blob that the request read or made */
+    bool taken;            /* a change carries it */
+    uint64_t index;        /* the entry's number, once it is durable */
+};
+
 /* What every call carries. */
 typedef struct store_call {
     arena *arena;
@@ -67,6 +90,7 @@ typedef struct store_call {
     store_later *later;             /* NULL: changes are waited for */
     const store_customer *customer; /* NULL: the caller brings no key */
     bool archived; /* store_blob_open: of an archived blob too, for a copy that rehydrates it */
+    store_recorder *record; /* NULL: its changes leave no entry in the log */
 } store_call;
 
 /* How the store reads what is on other servers; it knows no protocol. */
@@ -85,6 +109,7 @@ typedef struct store_options {
     engine *engine;             /* the store owns it from here on, also when opening fails */
     crypto_keyservice *keys;    /* owned likewise */
     bool background;            /* run the reaper and sweeper threads (not for check) */
+    bool records;               /* callers may bring recorders; false: they do not */
     uint64_t inline_max;        /* content up to this many bytes stands in rows; 0: the default */
     const store_remote *remote; /* NULL: copies read from this server only; outlives the store */
     uint64_t hot_max; /* bytes of small blobs kept opened in memory; 0: the default, 32 MiB */
@@ -383,6 +408,31 @@ err store_container_scan(store *s, store_call c, const store_account *a,
                          const store_container_list *q,
                          err (*each)(void *ctx, const store_container *k), void *ctx,
                          slice *ret_next) CHECKED;
+
+/* ---- records of accesses (entry.c) ---- */
+/* The entry of a request that no change carries: of a read, or of a refusal. done is called once when it is
+ * durable, or with what came in the way; it must not block. */
+void store_record_later(store *s, arena *a, store_recorder *r, engine_done *done, void *ctx);
+/* The same, waiting. */
+err store_record(store *s, arena *a, store_recorder *r) CHECKED;
+
+#define STORE_PSEUDONYM_LEN 16
+/* What stands for a name in records: always the same for the same name of one account, and of use to nobody
+ * without the account's key. a: NULL for what belongs to no account. */
+void store_pseudonym(store *s, const store_account *a, slice name,
+                     uint8_t ret[STORE_PSEUDONYM_LEN]);
+/* The private part of a record, sealed under a key that goes with the container (k may be NULL), or else with
+ * the account (NULL: with the whole store). Appends to out. */
+void store_opening_seal(store *s, const store_account *a, const store_container *k, slice plain,
+                        buf *out);
+/* Opens one. ERR_KEY_DESTROYED when its container or account is gone for good; ERR_CORRUPT. */
+err store_opening_open(store *s, store_call c, slice sealed, buf *out) CHECKED;
+
+/* Secrets of the log itself, made with the store, under the root key. */
+typedef struct store_log_keys {
+    uint8_t signing_seed[32]; /* Ed25519 */
+} store_log_keys;
+void store_log_keys_get(const store *s, store_log_keys *ret);
 
 /* ---- blobs ---- */
 typedef enum store_blob_type {

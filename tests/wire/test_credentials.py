@@ -202,7 +202,7 @@ class Place:
             f"/{self.container}?restype=container", f"/{self.container}?restype=container&comp=acl",
             f"/{self.container}?restype=container&comp=list&include=uncommittedblobs,snapshots,metadata",
             "/?restype=service&comp=properties")]
-        own = ("x-ms-request-id", "date", "x-ms-client-request-id")
+        own = ("x-ms-request-id", "date", "x-ms-client-request-id", "x-strongroom-record")
         return [(r.status, [h for h in r.headers if h[0].lower() not in own], r.body) for r in answers]
 
 

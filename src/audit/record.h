@@ -1,0 +1,75 @@
+/* What one record of an access says, and in what form.
+ *
+ * An entry is canonical JSON (RFC 8785) and holds no direct identifier: accounts, containers and actors stand
+ * there as pseudonyms (store_pseudonym), a blob's name and a justification as commitments, an address as its
+ * network. What opens them goes into the opening, which the store seals and never publishes.
+ *
+ *   {"action":"Get Blob",
+ *    "actor":{"id":HEX,"issuer":HEX,"kind":"key","strength":"shared-secret"},
+ *    "class":"consultation",
+ *    "client":{"network":"192.0.2.0/24","request":UUID},
+ *    "decision":"account key",
+ *    "id":UUIDv7,
+ *    "object":{"account":HEX,"bytes":N,"container":HEX,"crc64":BASE64,"etag":"0x…","hold":true,"md5":BASE64,
+ *              "name":HEX,"retain":TIME,"snapshot":TIME,"version":TIME},
+ *    "outcome":{"code":"BlobNotFound","result":"refused","status":404},
+ *    "purpose":{"code":"TREAT","reason":HEX},
+ *    "recipient":HEX,"region":"local","time":TIME,"v":1}
+ *
+ * Members without a value are left out. A commitment is SHA-256(salt ‖ value), the salt of 16 random bytes.
+ *
+ * What it needs from below: crypto, base. */
+#pragma once
+
+#include "crypto/crypto.h"
+
+#define AUDIT_SALT_LEN       16
+#define AUDIT_COMMITMENT_LEN CRYPTO_SHA256_LEN
+#define AUDIT_ENTRY_MAX      4096 /* bytes of an entry: every part of it is bounded */
+#define AUDIT_OPENING_MAX    12288
+#define AUDIT_PURPOSE_MAX    64   /* of its code: letters, digits, '.', '_' and '-' */
+#define AUDIT_REASON_MAX     1024 /* bytes of UTF-8 */
+#define AUDIT_RECORD_VERSION 1
+
+typedef struct audit_record {
+    int64_t time_us;
+    slice region;
+    const char *action, *audit_class;
+    const char *actor_kind, *strength;
+    slice actor, issuer; /* pseudonyms, raw; empty: none */
+    const char *decision;
+    slice peer_ip; /* text; only its network is told */
+    slice request_id;
+    slice account, container; /* pseudonyms, raw */
+    slice name;               /* commitment, raw */
+    bool has_object;          /* the next ones are known */
+    uint64_t etag, bytes, snapshot, version;
+    bool hold, has_crc64, has_md5;
+    uint64_t crc64;
+    slice md5;
+    int64_t retain_us;         /* INT64_MIN: no policy */
+    const char *result, *code; /* "ok", "refused", "failed"; code: of an error, or NULL */
+    int status;                /* 0: not known (a change carries the entry) */
+    slice purpose, reason;     /* code; commitment, raw */
+    bool recipient;            /* the actor is who it was disclosed to */
+} audit_record;
+
+void audit_record_put(buf *out, const audit_record *r);
+
+/* A fresh salt and the commitment to a value under it. */
+void audit_commit(slice value, uint8_t ret_salt[AUDIT_SALT_LEN], uint8_t ret[AUDIT_COMMITMENT_LEN]);
+/* Whether the salt and the value open the commitment. */
+bool audit_commit_opens(slice salt, slice value, slice commitment);
+
+/* What opens an entry. Bytes as they were; empty: none. */
+typedef struct audit_opening {
+    slice account, container, blob, name_salt;
+    slice address, actor;
+    slice reason, reason_salt;
+} audit_opening;
+void audit_opening_put(buf *out, const audit_opening *o);
+/* Slices point into `in`. ERR_CORRUPT. */
+err audit_opening_get(slice in, audit_opening *ret) CHECKED;
+
+/* "CODE" or "CODE; reason". ERR_INVALID_HEADER_VALUE. */
+err audit_purpose_parse(slice text, slice *ret_code, slice *ret_reason) CHECKED;

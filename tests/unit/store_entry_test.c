@@ -1,0 +1,213 @@
+/* Entries of the log: they are there exactly when the change is that carries them; their openings end with the
+ * key that they are under. */
+#include "store_test.h"
+
+#include "memory_engine.c"
+
+/* A recorder whose entry is its name, with the last blob's length; the private part says it was made. */
+typedef struct test_recorder {
+    store_recorder base;
+    const char *name;
+    int made;
+} test_recorder;
+
+static void make_entry(store_recorder *r, arena *a, slice *ret_entry, slice *ret_private) {
+    test_recorder *t = (test_recorder *)r;
+    t->made++;
+    *ret_entry = arena_fmt(a, "%s %llu", t->name,
+                           (unsigned long long)(r->touched.known ? r->touched.length : 0));
+    *ret_private = S("private");
+}
+
+static test_recorder recorder(const char *name) {
+    return (test_recorder){.base = {.make = make_entry}, .name = name};
+}
+
+static store_call with(fixture *f, test_recorder *r) {
+    store_call c = f->c;
+    c.record = &r->base;
+    return c;
+}
+
+typedef struct seen {
+    const char *want[16];
+    size_t count, at;
+} seen;
+
+static err see(void *ctx, uint64_t index, slice entry, slice private_part) {
+    seen *s = ctx;
+    assert_true(s->at < s->count);
+    assert_int_equal(index, s->at);
+    assert_slice(entry, slice_str(s->want[s->at]));
+    assert_slice(private_part, S("private"));
+    s->at++;
+    return OK;
+}
+
+static void expect_log(fixture *f, seen s) {
+    while (s.want[s.count]) s.count++;
+    assert_ok(engine_log_read(store_engine(f->s), 0, UINT64_MAX, see, &s));
+    assert_int_equal(s.at, s.count);
+}
+
+static void changes_carry_their_entry(void **state) {
+    fixture *f = *state;
+    store_blob b;
+    const store_container *k;
+    test_recorder made = recorder("create"), put = recorder("put"), gone = recorder("delete");
+    test_recorder key = recorder("rotate");
+    store_delete d = {0};
+    bool permanent;
+    assert_ok(
+        store_container_create(f->s, with(f, &made), f->a, S("other"), STORE_PRIVATE, NULL, 0, &k));
+    store_container_unref(k);
+    assert_ok(store_blob_put(f->s, with(f, &put), f->k, S("b"),
+                             upload(f, content(f->c.arena, 1, 700), 700), &(store_put){0}, &b));
+    assert_ok(store_blob_delete(f->s, with(f, &gone), f->k, S("b"), &STORE_NO_CONDITIONS, &d,
+                                &permanent));
+    assert_ok(store_account_rotate(f->s, with(f, &key), S("acct"), 1));
+    expect_log(f, (seen){{"create 0", "put 700", "delete 700", "rotate 0"}});
+    const test_recorder *all[] = {&made, &put, &gone, &key};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        assert_int_equal(all[i]->made, 1);
+        assert_true(all[i]->base.taken);
+        assert_int_equal(all[i]->base.index, i);
+    }
+}
+
+static void refused_and_failed_changes_leave_none(void **state) {
+    fixture *f = *state;
+    store_blob b;
+    test_recorder refused = recorder("refused"), failed = recorder("failed");
+    store_delete d = {0};
+    bool permanent;
+    assert_err(store_blob_delete(f->s, with(f, &refused), f->k, S("none"), &STORE_NO_CONDITIONS, &d,
+                                 &permanent),
+               ERR_BLOB_NOT_FOUND);
+    assert_false(refused.base.taken);
+    memory_disk_fail_commits(f->disk, 1, ERR_NO_SPACE);
+    assert_err(store_blob_put(f->s, with(f, &failed), f->k, S("b"), upload(f, S("x"), 1),
+                              &(store_put){0}, &b),
+               ERR_NO_SPACE);
+    assert_false(failed.base.taken);
+    expect_log(f, (seen){{NULL}});
+    /* Then each is written alone. */
+    assert_ok(store_record(f->s, f->c.arena, &refused.base));
+    assert_ok(store_record(f->s, f->c.arena, &failed.base));
+    assert_int_equal(failed.base.index, 1);
+    expect_log(f, (seen){{"refused 0", "failed 1"}});
+}
+
+static void one_request_leaves_one_entry(void **state) {
+    fixture *f = *state;
+    store_blob b;
+    test_recorder r = recorder("twice");
+    for (int i = 0; i < 2; i++)
+        assert_ok(store_blob_put(f->s, with(f, &r), f->k, S("b"), upload(f, S("x"), 1),
+                                 &(store_put){0}, &b));
+    expect_log(f, (seen){{"twice 1"}});
+}
+
+static void reads_are_told_what_they_saw(void **state) {
+    fixture *f = *state;
+    store_blob b, seen_blob;
+    test_recorder r = recorder("get");
+    assert_ok(
+        store_blob_put(f->s, f->c, f->k, S("b"), upload(f, S("12345"), 5), &(store_put){0}, &b));
+    assert_ok(store_blob_get(f->s, with(f, &r), f->k, S("b"), STORE_CURRENT, &STORE_NO_CONDITIONS,
+                             &seen_blob));
+    assert_true(r.base.touched.known);
+    assert_int_equal(r.base.touched.length, 5);
+    assert_true(r.base.touched.etag == b.etag);
+    assert_false(r.base.taken);
+}
+
+static slice sealed(fixture *f, const store_account *a, const store_container *k, slice plain) {
+    buf b;
+    buf_init_arena(&b, f->c.arena, 4096);
+    store_opening_seal(f->s, a, k, plain, &b);
+    assert_ok(buf_check(&b));
+    assert_true(slice_find_slice(buf_slice(&b), 0, plain) == b.len); /* not in the clear */
+    return buf_slice(&b);
+}
+
+static err opened(fixture *f, slice in, slice *ret) {
+    buf b;
+    buf_init_arena(&b, f->c.arena, 4096);
+    err e = store_opening_open(f->s, f->c, in, &b);
+    *ret = buf_slice(&b);
+    return e;
+}
+
+static void openings_end_with_their_key(void **state) {
+    fixture *f = *state;
+    slice plain = S("patients/7.json"), got;
+    const slice of_container = sealed(f, f->a, f->k, plain),
+                of_account = sealed(f, f->a, NULL, plain);
+    const slice of_store = sealed(f, NULL, NULL, plain);
+    const slice all[] = {of_container, of_account, of_store};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        assert_ok(opened(f, all[i], &got));
+        assert_slice(got, plain);
+        for (size_t at = 0; at < all[i].len; at += 7) { /* damage, also of the head */
+            slice bad = arena_dup(f->c.arena, all[i]);
+            ((uint8_t *)(uintptr_t)bad.p)[at] ^= 0x01;
+            err e = opened(f, bad, &got);
+            assert_true(e == ERR_CORRUPT || e == ERR_KEY_DESTROYED);
+        }
+        assert_err(opened(f, slice_take(all[i], 9), &got), ERR_CORRUPT);
+    }
+    assert_ok(store_container_delete(f->s, f->c, f->a, S("box"), &STORE_NO_CONDITIONS));
+    assert_err(opened(f, of_container, &got), ERR_KEY_DESTROYED);
+    assert_ok(opened(f, of_account, &got));
+    assert_ok(store_account_delete(f->s, f->c, S("acct")));
+    assert_err(opened(f, of_account, &got), ERR_KEY_DESTROYED);
+    assert_ok(opened(f, of_store, &got));
+}
+
+static void pseudonyms_are_of_one_account(void **state) {
+    fixture *f = *state;
+    uint8_t a[STORE_PSEUDONYM_LEN], b[STORE_PSEUDONYM_LEN], c[STORE_PSEUDONYM_LEN],
+        d[STORE_PSEUDONYM_LEN];
+    store_pseudonym(f->s, f->a, S("ward-7"), a);
+    store_pseudonym(f->s, f->a, S("ward-7"), b);
+    store_pseudonym(f->s, f->a, S("ward-8"), c);
+    store_pseudonym(f->s, NULL, S("ward-7"), d);
+    assert_memory_equal(a, b, sizeof a);
+    assert_memory_not_equal(a, c, sizeof a);
+    assert_memory_not_equal(a, d, sizeof a);
+}
+
+/* The log's key is made once, stays, and is not taken for an orphan. */
+static void the_log_has_one_key(void **state) {
+    fixture *f = *state;
+    store_log_keys first, again;
+    for (int i = 0; i < 3; i++) {
+        fixture_close(f);
+        store_options o = {.engine = memory_engine_open(f->disk),
+                           .keys = test_keys_new(),
+                           .background = i > 0,
+                           .records = true};
+        assert_ok(store_open(&o, &f->s));
+        f->c = (store_call){.arena = arena_new(4096, 0)};
+        fixture_get(f);
+        store_log_keys_get(f->s, &again);
+        if (i == 0) first = again;
+        assert_memory_equal(&first, &again, sizeof first);
+        uint64_t dropped;
+        assert_ok(orphans_destroy(f->s, UINT64_MAX, &dropped));
+        assert_int_equal(dropped, 0);
+    }
+    fixture_assert_sound(f);
+}
+
+int main(void) {
+#define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        T(changes_carry_their_entry),    T(refused_and_failed_changes_leave_none),
+        T(one_request_leaves_one_entry), T(reads_are_told_what_they_saw),
+        T(openings_end_with_their_key),  T(pseudonyms_are_of_one_account),
+        T(the_log_has_one_key),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

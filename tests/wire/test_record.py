@@ -1,0 +1,284 @@
+"""The record of accesses: every request leaves one entry, allowed or refused, and no entry names anyone."""
+import json
+import re
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+import wire
+from wire import assert_error
+
+SECRET_NAMES = ("meier-1971-04-02", "ward-seven")
+
+
+@pytest.fixture(scope="module")
+def own():
+    s = wire.Server()
+    yield s
+    assert s.stop() == 0
+
+
+@pytest.fixture
+def api(own):
+    a = wire.Api(own)
+    yield a
+    a.close()
+
+
+def entries(server, *flags, first=0):
+    """The entries from `first` on, opened; those of listing the record itself left out."""
+    r = subprocess.run([server.program, "audit", "list", "--open", "--from", str(first), "--data", server.folder, *flags],
+                       text=True, capture_output=True, timeout=wire.TIMEOUT_S)
+    assert r.returncode == 0, r.stderr
+    found = [json.loads(line) for line in r.stdout.splitlines()]
+    assert [e["index"] for e in found] == list(range(first, first + len(found)))
+    return [e for e in found if e["entry"]["action"] != "audit list"]
+
+
+def mark(server):
+    """Where the record ends now."""
+    r = subprocess.run([server.program, "audit", "list", "--json", "--count", "1", "--data", server.folder], text=True,
+                       capture_output=True, timeout=wire.TIMEOUT_S)
+    assert r.returncode == 0, r.stderr
+    return json.loads(r.stdout)["size"]
+
+
+def by_request(found):
+    ids = [e["entry"]["client"]["request"] for e in found if "client" in e["entry"]]
+    assert len(ids) == len(set(ids)), "two entries of one request"
+    return {e["entry"]["client"]["request"]: e for e in found if "client" in e["entry"]}
+
+
+def test_each_request_leaves_one_entry(own, api):
+    start = mark(own)
+    name = api.create_container()
+    answers = [
+        ("Put Blob", "ok", api.put(name, "a", b"x" * 100)),
+        ("Put Blob", "ok", api.put(name, "large", b"y" * 300000)),
+        ("Get Blob", "ok", api("GET", f"/{name}/a")),
+        ("Get Blob", "ok", api("GET", f"/{name}/large")),
+        ("Get Blob Properties", "ok", api("HEAD", f"/{name}/a")),
+        ("List Blobs", "ok", api("GET", f"/{name}?restype=container&comp=list")),
+        ("Get Blob", "refused", api("GET", f"/{name}/none")),
+        ("Get Blob", "refused", api("GET", f"/{name}/a", {"If-None-Match": "*"})),
+        ("Put Blob", "refused", api.put(name, "a", b"z", {"If-None-Match": "*"})),
+        ("Get Blob", "refused", api("GET", f"/{name}/a", key=wire.KEY[::-1].replace("=", "A")[:86] + "==")),
+        ("Get Blob", "refused", api("GET", f"/{name}/a", sign=False)),
+        ("Get Blob", "refused", api("GET", f"/{name}/a", sas=wire.account_sas(sp="w"))),
+        ("unknown", "refused", api("PUT", f"/{name}/a?comp=nonsense")),
+        ("Set Blob Metadata", "ok", api("PUT", f"/{name}/a?comp=metadata", {"x-ms-meta-k": "v"})),
+        ("Get Blob Service Properties", "ok", api("GET", "/?restype=service&comp=properties")),
+        ("Delete Blob", "ok", api("DELETE", f"/{name}/a")),
+        ("Delete Container", "ok", api("DELETE", f"/{name}?restype=container")),
+    ]
+    found = by_request(entries(own, first=start))
+    for action, result, answer in answers:
+        e = found.pop(answer.get("x-ms-request-id"))
+        assert e["entry"]["action"] == action, (action, answer)
+        assert e["entry"]["outcome"]["result"] == result, (action, answer)
+        assert str(e["index"]) == answer.get("x-strongroom-record"), (action, answer)
+        if result == "refused":
+            assert e["entry"]["outcome"]["status"] == answer.status
+            assert e["entry"]["outcome"]["code"] == answer.get("x-ms-error-code", e["entry"]["outcome"]["code"])
+    assert [e["entry"]["action"] for e in found.values()] == ["Create Container"]
+
+
+def test_what_an_entry_says(own, api):
+    start = mark(own)
+    name = api.create_container()
+    put = api.put_ok(name, "dir/b", b"hello", {"x-ms-purpose": "TREAT; follow-up of 3 May"})
+    api("GET", f"/{name}/dir/b", sas=wire.account_sas(sp="r"))
+    e, g = entries(own, first=start)[1:3]
+    entry, opening = e["entry"], e["opening"]
+    assert entry["class"] == "collection" and entry["actor"]["kind"] == "key" and entry["decision"] == "account key"
+    assert entry["object"]["bytes"] == 5 and entry["object"]["etag"] == put.get("etag").strip('"')
+    assert entry["object"]["md5"] == wire.md5(b"hello")
+    assert entry["client"]["network"] == "127.0.0.0/24"
+    assert entry["purpose"]["code"] == "TREAT"
+    assert opening["blob"] == "dir/b" and opening["container"] == name and opening["account"] == wire.ACCOUNT
+    assert opening["actor"] == f"key 1 of {wire.ACCOUNT}" and opening["address"] == "127.0.0.1"
+    assert opening["reason"] == "follow-up of 3 May"
+    import hashlib
+    for what, salt, commitment in (("blob", "name_salt", entry["object"]["name"]),
+                                   ("reason", "reason_salt", entry["purpose"]["reason"])):
+        value = opening[what].encode()
+        assert hashlib.sha256(bytes.fromhex(opening[salt]) + value).hexdigest() == commitment
+    # The same blob and the same caller, but another commitment; the token is another actor than the key.
+    assert g["entry"]["object"]["name"] != entry["object"]["name"]
+    assert g["entry"]["object"]["container"] == entry["object"]["container"]
+    assert g["entry"]["actor"]["kind"] == "sas" and g["entry"]["actor"]["id"] != entry["actor"]["id"]
+    assert g["entry"]["decision"] == "token, permissions r"
+    # RFC 9562: the id's time is the entry's, to the millisecond.
+    ms = int(entry["id"].replace("-", "")[:12], 16)
+    assert time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000)) == entry["time"][:19]
+
+
+def test_a_purpose_that_is_none(api):
+    name = api.create_container()
+    for bad in ("two words", "", "x" * 65, "A;" + "r" * 1025):
+        assert_error(api("GET", f"/{name}?restype=container", {"x-ms-purpose": bad}), 400, "InvalidHeaderValue")
+
+
+def test_no_entry_names_anyone(own, api):
+    """Entries are what outsiders may see: of names, addresses and keys nothing stands there."""
+    start = mark(own)
+    name = api.create_container()
+    for blob in SECRET_NAMES:
+        api.put_ok(name, blob, b"content of " + blob.encode(), {"x-ms-meta-patient": "erika", "x-ms-tags": "illness=flu",
+                                                                "x-ms-purpose": "TREAT; because of erika"})
+        api("GET", f"/{name}/{blob}")
+        api("GET", f"/{name}/{blob}", sas=wire.service_sas(name, blob, sp="r"))
+        api("GET", f"/{name}/{blob}-none")
+    public = "\n".join(json.dumps(e["entry"]) for e in entries(own, first=start))
+    assert len(public) > 4000
+    for secret in (*SECRET_NAMES, name, wire.ACCOUNT, wire.KEY, "127.0.0.1", "erika", "illness", "flu", "sig="):
+        assert secret not in public, secret
+    opened = json.dumps([e["opening"] for e in entries(own, first=start)])
+    for told in (*SECRET_NAMES, name, "127.0.0.1", "because of erika"):
+        assert told in opened
+    assert wire.KEY not in opened and "sig=" not in opened
+
+
+def test_openings_go_with_their_container(own, api):
+    start = mark(own)
+    name = api.create_container()
+    api.put_ok(name, "b", b"x")
+    assert entries(own, first=start)[1]["opening"]["blob"] == "b"
+    api("DELETE", f"/{name}?restype=container")
+    found = entries(own, first=start)
+    assert found[1]["opening"] == "destroyed" and found[1]["entry"]["action"] == "Put Blob"
+
+
+def test_refused_before_it_is_read(own, api):
+    """Requests that never come to an operation: a broken head, a body that is refused while it comes."""
+    start = mark(own)
+    name = api.create_container()
+    seen = []
+    for head in (b"GET /devstoreaccount1 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+                 b"PUT /devstoreaccount1/x/y HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nContent-Length: 11\r\n\r\n"):
+        with wire.Connection(own.port) as c:
+            c.send(head)
+            answer = c.read()
+            assert answer.status == 400
+            seen.append(answer.get("x-ms-request-id"))
+    with wire.Connection(own.port) as c:
+        data = api.build("PUT", f"/{name}/b", {"x-ms-blob-type": "BlockBlob", "If-Match": '"0x1"'}, b"x" * (3 << 20),
+                         key=wire.KEY.replace("E", "F"))
+        c.send(data[:1 << 20])
+        answer = c.read("PUT")
+        assert answer.status == 403
+        seen.append(answer.get("x-ms-request-id"))
+    found = by_request(entries(own, first=start))
+    for one in seen:
+        if one is not None:  # libmicrohttpd answers some broken heads itself
+            assert found[one]["entry"]["outcome"]["result"] == "refused"
+            assert found[one]["entry"]["class"] == "refused"
+    assert seen[-1] is not None
+
+
+def test_batches_and_copies(own, api):
+    start = mark(own)
+    name = api.create_container()
+    for i in range(3):
+        api.put_ok(name, f"b{i}", b"x" * i)
+    boundary = "batch_1"
+    parts = ""
+    for i in range(2):
+        headers = [("x-ms-date", wire.http_date()), ("x-ms-version", wire.VERSION), ("Content-Length", "0")]
+        target = f"/{wire.ACCOUNT}/{name}/b{i}"
+        headers.append(("Authorization", wire.authorization("DELETE", target, headers)))
+        parts += (f"--{boundary}\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n"
+                  f"Content-ID: {i}\r\n\r\nDELETE {target} HTTP/1.1\r\n" +
+                  "".join(f"{n}: {v}\r\n" for n, v in headers) + "\r\n")
+    batch = api("POST", f"/{name}?restype=container&comp=batch",
+                {"Content-Type": f"multipart/mixed; boundary={boundary}"}, (parts + f"--{boundary}--\r\n").encode())
+    assert batch.status == 202 and batch.body.count(b" 202 ") == 2
+    source = f"http://127.0.0.1:{own.port}/{wire.ACCOUNT}/{name}/b2?" + wire.account_sas(sp="r")
+    copy = api("PUT", f"/{name}/copy", {"x-ms-copy-source": source, "x-ms-requires-sync": "true"})
+    assert copy.status == 202
+    actions = [(e["entry"]["action"], e["opening"].get("blob")) for e in entries(own, first=start)]
+    assert actions[4:] == [("Delete Blob", "b0"), ("Delete Blob", "b1"), ("Submit Batch", None), ("Get Blob", "b2"),
+                           ("Copy Blob From URL", "copy")]
+
+
+def test_operators_leave_entries(own):
+    start = mark(own)
+
+    def run(*words, code=0):
+        r = subprocess.run([own.program, *words, "--data", own.folder], text=True, capture_output=True,
+                           timeout=wire.TIMEOUT_S)
+        assert r.returncode == code, r.stderr
+
+    run("account", "create", "cardiology")
+    run("key", "show", "cardiology")
+    run("account", "set", "cardiology", "versioning=on")
+    run("container", "create", "cardiology", "scans")
+    run("container", "set", "cardiology", "scans", "hold=case7")
+    run("account", "show", "nobody", code=1)
+    run("account", "rotate", "cardiology", "--key", "2")
+    found = entries(own, first=start)
+    assert [(e["entry"]["action"], e["entry"]["class"], e["entry"]["outcome"]["result"]) for e in found] == [
+        ("account create", "admin", "ok"), ("key show", "key", "ok"), ("account set", "policy", "ok"),
+        ("container create", "admin", "ok"), ("container set", "policy", "ok"),
+        ("account show", "consultation", "refused"), ("account rotate", "key", "ok")]
+    assert all(e["entry"]["actor"]["kind"] == "operator" for e in found)
+    assert found[3]["opening"] == {"account": "cardiology", "container": "scans"}
+    assert "cardiology" not in json.dumps([e["entry"] for e in found])
+
+
+def test_listing_is_recorded(own):
+    start = mark(own)
+    mark(own)
+    r = subprocess.run([own.program, "audit", "list", "--from", str(start), "--data", own.folder], text=True,
+                       capture_output=True, timeout=wire.TIMEOUT_S)
+    found = [json.loads(line)["entry"] for line in r.stdout.splitlines()]
+    assert found and all(e["action"] == "audit list" and e["class"] == "oversight" for e in found)
+
+
+def test_answers_outlive_kill_9_in_the_record():
+    """Whatever was answered, reads and refusals included, is in the record after the server was killed."""
+    own = wire.Server()
+    answered, lock = set(), threading.Lock()
+    stop = threading.Event()
+    first = wire.Api(own)
+    name = first.create_container()
+    first.put_ok(name, "b", b"x" * 1000)
+
+    def client(n):
+        api = wire.Api(own)
+        i = 0
+        while not stop.is_set():
+            i += 1
+            try:
+                kind = i % 4
+                r = (api("GET", f"/{name}/b") if kind == 0 else api("GET", f"/{name}/none") if kind == 1 else
+                     api.put(name, f"p{n}-{i}", b"y" * (i % 50)) if kind == 2 else api("HEAD", f"/{name}/b", sign=False))
+            except (wire.Closed, OSError):
+                return
+            with lock:
+                answered.add(r.get("x-ms-request-id"))
+
+    threads = [threading.Thread(target=client, args=(n,)) for n in range(8)]
+    for t in threads:
+        t.start()
+    while len(answered) < 1500:
+        time.sleep(0.02)
+    own.process.send_signal(signal.SIGKILL)
+    own.process.wait()
+    stop.set()
+    for t in threads:
+        t.join()
+    found = by_request(entries(own))
+    missing = answered - set(found)
+    assert not missing, f"{len(missing)} of {len(answered)} answered requests left no entry"
+    # One to one: a put that has an entry is there, and one that is there has its entry.
+    put = {e["opening"]["blob"] for e in found.values()
+           if e["entry"]["action"] == "Put Blob" and e["entry"]["outcome"]["result"] == "ok"}
+    check = subprocess.run([own.program, "check", "--data", own.folder], text=True, capture_output=True,
+                           timeout=wire.TIMEOUT_S)
+    assert check.returncode == 0, check.stdout + check.stderr
+    blobs = int(re.search(r"clean: (\d+) blobs", check.stdout.replace(",", "")).group(1))
+    assert blobs == len(put)
+    own.stop()
