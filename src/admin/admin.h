@@ -8,6 +8,7 @@
 
 #include <stdatomic.h>
 
+#include "audit/audit.h"
 #include "ops/ops.h"
 #include "rules/rules.h"
 
@@ -27,6 +28,8 @@ typedef struct admin_state {
     const char *version; /* of the program; may be NULL */
     bool records;        /* commands leave records (store_options.records) */
     slice region;        /* what they name as the place */
+    const char *log_folder;                     /* of the published record; NULL: none */
+    audit_builder *builder;                     /* NULL: none */
     void (*extra_metrics)(void *ctx, buf *out); /* http's; may be NULL */
     void *extra_ctx;
 } admin_state;
@@ -37,11 +40,18 @@ extern const ops_protocol admin_public_protocol;
 /* POST /call with {"command": …}: the operator's commands. Only on the Unix socket. */
 extern const ops_protocol admin_operator_protocol;
 
+/* GET /log/…: the published record. Server context: admin_state with log_folder. */
+extern const ops_protocol admin_log_protocol;
+/* Who signs the record: the store's key, and its name, settled for good the first time (wanted, or when that is
+ * empty one made from the key). The seed is secret. ERR_CONFIG: it has another name already. */
+err admin_log_signer(store *s, arena *a, slice wanted_origin, audit_signer *ret) CHECKED;
+
 /* One operator's command as JSON in and out (jansson text):
  *   account create {name, keys: [base64, …] (optional)}  account list|show|delete|rotate {name,
  * key: 1|2} account set {name, setting: "name=value"} container create {account, name, public: "blob"|"container" (optional)} container list
  * {account, prefix, marker}  container show|delete {account, name} container set {account, name, setting: "name=value"} key show|rotate {name, key}
  *   lifecycle set {account, policy: text}  lifecycle show|remove {account}  lifecycle run {account, dry: "yes"}
+ *   audit key {}
  *   audit list {from, count, open: "yes"}
  * "endpoint" may be given wherever a connection string is answered. Shared keys are in the answers
  * of `account create` and `key show` only. The errors are those of the store, ERR_INVALID_INPUT for

@@ -365,6 +365,7 @@ static const struct command {
     {"lifecycle show", lifecycle_show, {"account"}, "consultation"},
     {"lifecycle remove", lifecycle_remove, {"account"}, "policy"},
     {"lifecycle run", lifecycle_run, {"account", "dry"}, "admin"},
+    {"audit key", audit_key, {NULL}, "consultation"},
     {"audit list", audit_list, {"from", "count", "open"}, "oversight"},
     {"key show", key_show, {"name", "endpoint"}, "key"},
     {"key rotate", key_rotate, {"name", "key"}, "key"},

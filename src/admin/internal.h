@@ -11,6 +11,9 @@ void admin_metrics_render(const admin_state *st, buf *out);
 /* One metric with its HELP and TYPE lines. */
 void admin_metric(buf *out, const char *name, const char *type, const char *help, uint64_t value);
 
+/* An error as a line of text. */
+void admin_text_fail(ops_request *r, ops_response *w, err e, const char *detail);
+
 /* ---- call.c: one operator's command under way ---- */
 typedef struct call {
     admin_state *st;
@@ -31,6 +34,10 @@ err call_in_account(call *k, err (*then)(call *, const store_account *)) CHECKED
 void call_record_begin(call *k);
 /* e: how the command ended, which is returned once its record is durable; otherwise why it is not. */
 err call_record_end(call *k, err e) CHECKED;
+
+/* ---- log.c ---- */
+err audit_key(call *k) CHECKED;
+void log_metrics(const admin_state *st, buf *out);
 
 /* ---- audit.c ---- */
 err audit_list(call *k) CHECKED;

@@ -116,6 +116,7 @@ void admin_metrics_render(const admin_state *st, buf *out) {
         engine_metrics(store_engine(st->store), out);
         store_metrics_put(st->store, out);
     }
+    log_metrics(st, out);
     if (st->rules) lifecycle_metrics(st->rules, out);
     if (st->extra_metrics) st->extra_metrics(st->extra_ctx, out);
     process_metrics(out);

@@ -115,7 +115,7 @@ static int status_of(err e) {
     return status >= 400 ? status : 500;
 }
 
-static void public_fail(ops_request *r, ops_response *w, err e, const char *detail) {
+void admin_text_fail(ops_request *r, ops_response *w, err e, const char *detail) {
     w->status = status_of(e);
     ops_set(w, "Content-Type", S("text/plain; charset=utf-8"));
     ops_body(w, arena_fmt(r->arena, "%s\n", detail && *detail ? detail : err_get(e)->message));
@@ -143,7 +143,7 @@ const ops_protocol admin_public_protocol = {.name = "admin",
                                             .rows = public_rows,
                                             .row_count = ARRAY_LEN(public_rows),
                                             .route = public_route,
-                                            .fail = public_fail,
+                                            .fail = admin_text_fail,
                                             .decorate = decorate};
 
 const ops_protocol admin_operator_protocol = {.name = "operator",

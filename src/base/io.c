@@ -109,6 +109,11 @@ static int real_rename(const io *self, int dir, const char *from, const char *to
     return renameat(dir, from, dir, to) < 0 ? -errno : 0;
 }
 
+static int real_rmdir(const io *self, int dir, const char *name) {
+    (void)self;
+    return unlinkat(dir, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+}
+
 static int real_unlink(const io *self, int dir, const char *name) {
     (void)self;
     return unlinkat(dir, name, 0) < 0 ? -errno : 0;
@@ -215,6 +220,7 @@ const io io_real = {
     .truncate = real_truncate,
     .rename = real_rename,
     .unlink = real_unlink,
+    .rmdir = real_rmdir,
     .mkdir = real_mkdir,
     .lock = real_lock,
     .stat = real_stat,

@@ -27,6 +27,7 @@ struct io {
     int (*truncate)(const io *, int fd, uint64_t n);
     int (*rename)(const io *, int dir, const char *from, const char *to);
     int (*unlink)(const io *, int dir, const char *name);
+    int (*rmdir)(const io *, int dir, const char *name);
     int (*mkdir)(const io *, int dir, const char *name); /* mode 0700 */
     int (*lock)(const io *, int fd); /* exclusive; -EWOULDBLOCK when another holds it */
     int (*stat)(const io *, int fd, uint64_t *ret_size, uint64_t *ret_allocated);

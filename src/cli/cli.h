@@ -68,7 +68,7 @@ typedef struct cli_settings {
     slice tls_certificate, tls_key;
     slice log_level, log_file;
     bool allow_plain_http, sandbox, record;
-    slice region;
+    slice region, log_listen, log_origin;
     uint64_t cache_bytes, opened_bytes, workers, upload_workers, connections_max;
     uint64_t idle_timeout_ms, shutdown_grace_ms;
     config_strings copy_sources, copy_sources_private; /* fetch_options says what an entry is */
@@ -192,6 +192,9 @@ int cli_init(int argc, char **argv);
 int cli_account(int argc, char **argv);
 int cli_container(int argc, char **argv);
 int cli_audit(int argc, char **argv);
+int cli_audit_verify(int argc, char **argv); /* audit.c, as the next two */
+int cli_audit_prove(int argc, char **argv);
+int cli_audit_check(int argc, char **argv);
 int cli_lifecycle(int argc, char **argv);
 int cli_key(int argc, char **argv);
 int cli_check(int argc, char **argv);

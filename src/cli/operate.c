@@ -23,6 +23,7 @@ enum { /* flags a command knows beside those of every command */
        WITH_FILE = 1u << 6,     /* no flag: the second word names a file, whose text is sent */
        WITH_DRY = 1u << 7,
        WITH_LOG = 1u << 9,     /* --from, --count, --open */
+       SHOWS_KEY = 1u << 10,   /* no flag: its answer is one text, printed as it is */
        SHOWS_POLICY = 1u << 8, /* no flag: its answer is a document, printed as it is */
 };
 
@@ -33,6 +34,7 @@ typedef struct command {
     const char *synopsis, *about;
     const char *fields[3]; /* names of its words in the request */
     unsigned with;
+    int (*run)(int argc, char **argv); /* NULL: admin_call's; else a command of its own */
 } command;
 
 static err call_folder(arena *a, const operation *op, slice request, slice *ret) {
@@ -140,6 +142,8 @@ static err run(arena *a, operation *op, const command *c, const cli_args *args) 
         TRY(call(a, op, admin_request(a, request_name, fields, ARRAY_LEN(fields)), &response));
         if (c->with & SHOWS_POLICY && !op->json)
             show_policy(a, response);
+        else if (c->with & SHOWS_KEY && !op->json)
+            printf("%.*s\n", SLICE_ARG(admin_field(a, response, "key")));
         else
             show(op, c->with & WITH_LOG ? "entries" : NULL, response);
         next = admin_field(a, response, "next");
@@ -321,6 +325,23 @@ static const command commands[] = {
      {"account", "name"},
      WITH_YES},
     {"audit",
+     "key",
+     "the verifier key of this server's record",
+     "[flags]",
+     "Prints the key that the record's checkpoints are signed with, for whoever verifies them:\n"
+     "give it to them by another way than the record.",
+     {NULL},
+     SHOWS_KEY},
+    {.group = "audit",
+     .name = "verify",
+     .summary = "a whole record, from a folder or a server",
+     .run = cli_audit_verify},
+    {.group = "audit",
+     .name = "prove",
+     .summary = "a receipt for one entry",
+     .run = cli_audit_prove},
+    {.group = "audit", .name = "check", .summary = "a receipt, offline", .run = cli_audit_check},
+    {"audit",
      "list",
      "entries of the record",
      "[--from N] [--count N] [--open] [flags]",
@@ -393,6 +414,8 @@ static int run_group(const char *group, int argc, char **argv) {
     }
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         if (strcmp(commands[i].group, group) != 0) continue;
+        if (strcmp(commands[i].name, argv[0]) == 0 && commands[i].run != NULL)
+            return commands[i].run(argc - 1, argv + 1);
         if (strcmp(commands[i].name, argv[0]) == 0)
             return run_command(&commands[i], argc - 1, argv + 1);
         names[n++] = commands[i].name;

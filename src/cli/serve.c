@@ -27,7 +27,9 @@ typedef struct serve {
     admin_state admin;
     blob_service copying;
     store_remote remote;
-    ops_server blobs, admin_public, admin_operator;
+    ops_server blobs, admin_public, admin_operator, log;
+    const char *log_folder;
+    audit_builder *builder;
     http_listener listeners[LISTENERS_MAX];
     size_t listener_count;
     bool tls;
@@ -113,6 +115,10 @@ static err production_listeners(serve *s) {
         TRY(cli_address_parse(s->arena, "listen", c->listen.items[i], &at));
         add_address(s, &at, tls && !at.plain, &s->blobs);
     }
+    if (!slice_empty(c->log_listen)) {
+        TRY(cli_address_parse(s->arena, "audit.listen", c->log_listen, &at));
+        add_address(s, &at, tls && !at.loopback && !at.plain, &s->log);
+    }
     if (slice_empty(c->admin_listen)) return OK;
     TRY(cli_address_parse(s->arena, "admin.listen", c->admin_listen, &at));
     add_address(s, &at, tls && !at.loopback && !at.plain, &s->admin_public);
@@ -123,11 +129,14 @@ static void development_listeners(serve *s) {
     const cli_address at = {.host = s->plan->host, .port = s->plan->port};
     const cli_address admin = {.host = s->plan->host, .port = (uint16_t)(s->plan->port + 1)};
     add_address(s, &at, !slice_empty(s->plan->settings.tls_certificate), &s->blobs);
+    const cli_address log = {.host = s->plan->host, .port = (uint16_t)(s->plan->port + 2)};
     if (s->plan->admin) add_address(s, &admin, false, &s->admin_public);
+    if (s->plan->admin && s->builder) add_address(s, &log, false, &s->log);
 }
 
 static const ops_protocol *const blob_protocols[] = {&blob_protocol, NULL};
 static const ops_protocol *const public_protocols[] = {&admin_public_protocol, NULL};
+static const ops_protocol *const log_protocols[] = {&admin_log_protocol, NULL};
 static const ops_protocol *const operator_protocols[] = {&admin_operator_protocol, NULL};
 
 static void prepare_servers(serve *s) {
@@ -155,6 +164,10 @@ static void prepare_servers(serve *s) {
                                    .protocols = public_protocols,
                                    .metrics = s->metrics,
                                    .context = &s->admin};
+    s->admin.log_folder = s->log_folder;
+    s->admin.builder = s->builder;
+    s->log = s->admin_public;
+    s->log.protocols = log_protocols;
     s->admin_operator = s->admin_public;
     s->admin_operator.protocols = operator_protocols;
 }
@@ -182,6 +195,18 @@ static err start_listeners(serve *s) {
 
 /* ---- life ---- */
 
+/* The record's published folder, and who fills it. */
+static err start_builder(serve *s) {
+    if (!s->plan->settings.record) return OK;
+    audit_builder_options o = {.engine = store_engine(s->store)};
+    const slice folder = arena_fmt(s->arena, "%s/log", s->plan->folder.data);
+    o.folder = s->log_folder = arena_cstr(s->arena, folder);
+    TRY(admin_log_signer(s->store, s->arena, s->plan->settings.log_origin, &o.signer));
+    err e = audit_builder_start(&o, &s->builder);
+    crypto_wipe(o.signer.seed, sizeof o.signer.seed);
+    return e;
+}
+
 static err open_folder(serve *s) {
     const cli_settings *c = &s->plan->settings;
     TRY(cli_copy_sources(s->arena, c, &s->copying.fetch));
@@ -193,6 +218,7 @@ static err open_folder(serve *s) {
     if (s->plan->development) TRY(cli_dev_prepare(s->arena, &s->plan->folder));
     TRY(cli_folder_open(&s->plan->folder, &how, &s->store));
     TRY(s->plan->accounts(s->plan, s->arena, s->store));
+    TRY(start_builder(s));
     return rules_start(s->store, true, &s->rules);
 }
 
@@ -240,6 +266,7 @@ static void stop(serve *s) {
         (void)unlink(s->socket_path);
     }
     s->rules = rules_stop(s->rules);
+    s->builder = audit_builder_stop(s->builder);
     if (s->store) s->store = store_close(s->store);
     s->copying.fetch = fetch_free(s->copying.fetch);
     s->metrics = ops_metrics_free(s->metrics);

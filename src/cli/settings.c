@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include "audit/audit.h"
 #include "cli/cli.h"
 
 void cli_settings_defaults(cli_settings *s) {
@@ -55,6 +56,13 @@ void cli_settings_keys(cli_settings *s, config_key ret[CLI_SETTINGS_MAX]) {
         {"record", CONFIG_BOOL, &s->record,
          .help = "keep the record of every access; without it nobody can tell who looked; default: "
                  "true"},
+        {"audit.listen", CONFIG_STRING, &s->log_listen,
+         .help =
+             "address:port where the public part of the record is served, at /log/; default: none"},
+        {"audit.origin", CONFIG_STRING, &s->log_origin,
+         .help = "the record's name in its checkpoints, as example.org/records; settled at the "
+                 "first start; "
+                 "default: made from its key"},
         {"region", CONFIG_STRING, &s->region,
          .help = "what the record names as the place of this server; default: local"},
         {"sandbox", CONFIG_BOOL, &s->sandbox,
@@ -145,6 +153,12 @@ static err check_settings(arena *a, const char *path, const cli_settings *s) {
         TRY(cli_address_parse(a, "admin.listen", s->admin_listen, &address));
         TRY(check_plain(s, "admin.listen", s->admin_listen, &address));
     }
+    if (!slice_empty(s->log_listen)) {
+        TRY(cli_address_parse(a, "audit.listen", s->log_listen, &address));
+        TRY(check_plain(s, "audit.listen", s->log_listen, &address));
+    }
+    ENSURE(slice_empty(s->log_origin) || audit_name_valid(s->log_origin), ERR_CONFIG,
+           "%s: audit.origin is 1 to %d characters without spaces and '+'", path, AUDIT_NAME_MAX);
     ENSURE(slice_empty(s->endpoint) || slice_starts(s->endpoint, S("http://")) ||
                slice_starts(s->endpoint, S("https://")),
            ERR_CONFIG, "%s: endpoint '%.*s' must begin with http:// or https://", path,

@@ -83,6 +83,14 @@ err crypto_chunk_open(crypto_message *m, uint64_t index, slice sealed, uint8_t *
 err crypto_seal(const crypto_key *key, slice context, slice plain, buf *out) CHECKED;
 err crypto_open(const crypto_key *key, slice context, slice sealed, buf *out) CHECKED;
 
+/* ---- Signatures (Ed25519, RFC 8032) ---- */
+#define CRYPTO_ED25519_LEN           32 /* of a seed, and of a public key */
+#define CRYPTO_ED25519_SIGNATURE_LEN 64
+void crypto_ed25519_public(const uint8_t seed[CRYPTO_ED25519_LEN], uint8_t ret[CRYPTO_ED25519_LEN]);
+void crypto_ed25519_sign(const uint8_t seed[CRYPTO_ED25519_LEN], slice message,
+                         uint8_t ret[CRYPTO_ED25519_SIGNATURE_LEN]);
+bool crypto_ed25519_verify(const uint8_t key[CRYPTO_ED25519_LEN], slice message, slice signature);
+
 /* ---- Hashes and MACs ---- */
 #define CRYPTO_SHA256_LEN 32
 /* Whether n secret bytes are the same; takes as long when they are not. */

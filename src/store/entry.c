@@ -52,6 +52,38 @@ void store_log_keys_get(const store *s, store_log_keys *ret) {
     crypto_key_wipe(&seed);
 }
 
+static err origin_in(store *s, store_call c, slice wanted, slice otherwise, engine_txn *t,
+                     slice *ret) {
+    static const uint8_t key[] = {KEY_LOG};
+    slice value;
+    row_log row;
+    TRY(engine_get(s->engine, ENGINE_META, slice_of(key, sizeof key), c.arena, false, &value));
+    TRY(row_log_get(value, &row));
+    ENSURE(row.origin.len == 0 || wanted.len == 0 || slice_eq(row.origin, wanted), ERR_CONFIG,
+           "the record of this folder is named '%.*s', in every checkpoint that it signed; it "
+           "cannot be "
+           "named '%.*s' now",
+           SLICE_ARG(row.origin), SLICE_ARG(wanted));
+    if (row.origin.len == 0) {
+        row.origin = wanted.len > 0 ? wanted : otherwise;
+        engine_txn_put(t, ENGINE_META, slice_of(key, sizeof key), ROW_ENCODE(log, c.arena, &row));
+    }
+    *ret = arena_dup(c.arena, row.origin);
+    return OK;
+}
+
+err store_log_origin(store *s, store_call c, slice wanted, slice otherwise, slice *ret) {
+    static const uint8_t key[] = {KEY_LOG};
+    engine_txn *t;
+    TRY(engine_txn_begin(s->engine, slice_of(key, sizeof key), &t));
+    err e = origin_in(s, c, wanted, otherwise, t, ret);
+    if (e != OK) {
+        engine_txn_abort(t);
+        return e;
+    }
+    return engine_txn_commit(t);
+}
+
 /* ---- who carries an entry ---- */
 
 void entry_touch(store_recorder *r, const store_blob *b) {

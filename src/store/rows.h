@@ -329,8 +329,9 @@ typedef struct row_purge {
 typedef struct row_log {
     uint64_t id, slot; /* of the log's wrapped key in the vault */
     int64_t created_us;
+    slice origin; /* empty: not settled yet */
 } row_log;
-#define ROW_LOG(N, T, B) N(1, id) N(2, slot) T(3, created_us)
+#define ROW_LOG(N, T, B) N(1, id) N(2, slot) T(3, created_us) B(4, origin)
 
 /* ---- made from the tables ---- */
 #define ROW_DECLARE(name, type)                                                                    \

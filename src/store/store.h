@@ -433,6 +433,10 @@ typedef struct store_log_keys {
     uint8_t signing_seed[32]; /* Ed25519 */
 } store_log_keys;
 void store_log_keys_get(const store *s, store_log_keys *ret);
+#define STORE_ORIGIN_MAX 200
+/* The log's name, settled for good the first time: as wanted, or (wanted empty) as `otherwise`. In the arena.
+ * ERR_CONFIG when another than the settled one is wanted. */
+err store_log_origin(store *s, store_call c, slice wanted, slice otherwise, slice *ret) CHECKED;
 
 /* ---- blobs ---- */
 typedef enum store_blob_type {

@@ -1,0 +1,118 @@
+/* The public part of the record: GET /log/checkpoint and /log/tile/…, from the published folder. Anyone may read
+ * it; that is what it is for. Any web server that serves the folder's files does as well. */
+#include "admin/internal.h"
+
+#define CHECKPOINT S("checkpoint")
+
+/* The path below /log/, or an empty slice. */
+static slice path_of(const ops_request *r) {
+    const slice path = slice_take(r->path_raw, slice_find(r->path_raw, 0, '?'));
+    return slice_starts(path, S("/log/")) ? slice_skip(path, 5) : SLICE_NONE;
+}
+
+static err get(ops_request *r, const char *path, size_t max, slice *ret) {
+    const admin_state *st = r->server->context;
+    const audit_source s = audit_folder(st->log_folder);
+    err e = s.get(s.ctx, r->arena, path, max, ret);
+    if (e == ERR_NOT_FOUND) return err_fail(ERR_RESOURCE_NOT_FOUND, "%s is not there", path);
+    return e;
+}
+
+static err send(ops_request *r, ops_response *w, const char *path, size_t max, const char *type,
+                const char *caching) {
+    slice data;
+    if (r->nowait) return ERR_WOULD_BLOCK;
+    TRY(get(r, path, max, &data));
+    ops_set(w, "Content-Type", slice_str(type));
+    ops_set(w, "Cache-Control", slice_str(caching));
+    ops_set(w, "Access-Control-Allow-Origin", S("*"));
+    ops_body(w, data);
+    return OK;
+}
+
+static err run_checkpoint(ops_request *r, ops_response *w) {
+    return send(r, w, "checkpoint", AUDIT_CHECKPOINT_MAX, "text/plain; charset=utf-8", "no-cache");
+}
+
+static err run_tile(ops_request *r, ops_response *w) {
+    audit_tile t;
+    if (audit_tile_parse(path_of(r), &t) != OK)
+        return err_fail(ERR_RESOURCE_NOT_FOUND, "here are /log/checkpoint and /log/tile/… only");
+    const size_t max =
+        t.level == AUDIT_ENTRIES ? AUDIT_BUNDLE_MAX : AUDIT_TILE_WIDTH * AUDIT_HASH_LEN;
+    return send(r, w, arena_cstr(r->arena, path_of(r)), max, "application/octet-stream",
+                "max-age=31536000, immutable");
+}
+
+#define LOG_ROW(name_, run_)                                                                       \
+    {                                                                                              \
+        .name = (name_), .method = OPS_GET, .level = OPS_SERVICE,                                  \
+        .need = {.resource_type = 's', .anonymous = AUTH_PUBLIC_ALWAYS},                           \
+        .audit_class = OPS_OVERSIGHT, .flags = OPS_UNRECORDED, .run = (run_)                       \
+    }
+static const ops_row rows[] = {LOG_ROW("Log Checkpoint", run_checkpoint),
+                               LOG_ROW("Log Tile", run_tile)};
+
+static err route(ops_request *r, const ops_row **ret) {
+    const slice path = path_of(r);
+    ENSURE(r->method == OPS_GET || r->method == OPS_HEAD, ERR_UNSUPPORTED_HTTP_VERB,
+           "the record is read only");
+    ENSURE(path.len > 0, ERR_RESOURCE_NOT_FOUND, "here are /log/checkpoint and /log/tile/… only");
+    *ret = slice_eq(path, CHECKPOINT) ? &rows[0] : &rows[1];
+    return OK;
+}
+
+const ops_protocol admin_log_protocol = {.name = "log",
+                                         .rows = rows,
+                                         .row_count = ARRAY_LEN(rows),
+                                         .route = route,
+                                         .fail = admin_text_fail};
+
+/* ---- the log's identity ---- */
+
+err admin_log_signer(store *s, arena *a, slice wanted_origin, audit_signer *ret) {
+    store_log_keys keys;
+    uint8_t public_key[CRYPTO_ED25519_LEN], digest[CRYPTO_SHA256_LEN];
+    store_log_keys_get(s, &keys);
+    memcpy(ret->seed, keys.signing_seed, sizeof ret->seed);
+    crypto_wipe(&keys, sizeof keys);
+    crypto_ed25519_public(ret->seed, public_key);
+    crypto_sha256(slice_of(public_key, sizeof public_key), digest);
+    buf name;
+    buf_init_arena(&name, a, 64);
+    buf_str(&name, "strongroom/");
+    hex_put(&name, slice_of(digest, 8));
+    return store_log_origin(s, (store_call){.arena = a}, wanted_origin, buf_slice(&name),
+                            &ret->name);
+}
+
+err audit_key(call *k) {
+    audit_signer signer;
+    audit_verifier v;
+    buf out;
+    TRY(admin_log_signer(k->st->store, k->c.arena, SLICE_NONE, &signer));
+    audit_verifier_of(&signer, &v);
+    crypto_wipe(signer.seed, sizeof signer.seed);
+    buf_init_arena(&out, k->c.arena, 512);
+    audit_verifier_put(&out, &v);
+    call_set(k->out, "key", buf_slice(&out));
+    return OK;
+}
+
+void log_metrics(const admin_state *st, buf *out) {
+    engine_stats e;
+    engine_get_stats(store_engine(st->store), &e);
+    admin_metric(out, "strongroom_audit_entries_total", "counter", "Entries in the record.",
+                 e.log_next);
+    if (!st->builder) return;
+    audit_builder_stats b;
+    audit_builder_get_stats(st->builder, &b);
+    admin_metric(out, "strongroom_audit_published_total", "counter",
+                 "Entries under the last checkpoint.", b.published);
+    admin_metric(out, "strongroom_audit_checkpoints_total", "counter",
+                 "Checkpoints signed since the start.", b.checkpoints);
+    admin_metric(
+        out, "strongroom_audit_stopped", "gauge",
+        "1 when publishing stopped: folder and store contradict each other, or a write failed.",
+        b.stopped);
+}

@@ -1,0 +1,160 @@
+/* The builder: a thread that publishes what the engine's log holds.
+ *
+ *   RUNNING --publish fails, or folder and log disagree--> STOPPED (the server goes on; the log and the metrics say
+ *                                                          so, and nothing more is signed until it is started again)
+ *
+ * What is added is read from the engine's log in order, so it is durable and committed; a crash at any point
+ * loses at most files that no checkpoint names yet, and the next start writes them again, the same. */
+#include <pthread.h>
+
+#include "audit/audit.h"
+
+#define STEP_ENTRIES 65536   /* between two checkpoints, at most */
+#define PERIOD_US    1000000 /* between checkpoints while there is work */
+#define POLL_US      100000
+
+struct audit_builder {
+    engine *engine;
+    audit_publisher *publisher;
+    pthread_t thread;
+    pthread_mutex_t mutex; /* guards stop and stats */
+    pthread_cond_t wake;
+    bool stop;
+    audit_builder_stats stats;
+};
+
+static err add(void *ctx, uint64_t index, slice entry, slice private_part) {
+    (void)index, (void)private_part;
+    return audit_publisher_add(ctx, entry);
+}
+
+/* Publishes up to STEP_ENTRIES. ret_more: there are more. */
+static err publish(audit_builder *b, bool *ret_more) {
+    const uint64_t from = audit_publisher_size(b->publisher), next = engine_log_next(b->engine);
+    const uint64_t to = next - from > STEP_ENTRIES ? from + STEP_ENTRIES : next;
+    *ret_more = to < next;
+    if (from == next) return OK;
+    TRY(engine_log_read(b->engine, from, to, add, b->publisher));
+    TRY(audit_publisher_checkpoint(b->publisher));
+    pthread_mutex_lock(&b->mutex);
+    b->stats.published = audit_publisher_size(b->publisher);
+    b->stats.checkpoints++;
+    pthread_mutex_unlock(&b->mutex);
+    return OK;
+}
+
+static bool wait(audit_builder *b, int64_t us) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    const int64_t ns = until.tv_nsec + us * 1000;
+    until.tv_sec += ns / 1000000000;
+    until.tv_nsec = ns % 1000000000;
+    pthread_mutex_lock(&b->mutex);
+    if (!b->stop) (void)pthread_cond_timedwait(&b->wake, &b->mutex, &until);
+    const bool stop = b->stop;
+    pthread_mutex_unlock(&b->mutex);
+    return stop;
+}
+
+static void *run(void *arg) {
+    audit_builder *b = arg;
+    pthread_setname_np(pthread_self(), "audit-builder");
+    int64_t last_us = clock_mono_us() - PERIOD_US;
+    for (bool stop = false, more = false;;) {
+        const bool due = more || stop || clock_mono_us() - last_us >= PERIOD_US;
+        if (due && engine_log_next(b->engine) > audit_publisher_size(b->publisher)) {
+            last_us = clock_mono_us();
+            if (publish(b, &more) != OK) break;
+        } else if (stop) {
+            return NULL;
+        }
+        if (!more && !stop) stop = wait(b, POLL_US);
+    }
+    LOG(LOG_ERROR, "audit.stopped", LF_C("detail", err_detail()));
+    pthread_mutex_lock(&b->mutex);
+    b->stats.stopped = true;
+    pthread_mutex_unlock(&b->mutex);
+    return NULL;
+}
+
+typedef struct comparing {
+    const audit_publisher *p;
+    bool same;
+} comparing;
+
+static err compare(void *ctx, uint64_t index, slice entry, slice private_part) {
+    (void)index, (void)private_part;
+    comparing *c = ctx;
+    c->same = audit_publisher_ends_with(c->p, entry);
+    return OK;
+}
+
+/* What was published is the beginning of the engine's log. */
+static err belong_together(const audit_builder *b, const char *folder) {
+    const uint64_t size = audit_publisher_size(b->publisher), next = engine_log_next(b->engine);
+    engine_stats stats;
+    engine_get_stats(b->engine, &stats);
+    ENSURE(size <= next, ERR_CORRUPT,
+           "%s has signed %llu entries and the store holds %llu: the store is older than what it "
+           "published, as after a backup was restored; nothing more is signed, for it would "
+           "contradict "
+           "what others have seen",
+           folder, (unsigned long long)size, (unsigned long long)next);
+    ENSURE(size >= stats.log_first, ERR_CORRUPT,
+           "%s ends at entry %llu and the store has only those from %llu on", folder,
+           (unsigned long long)size, (unsigned long long)stats.log_first);
+    if (size == 0 || size - 1 < stats.log_first) return OK;
+    comparing c = {.p = b->publisher};
+    TRY(engine_log_read(b->engine, size - 1, size, compare, &c));
+    ENSURE(c.same, ERR_CORRUPT,
+           "%s has signed another entry %llu than the store holds: one of the two is another "
+           "log's, or an "
+           "old copy; nothing more is signed, for it would contradict what others have seen",
+           folder, (unsigned long long)(size - 1));
+    return OK;
+}
+
+static audit_builder *builder_free(audit_builder *b) {
+    audit_publisher_close(b->publisher);
+    pthread_cond_destroy(&b->wake);
+    pthread_mutex_destroy(&b->mutex);
+    free(b);
+    return NULL;
+}
+
+err audit_builder_start(const audit_builder_options *o, audit_builder **ret) {
+    audit_builder *b = calloc(1, sizeof *b);
+    pthread_condattr_t attr;
+    MUST(b != NULL);
+    b->engine = o->engine;
+    MUST(pthread_condattr_init(&attr) == 0);
+    MUST(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
+    MUST(pthread_mutex_init(&b->mutex, NULL) == 0 && pthread_cond_init(&b->wake, &attr) == 0);
+    pthread_condattr_destroy(&attr);
+    err e = audit_publisher_open(o->folder, &o->signer, &b->publisher);
+    if (e == OK) e = belong_together(b, o->folder);
+    if (e != OK) {
+        builder_free(b);
+        return e;
+    }
+    b->stats.published = audit_publisher_size(b->publisher);
+    MUST(pthread_create(&b->thread, NULL, run, b) == 0);
+    *ret = b;
+    return OK;
+}
+
+audit_builder *audit_builder_stop(audit_builder *b) {
+    if (!b) return NULL;
+    pthread_mutex_lock(&b->mutex);
+    b->stop = true;
+    pthread_cond_signal(&b->wake);
+    pthread_mutex_unlock(&b->mutex);
+    pthread_join(b->thread, NULL);
+    return builder_free(b);
+}
+
+void audit_builder_get_stats(audit_builder *b, audit_builder_stats *ret) {
+    pthread_mutex_lock(&b->mutex);
+    *ret = b->stats;
+    pthread_mutex_unlock(&b->mutex);
+}

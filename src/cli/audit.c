@@ -1,0 +1,260 @@
+/* `strongroom audit verify`, `prove` and `check`: what anyone can do with a published record, without the server and
+ * without trusting it. The operator's commands on it stand in operate.c. */
+#include <curl/curl.h>
+#include <errno.h>
+#include <unistd.h>
+
+#include "audit/audit.h"
+#include "cli/cli.h"
+
+#define EXIT_NOT_GENUINE 1
+#define EXIT_NOT_RUN     2
+#define URL_TIMEOUT_S    60L
+#define ARENA_MAX        (64u << 20)
+#define BAR_WIDTH        30
+#define BAR_PERIOD_US    100000
+
+/* ---- a log on a server ---- */
+
+typedef struct remote {
+    CURL *curl;
+    const char *url; /* without its last slash */
+} remote;
+
+static size_t take(char *p, size_t size, size_t n, void *ctx) {
+    buf *out = ctx;
+    buf_put(out, slice_of(p, size * n));
+    return out->failed ? 0 : size * n;
+}
+
+static err remote_get(void *ctx, arena *a, const char *path, size_t max, slice *ret) {
+    remote *r = ctx;
+    char why[CURL_ERROR_SIZE] = "";
+    long status = 0;
+    buf body;
+    buf_init_arena(&body, a, max);
+    const slice url = arena_fmt(a, "%s/%s", r->url, path);
+    (void)curl_easy_setopt(r->curl, CURLOPT_URL, arena_cstr(a, url));
+    (void)curl_easy_setopt(r->curl, CURLOPT_ERRORBUFFER, why);
+    (void)curl_easy_setopt(r->curl, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(r->curl, CURLOPT_TIMEOUT, URL_TIMEOUT_S);
+    (void)curl_easy_setopt(r->curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    (void)curl_easy_setopt(r->curl, CURLOPT_WRITEFUNCTION, take);
+    (void)curl_easy_setopt(r->curl, CURLOPT_WRITEDATA, (void *)&body);
+    CURLcode code = curl_easy_perform(r->curl);
+    (void)curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &status);
+    ENSURE(!body.failed, ERR_CORRUPT, "%.*s is longer than any such file", SLICE_ARG(url));
+    ENSURE(code == CURLE_OK, ERR_IO, "%.*s: %s", SLICE_ARG(url),
+           *why ? why : curl_easy_strerror(code));
+    if (status == 404) return err_fail(ERR_NOT_FOUND, "%.*s is not there", SLICE_ARG(url));
+    ENSURE(status == 200, ERR_IO, "%.*s: the server answers %ld", SLICE_ARG(url), status);
+    *ret = buf_slice(&body);
+    return OK;
+}
+
+/* ---- what the commands share ---- */
+
+typedef struct auditing {
+    arena *a;
+    remote remote;
+    const char *key; /* flag */
+    audit_verifier verifier;
+    audit_source source;
+} auditing;
+
+static err open_source(auditing *x, const char *where) {
+    slice at = slice_str(where);
+    while (at.len > 1 && at.p[at.len - 1] == '/') at.len--;
+    const char *path = arena_cstr(x->a, at);
+    x->source = audit_folder(path);
+    if (!slice_starts(at, S("http://")) && !slice_starts(at, S("https://"))) return OK;
+    MUST(curl_global_init(CURL_GLOBAL_DEFAULT) == 0);
+    x->remote = (remote){.curl = curl_easy_init(), .url = path};
+    MUST(x->remote.curl != NULL);
+    x->source = (audit_source){&x->remote, remote_get};
+    return OK;
+}
+
+static void close_source(auditing *x) {
+    if (!x->remote.curl) return;
+    curl_easy_cleanup(x->remote.curl);
+    curl_global_cleanup();
+}
+
+static err take_key(auditing *x) {
+    ENSURE(x->key != NULL, ERR_USAGE,
+           "say whose record it must be: --key NAME+HASH+KEY, as `strongroom audit key` prints it, "
+           "got from "
+           "someone you trust and not from the record itself");
+    return audit_verifier_parse(slice_str(x->key), &x->verifier);
+}
+
+/* Reads a file, or standard input for "-". */
+static err read_file(arena *a, const char *path, size_t max, slice *ret) {
+    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+    if (!f) return err_fail_errno(ERR_USAGE, errno, "%s", path);
+    uint8_t *p = arena_alloc(a, max + 1);
+    const size_t n = fread(p, 1, max + 1, f);
+    const bool failed = ferror(f) != 0;
+    if (f != stdin) (void)fclose(f);
+    ENSURE(!failed && n <= max, ERR_USAGE, "%s cannot be read, or is longer than %zu bytes", path,
+           max);
+    *ret = slice_of(p, n);
+    return OK;
+}
+
+/* ---- verify ---- */
+
+typedef struct bar {
+    bool on, drawn;
+    int64_t started_us, drawn_us;
+    uint64_t all;
+} bar;
+
+static void draw(void *ctx, uint64_t done) {
+    bar *b = ctx;
+    const int64_t now = clock_mono_us();
+    if (!b->on || b->all == 0 || now - b->drawn_us < BAR_PERIOD_US) return;
+    b->drawn_us = now;
+    b->drawn = true;
+    const double part = (double)done / (double)b->all,
+                 seconds = (double)(now - b->started_us) / 1e6;
+    const int full = (int)(part * BAR_WIDTH);
+    fprintf(stderr, "\r[%.*s%*s] %2.0f%%  %llu entries  %.0f/s\033[K", full,
+            "##############################", BAR_WIDTH - full, "", part * 100,
+            (unsigned long long)done, seconds > 0 ? (double)done / seconds : 0.0);
+}
+
+static err verify(auditing *x, const char *where) {
+    audit_checkpoint c;
+    audit_report report;
+    slice note;
+    TRY(take_key(x));
+    TRY(open_source(x, where));
+    TRY(audit_read_checkpoint(&x->source, x->a, &x->verifier, &c, &note));
+    bar b = {.on = isatty(STDERR_FILENO), .started_us = clock_mono_us(), .all = c.size};
+    err e = audit_verify(&x->source, &c, draw, NULL, &b, &report);
+    if (b.drawn) fputs("\r\033[K", stderr);
+    TRY(e);
+    const double seconds = (double)(clock_mono_us() - b.started_us) / 1e6;
+    buf root;
+    buf_init_arena(&root, x->a, 64);
+    base64_put(&root, slice_of(c.root.b, sizeof c.root.b));
+    printf("genuine: %llu entries in %llu bundles and %llu tiles, %.1f MiB, %.0f entries/s\n"
+           "log      %.*s\nroot     %.*s\n",
+           (unsigned long long)report.entries, (unsigned long long)report.bundles,
+           (unsigned long long)report.tiles, (double)report.bytes / (1 << 20),
+           seconds > 0 ? (double)report.entries / seconds : 0.0, SLICE_ARG(c.origin),
+           SLICE_ARG(buf_slice(&root)));
+    return OK;
+}
+
+/* ---- prove and check ---- */
+
+static err prove(auditing *x, const char *where, const char *number) {
+    audit_checkpoint c;
+    slice note;
+    uint64_t index;
+    TRY(take_key(x));
+    TRY(cli_number("index", number, 0, UINT64_MAX, &index));
+    TRY(open_source(x, where));
+    TRY(audit_read_checkpoint(&x->source, x->a, &x->verifier, &c, &note));
+    buf out;
+    buf_init_arena(&out, x->a, 4 * AUDIT_NOTE_MAX);
+    TRY(audit_prove(&x->source, x->a, index, &c, note, &out));
+    (void)fwrite(out.p, 1, out.len, stdout);
+    return OK;
+}
+
+static err check_receipt(auditing *x, const char *file, const char *entry_file) {
+    audit_proof p;
+    audit_checkpoint c;
+    slice in, entry;
+    TRY(take_key(x));
+    TRY(read_file(x->a, file, (size_t)4 * AUDIT_NOTE_MAX, &in));
+    TRY(audit_proof_parse(x->a, in, &p));
+    entry = p.entry;
+    if (entry_file) TRY(read_file(x->a, entry_file, ENGINE_LOG_ENTRY_MAX, &entry));
+    ENSURE(entry.len > 0, ERR_USAGE, "the receipt does not hold its entry: say --entry FILE");
+    TRY(audit_proof_check(x->a, &p, entry, &x->verifier, &c));
+    fprintf(stderr, "genuine: entry %llu of %llu in the log %.*s\n", (unsigned long long)p.index,
+            (unsigned long long)c.size, SLICE_ARG(c.origin));
+    cli_print(stdout, entry);
+    fputs("\n", stdout);
+    return OK;
+}
+
+/* ---- the command line ---- */
+
+#define KEY_FLAG(x)                                                                                \
+    { "key", "VKEY", &(x)->key, NULL, "the log's verifier key (required)" }
+
+static int finish(const char *name, auditing *x, err e) {
+    close_source(x);
+    x->a = arena_free(x->a);
+    if (e == OK) return CLI_EXIT_OK;
+    (void)cli_fail(name, e);
+    return e == ERR_CORRUPT ? EXIT_NOT_GENUINE : EXIT_NOT_RUN;
+}
+
+#define EXIT_ABOUT "\nExit code: 0 genuine, 1 not genuine, 2 it could not be told."
+
+int cli_audit_verify(int argc, char **argv) {
+    auditing x = {.a = arena_new(64 << 10, ARENA_MAX)};
+    const cli_flag flags[] = {KEY_FLAG(&x), {0}};
+    const cli_spec spec = {
+        "audit verify",
+        "DIR|URL --key VKEY",
+        "Verifies a whole published record: every entry against its tile, every tile against the "
+        "one\n"
+        "above, the root against the signed checkpoint. DIR is the folder log/ of a data folder or "
+        "a copy\n"
+        "of it; URL is where it is served, as http://127.0.0.1:10002/log." EXIT_ABOUT,
+        flags,
+        1,
+        1};
+    cli_args args;
+    err e = cli_parse(&spec, argc, argv, &args);
+    if (e == OK && !args.help) e = verify(&x, args.arg[0]);
+    return finish(spec.name, &x, e);
+}
+
+int cli_audit_prove(int argc, char **argv) {
+    auditing x = {.a = arena_new(64 << 10, ARENA_MAX)};
+    const cli_flag flags[] = {KEY_FLAG(&x), {0}};
+    const cli_spec spec = {"audit prove",
+                           "DIR|URL INDEX --key VKEY",
+                           "Writes a receipt for one entry of a published record (C2SP "
+                           "tlog-proof), with the entry in it:\n"
+                           "whoever has the key can check it offline, for good. A request's answer "
+                           "names its entry in\n"
+                           "x-strongroom-record." EXIT_ABOUT,
+                           flags,
+                           2,
+                           2};
+    cli_args args;
+    err e = cli_parse(&spec, argc, argv, &args);
+    if (e == OK && !args.help) e = prove(&x, args.arg[0], args.arg[1]);
+    return finish(spec.name, &x, e);
+}
+
+int cli_audit_check(int argc, char **argv) {
+    auditing x = {.a = arena_new(64 << 10, ARENA_MAX)};
+    const char *entry = NULL;
+    const cli_flag flags[] = {
+        KEY_FLAG(&x),
+        {"entry", "FILE", &entry, NULL, "the entry; default: the one that the receipt holds"},
+        {0}};
+    const cli_spec spec = {
+        "audit check",
+        "RECEIPT --key VKEY [--entry FILE]",
+        "Checks a receipt, offline, and prints the entry that it is for (-: standard "
+        "input)." EXIT_ABOUT,
+        flags,
+        1,
+        1};
+    cli_args args;
+    err e = cli_parse(&spec, argc, argv, &args);
+    if (e == OK && !args.help) e = check_receipt(&x, args.arg[0], entry);
+    return finish(spec.name, &x, e);
+}
