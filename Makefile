@@ -4,6 +4,7 @@
 #   make build   build/strongroom
 #   make run     build, then a development server on 127.0.0.1:10000
 #   make test    every test that CI runs
+#   make torture the simulator of faults and power cuts, until stopped (Ctrl-C)
 #   make bench   comparison tables; leaves build/bench.json
 #   make lint    compiler, clang-tidy, gcc -fanalyzer, include direction, format
 #   make install PREFIX=/usr/local DESTDIR=
@@ -56,7 +57,7 @@ UNIT    := $(patsubst tests/unit/%_test.c,$(DIR)/unit/%_test,$(wildcard tests/un
 BENCHES := $(patsubst bench/%.c,$(DIR)/bench/%,$(wildcard bench/*.c))
 
 .PHONY: all build deps deps-test run test test-unit test-sanitize test-wire test-clients test-crash \
-        bench lint format install clean unit-bins
+        bench torture lint format install clean unit-bins
 
 all: build
 build: $(DIR)/strongroom
@@ -88,6 +89,19 @@ $(DIR)/unit/%_test: tests/unit/%_test.c $(wildcard tests/unit/*.h) $(DIR)/unit/s
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit $(LOPT) -o $@ $< $(DIR)/unit/shared.a $(LIB) -lcmocka $(LDLIBS)
+# The simulator: a store over the faulty disk of tests/faults/, whose calls take the place of libc's in it
+# and in RocksDB. libfaults.so: the same disk, preloaded into the real program.
+FAULTS  := $(wildcard tests/faults/*.c)
+$(DIR)/obj/tests/faults/%.o: CFLAGS += -U_FORTIFY_SOURCE
+$(DIR)/obj/tests/sim/%.o: CPPFLAGS += -Itests/unit
+SIM     := $(patsubst %.c,$(DIR)/obj/%.o,$(filter-out tests/faults/preload.c,$(FAULTS)) $(wildcard tests/sim/*.c))
+$(DIR)/sim: $(SIM) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LOPT) -o $@ $(SIM) $(LIB) -lcmocka $(LDLIBS)
+$(DIR)/libfaults.so: $(FAULTS) tests/faults/faults.h
+	$(call say,LINK,$@)
+	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -g -fPIC -shared -U_FORTIFY_SOURCE $(WARN) -o $@ $(FAULTS) -lpthread
+
 $(DIR)/bench/%: bench/%.c $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
@@ -118,6 +132,11 @@ bench: build
 	$(MAKE) -j$(JOBS) $(BENCHES)
 	bench/run
 
+# FIRST=N: from which seed on; another one each day.
+FIRST   ?= $(shell date +%Y%m%d)0000
+torture: $(DIR)/sim
+	$(DIR)/sim --first $(FIRST) --forever
+
 lint:
 	tools/check-includes
 	tools/lint.sh
@@ -137,4 +156,4 @@ install: build
 clean:
 	rm -rf build
 
--include $(OBJS:.o=.d) $(DIR)/obj/src/cli/main.d
+-include $(OBJS:.o=.d) $(SIM:.o=.d) $(DIR)/obj/src/cli/main.d

@@ -1,7 +1,7 @@
 /* store: the meaning of accounts, containers and blobs. Knows no HTTP and no XML.
  *
  * What it promises: a change that returned OK is durable and whole; one that failed changed
- * nothing. A reader sees one state of a blob from its first byte to its last, whatever is written
+ * nothing (ERR_IO, when the disk fails: it is there whole or not at all). A reader sees one state of a blob from its first byte to its last, whatever is written
  * meanwhile. Conditions are evaluated in the same transaction as the change they guard. What it
  * needs from below: engine (rows, streams, vault) and crypto (content is sealed here, before the
  * engine sees it).

@@ -447,6 +447,10 @@ err extents_start(local *l) {
     MUST(xs->punches != NULL);
     xs->rescan = true;
     xs->census = rows_system_iter(l, NULL);
+    if (l->quiet) {
+        reclaim_census(l);
+        return OK;
+    }
     int r = pthread_create(&xs->thread, NULL, reclaim_thread, l);
     if (r != 0) return err_fail_errno(ERR_IO, r, "no thread for the engine");
     xs->thread_started = true;
@@ -455,15 +459,16 @@ err extents_start(local *l) {
 
 void extents_close(local *l) {
     extents *xs = &l->ext;
-    if (xs->thread_started) {
-        for (unsigned i = 0; i < xs->lane_count; i++)
-            if (xs->lanes[i].current != NULL) lane_retire(l, &xs->lanes[i]);
-        pthread_mutex_lock(&xs->mutex);
-        xs->stop = true;
-        pthread_cond_signal(&xs->work);
-        pthread_mutex_unlock(&xs->mutex);
+    for (unsigned i = 0; i < xs->lane_count; i++)
+        if (xs->lanes[i].current != NULL) lane_retire(l, &xs->lanes[i]);
+    pthread_mutex_lock(&xs->mutex);
+    xs->stop = true;
+    pthread_cond_signal(&xs->work);
+    pthread_mutex_unlock(&xs->mutex);
+    if (xs->thread_started)
         pthread_join(xs->thread, NULL);
-    }
+    else if (l->quiet)
+        reclaim_now(l);
     for (size_t i = 0; i < EXTENT_HASH; i++) {
         for (extent *x = xs->hash[i], *next; x != NULL; x = next) {
             next = x->next;

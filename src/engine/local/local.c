@@ -6,7 +6,9 @@
  *   OPEN --local_fail--> FAILED --engine_close--> closed --engine_local_open: recovery--> OPEN
  *
  * In FAILED, reads go on; every change answers ERR_READ_ONLY; nothing is written, punched,
- * truncated, unlinked or flushed, not even on close. Only opening again leaves the state.
+ * truncated, unlinked or flushed, not even on close. Only opening again leaves the state. RocksDB
+ * would go on by itself (after ENOSPC it syncs the same log again, and flushes), so its background work is
+ * called off.
  *
  * A full disk is not a failure as long as nothing was harmed: see local_space,
  * extent.c:preallocate and stream.c:write_error. */
@@ -17,8 +19,9 @@ bool local_failed(local *l) {
 }
 
 err local_fail(local *l, err e) {
-    if (!atomic_exchange(&l->failed, true))
-        LOG(LOG_ERROR, "engine.failed", LF_C("path", l->path), LF_C("detail", err_detail()));
+    if (atomic_exchange(&l->failed, true)) return e;
+    LOG(LOG_ERROR, "engine.failed", LF_C("path", l->path), LF_C("detail", err_detail()));
+    if (l->rows.db != NULL) rocksdb_cancel_all_background_work(l->rows.db, 0);
     return e;
 }
 
@@ -132,6 +135,7 @@ static local *local_new(const engine_local_options *o, const local_tune *tune) {
     if (tune != NULL && tune->run_bytes_max != 0) l->ext.run_bytes_max = tune->run_bytes_max;
     if (tune != NULL && tune->run_step_first != 0) l->ext.run_step_first = tune->run_step_first;
     if (tune != NULL) l->ext.lane_count = tune->lanes;
+    l->quiet = tune != NULL && tune->quiet;
     MUST(l->ext.lane_count <= LANES_MAX && l->ext.run_bytes_max <= l->ext.extent_bytes &&
          l->ext.run_step_first <= l->ext.run_bytes_max);
     commit_init(l);

@@ -57,6 +57,9 @@ typedef struct local_tune {
     const io *io;
     uint64_t extent_bytes, run_bytes_max, run_step_first;
     unsigned lanes;
+    /* No work behind the caller's back, so that the same calls make the same writes in the same order:
+     * space is given back by reclaim_now (and on close), and RocksDB does not compact by itself. */
+    bool quiet;
 } local_tune;
 
 err engine_local_open_tuned(const engine_local_options *o, const local_tune *tune,
@@ -291,6 +294,7 @@ void reclaim_extent(local *l, extent *x);
 err reclaim_recover(local *l, uint32_t id, uint64_t *ret_size) CHECKED;
 /* Counts live bytes with the iterator l->ext.census, which it frees. */
 void reclaim_census(local *l);
+void reclaim_now(local *l); /* quiet: all that the thread would do by now */
 void *reclaim_thread(void *l);
 void reclaim_push_locked(local *l, punch p);
 
@@ -497,7 +501,7 @@ void folder_close(local *l);
 struct local {
     engine base;
     uint32_t magic;
-    bool read_only;
+    bool read_only, quiet;
     int format; /* of the folder as it was found; below ENGINE_LOCAL_FORMAT until it is upgraded */
     atomic_bool failed;
     const io *io;

@@ -306,6 +306,17 @@ static bool reclaim_round(local *l) {
     return more;
 }
 
+void reclaim_now(local *l) {
+    extents *xs = &l->ext;
+    for (;;) {
+        pthread_mutex_lock(&xs->mutex);
+        const bool work = xs->rescan || xs->punch_count > 0 || xs->todo != NULL;
+        pthread_mutex_unlock(&xs->mutex);
+        if (!work || xs->punches == NULL) return;
+        (void)reclaim_round(l);
+    }
+}
+
 void *reclaim_thread(void *arg) {
     local *l = arg;
     reclaim_census(l);

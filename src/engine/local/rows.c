@@ -44,7 +44,8 @@ err rows_error(char *text, const char *doing) {
 /* ---- opening ---- */
 
 /* new_tables: those that are missing are made. */
-static rocksdb_options_t *db_options(uint64_t write_bytes, bool create, bool new_tables) {
+static rocksdb_options_t *db_options(const local *l, uint64_t write_bytes, bool create,
+                                     bool new_tables) {
     rocksdb_options_t *o = rocksdb_options_create();
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     rocksdb_options_set_create_if_missing(o, create);
@@ -58,7 +59,7 @@ static rocksdb_options_t *db_options(uint64_t write_bytes, bool create, bool new
     rocksdb_options_set_max_background_jobs(o, cores < 2 ? 2 : cores > 8 ? 8 : (int)cores);
     rocksdb_options_set_bytes_per_sync(o, 1 << 20);
     rocksdb_options_set_skip_stats_update_on_db_open(o, 1);
-    rocksdb_options_set_avoid_unnecessary_blocking_io(o, 1);
+    rocksdb_options_set_avoid_unnecessary_blocking_io(o, !l->quiet);
     rocksdb_options_set_max_manifest_file_size(o, 64 << 20);
     rocksdb_options_set_info_log_level(o, 2); /* warnings */
     rocksdb_options_set_keep_log_file_num(o, 4);
@@ -68,8 +69,10 @@ static rocksdb_options_t *db_options(uint64_t write_bytes, bool create, bool new
     return o;
 }
 
-static rocksdb_options_t *cf_options(int cf, uint64_t write_bytes, rocksdb_cache_t *cache) {
+static rocksdb_options_t *cf_options(const local *l, int cf, uint64_t write_bytes,
+                                     rocksdb_cache_t *cache) {
     rocksdb_options_t *o = rocksdb_options_create();
+    rocksdb_options_set_disable_auto_compactions(o, l->quiet);
     rocksdb_block_based_table_options_t *b = rocksdb_block_based_options_create();
     rocksdb_block_based_options_set_block_cache(b, cache);
     rocksdb_block_based_options_set_block_size(b, 8 << 10);
@@ -163,9 +166,9 @@ err rows_open(local *l, bool create) {
     uint64_t cache = r->cache_bytes < CACHE_BYTES_MIN ? CACHE_BYTES_MIN : r->cache_bytes;
     const uint64_t write_bytes = cache / 8 * 3;
     r->cache = rocksdb_cache_create_lru(cache - write_bytes);
-    r->db_options = db_options(write_bytes, create, create || l->format < ENGINE_LOCAL_FORMAT);
+    r->db_options = db_options(l, write_bytes, create, create || l->format < ENGINE_LOCAL_FORMAT);
     for (int i = 0; i <= ROWS_CF_COUNT; i++)
-        r->cf_options[i] = cf_options(i, write_bytes, r->cache);
+        r->cf_options[i] = cf_options(l, i, write_bytes, r->cache);
     r->read = rocksdb_readoptions_create();
     rocksdb_readoptions_set_verify_checksums(r->read, 1);
     r->read_nowait = rocksdb_readoptions_create();

@@ -8,7 +8,9 @@
  *
  * Every batch is synced before the next is written (rows.c, invariant 1). Hence a log is torn, and
  * not damaged, when
- *   1. the bad place is in the last log file, and all files before it are whole;
+ *   1. the bad place is in the last log file that holds a change, and all files before it are whole. What
+ *      RocksDB writes into a new log while it recovers holds none (one batch without records, which says how
+ *      far it came): so a recovery that the power interrupts does not turn a torn log into a damaged one;
  *   2. no batch begins after the bad place: one that does proves that the bad one was synced;
  *   3. what is missing reads as disk sectors of zeros (the file's space was reserved, never
  *      written), or lies past the end of the file: rot does not look like that.
@@ -94,7 +96,17 @@ static bool sector_missing(slice log, uint64_t bad) {
     return false;
 }
 
-static log_state log_judge(slice log) {
+/* Does a record that begins a batch (8 bytes sequence, 4 bytes count, little-endian) begin one without
+ * changes? */
+static bool no_change(slice log, uint64_t at, const log_record *r) {
+    static const uint8_t none[4];
+    return r->type == REC_FULL && r->end - at == LOG_HEAD + 12 &&
+           memcmp(log.p + at + LOG_HEAD + 8, none, sizeof none) == 0;
+}
+
+/* ret_changes: a whole record of it holds a change. */
+static log_state log_judge(slice log, bool *ret_changes) {
+    *ret_changes = false;
     if (log.p == NULL || log.len == 0) return LOG_WHOLE;
     bool inside = false;
     uint64_t at = 0;
@@ -102,6 +114,7 @@ static log_state log_judge(slice log) {
         log_record r;
         if (!record_at(log, at, &r)) break;
         if (inside != (r.type == REC_MIDDLE || r.type == REC_LAST)) break;
+        *ret_changes |= !no_change(log, at, &r);
         inside = r.type == REC_FIRST || r.type == REC_MIDDLE;
         at = skip_padding(r.end);
     }
@@ -146,21 +159,23 @@ static err read_log(local *l, int dir, uint64_t number, uint8_t **ret, size_t *r
     return OK;
 }
 
+static int by_number(const void *a, const void *b) {
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
 static err judge_all(local *l, int dir, const log_files *f, bool *ret_torn) {
-    uint64_t last = 0;
-    for (size_t i = 0; i < f->count; i++)
-        if (f->numbers[i] > last) last = f->numbers[i];
     bool torn = false;
+    if (f->count > 0) qsort(f->numbers, f->count, sizeof *f->numbers, by_number);
+    *ret_torn = false;
     for (size_t i = 0; i < f->count; i++) {
         uint8_t *p = NULL;
         size_t len = 0;
+        bool changes;
         TRY(read_log(l, dir, f->numbers[i], &p, &len));
-        const log_state state = log_judge(slice_of(p, len));
+        const log_state state = log_judge(slice_of(p, len), &changes);
         free(p);
-        if (state == LOG_DAMAGED || (state == LOG_TORN && f->numbers[i] != last)) {
-            *ret_torn = false;
-            return OK;
-        }
+        if (state == LOG_DAMAGED || (torn && changes)) return OK;
         torn |= state == LOG_TORN;
     }
     *ret_torn = torn;

@@ -1,0 +1,232 @@
+/* One life of a program, in a process of its own: it opens the folder, finds out what is there, works, and
+ * ends: by closing, by being killed, by the power going, or because it may not go on. */
+#include "sim.h"
+
+#include <errno.h>
+
+void sim_fail(const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(S_->failure, sizeof S_->failure, fmt, args);
+    va_end(args);
+    _exit(LIFE_FAILED);
+}
+
+static void no_power(void) {
+    _exit(LIFE_CUT);
+}
+
+/* ---- clock and chance ---- */
+
+static int64_t sim_wall_us(const io *self) {
+    (void)self;
+    return atomic_fetch_add(&S_->clock_us, 1000) + 1000;
+}
+
+static int64_t sim_mono_us(const io *self) {
+    (void)self;
+    return (int64_t)atomic_fetch_add(&S_->chance, 1) + 1000000;
+}
+
+static void sim_random(const io *self, void *out, size_t n) {
+    (void)self;
+    uint8_t *p = out;
+    for (size_t i = 0; i < n; i++)
+        p[i] = (uint8_t)fault_mix(S_->seed, atomic_fetch_add(&S_->chance, 1));
+}
+
+static io sim_io;
+
+static void use_the_seeds_chance(void) {
+    sim_io = io_real;
+    sim_io.wall_us = sim_wall_us;
+    sim_io.mono_us = sim_mono_us;
+    sim_io.random = sim_random;
+    io_use(&sim_io);
+    uint8_t left[128]; /* what random_fill still holds of the real chance */
+    for (int i = 0; i < 5; i++) random_fill(left, sizeof left);
+}
+
+/* ---- opening ---- */
+
+static err open_store(fixture *f, bool create) {
+    engine *e;
+    const engine_local_options lo = {
+        .path = root_, .create = create, .cache_bytes = S_->busy ? 16 << 20 : 64 << 20};
+    const local_tune tune = {.extent_bytes = 2 << 20,
+                             .run_bytes_max = 256 << 10,
+                             .run_step_first = 64 << 10,
+                             .lanes = 1,
+                             .quiet = !S_->busy};
+    TRY(engine_local_open_tuned(&lo, &tune, &e));
+    const store_options o = {
+        .engine = e, .keys = test_keys_new(), .background = S_->busy && !S_->calm};
+    TRY(store_open(&o, &f->s));
+    f->c = (store_call){.arena = arena_new(1 << 20, 0)};
+    return OK;
+}
+
+static void fresh_arena(fixture *f) {
+    arena_free(f->c.arena);
+    f->c.arena = arena_new(1 << 20, 0);
+}
+
+static err begin(fixture *f) {
+    TRY(open_store(f, false));
+    TRY(store_account_get(f->s, f->c, S("acct"), &f->a));
+    return store_container_get(f->s, f->c, f->a, S("box"), &f->k);
+}
+
+static err retention_on(void *ctx, store_service *v) {
+    (void)ctx;
+    v->delete_retention = (store_retention){true, 7};
+    return OK;
+}
+
+void sim_make(const char *root) {
+    fixture f = {0};
+    root_ = root;
+    use_the_seeds_chance();
+    S_->calm = true;
+    assert_ok(open_store(&f, true));
+    assert_ok(store_account_create(f.s, f.c, S("acct"), NULL));
+    assert_ok(store_account_get(f.s, f.c, S("acct"), &f.a));
+    if (S_->versioning) assert_ok(store_account_set(f.s, f.c, S("acct"), S("versioning=on")));
+    if (S_->soft) assert_ok(store_service_change(f.s, f.c, f.a, retention_on, NULL));
+    assert_ok(store_container_create(f.s, f.c, f.a, S("box"), STORE_PRIVATE, NULL, 0, &f.k));
+    fixture_close(&f);
+    _exit(LIFE_ENDED);
+}
+
+/* ---- working ---- */
+
+/* An error that no injected fault explains is a failure. */
+static void give_up(const char *what, err e) {
+    if (plan_->injected == 0) sim_fail("%s: %s: %s", what, err_get(e)->name, err_detail());
+    SAY("%s: %s: %s\n", what, err_get(e)->name, err_detail());
+    _exit(LIFE_STOPPED);
+}
+
+static bool engine_failed(fixture *f) {
+    engine_stats st;
+    engine_get_stats(store_engine(f->s), &st);
+    return st.failed;
+}
+
+/* The store shows the present world, or the next one when that may have been done. */
+static void look(fixture *f, bool settle) {
+    char why[500] = "", other[500] = "";
+    bool same;
+    fresh_arena(f);
+    err e = sim_observe(f, &S_->now, &same, why);
+    if (e != OK) give_up("looking", e);
+    if (same) {
+        if (settle) S_->in_flight = false;
+        return;
+    }
+    if (!S_->in_flight) sim_fail("what was acknowledged is not there: %s", why);
+    fresh_arena(f);
+    e = sim_observe(f, &S_->next, &same, other);
+    if (e != OK) give_up("looking", e);
+    if (!same)
+        sim_fail("neither before nor after what was on its way: before: %s; after: %s", why, other);
+    if (!settle) return;
+    S_->now = S_->next;
+    S_->in_flight = false;
+}
+
+/* After a failure: reads go on, and nothing is ever written or synced again. */
+static void stays_read_only(fixture *f) {
+    /* RocksDB's own threads may be in the middle of a file; and when the disk was full RocksDB begins to
+     * mend itself before it can be told not to (docs/decisions/0023-faults.md). */
+    const bool others = S_->busy || S_->rules[0].error == ENOSPC || S_->rules[1].error == ENOSPC;
+    const uint64_t changes = plan_->changes, syncs = plan_->syncs;
+    const world now = S_->now, next = S_->next;
+    memset(plan_->rules, 0, sizeof plan_->rules); /* the next call would succeed, and lie */
+    look(f, false);
+    for (int i = 0; i < 8; i++) {
+        fresh_arena(f);
+        err e = sim_step(f);
+        const bool asked = memcmp(&S_->next, &S_->now, sizeof S_->now) != 0;
+        if (e == OK && asked) sim_fail("a change was taken after the engine had failed");
+        S_->now = now;
+        S_->next = next;
+    }
+    S_->in_flight = true;
+    if (!others && (plan_->changes != changes || plan_->syncs != syncs))
+        sim_fail("the failed engine made %llu changes and %llu syncs",
+                 (unsigned long long)(plan_->changes - changes),
+                 (unsigned long long)(plan_->syncs - syncs));
+    S_->readonly++;
+}
+
+static void step(fixture *f) {
+    const uint64_t injected = plan_->injected;
+    fresh_arena(f);
+    S_->operations++;
+    err e = sim_step(f);
+    S_->digest = fault_mix(S_->digest ^ (uint64_t)e, plan_->changes);
+    SAY("  after %llu changes\n", (unsigned long long)plan_->changes);
+    if (e == OK) {
+        S_->now = S_->next;
+        S_->in_flight = false;
+        S_->acknowledged++;
+        if (plan_->rules[0].calls == 0 && S_->acknowledged % 8 == 0) look(f, true);
+        return;
+    }
+    S_->refused++;
+    if (plan_->injected == 0) sim_fail("an operation: %s: %s", err_get(e)->name, err_detail());
+    if (engine_failed(f)) return;
+    if (e == ERR_IO && (S_->rules[0].calls | S_->rules[1].calls) & FAULT_READ) {
+        look(f, true); /* it may have been done, and could not be read again for the answer */
+        return;
+    }
+    if (plan_->injected == injected)
+        sim_fail("an operation, long after a fault: %s: %s", err_get(e)->name, err_detail());
+    /* Refused by a store that goes on: nothing has changed. */
+    S_->in_flight = false;
+    look(f, true);
+}
+
+static void report(void *ctx, const char *what, const char *where) {
+    (void)ctx;
+    SAY("check: %s: %s\n", where, what);
+    snprintf(S_->failure, sizeof S_->failure, "check: %s: %s", where, what);
+}
+
+static void check_is_quiet(fixture *f) {
+    store_check_progress p;
+    err e = store_check(f->s, report, NULL, NULL, &p);
+    if (e != OK) sim_fail("check: %s: %s", err_get(e)->name, err_detail());
+    if (p.defects != 0) _exit(LIFE_FAILED);
+}
+
+/* All that is left to the background, done; then the check must find nothing, neither what is missing nor
+ * what nobody owns. */
+static void last_look(fixture *f) {
+    uint64_t n;
+    reaper_run(f->s);
+    err e = orphans_destroy(f->s, engine_new_id(store_engine(f->s)), &n);
+    if (e != OK) sim_fail("orphans: %s", err_detail());
+    if (!S_->busy) reclaim_now(local_of(store_engine(f->s)));
+    check_is_quiet(f);
+    look(f, true);
+}
+
+void sim_live(void) {
+    fixture f = {0};
+    use_the_seeds_chance();
+    faults_begin(root_, plan_, no_power);
+    if (S_->rules_at_once) memcpy(plan_->rules, S_->rules, sizeof S_->rules);
+    err e = begin(&f);
+    if (e != OK) give_up("opening", e);
+    if (!S_->busy) copier_run(f.s);
+    look(&f, true);
+    if (!S_->rules_at_once) memcpy(plan_->rules, S_->rules, sizeof S_->rules);
+    for (int i = 0; i < S_->steps && !engine_failed(&f); i++) step(&f);
+    if (engine_failed(&f)) stays_read_only(&f);
+    if (S_->calm) last_look(&f);
+    if (S_->end == LIFE_KILL) faults_stop_here(NULL);
+    fixture_close(&f);
+    _exit(LIFE_ENDED);
+}
