@@ -24,6 +24,7 @@ build) apt_install $BUILD ;;
 test)
     apt_install $BUILD $TEST
     tests/clients/deps.sh
+    tests/verifiers/deps.sh
     ;;
 *) echo "usage: tools/deps.sh build|test" >&2; exit 2 ;;
 esac
