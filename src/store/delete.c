@@ -216,7 +216,7 @@ err store_blob_undelete(store *s, store_call c, const store_container *k, slice 
     if (c.nowait) return ERR_WOULD_BLOCK;
     for (int try = 1;;) {
         arena *mem = arena_new(16 << 10, 0);
-        err e = undelete_once(s, (store_call){.arena = mem}, k, name, &again);
+        err e = undelete_once(s, (store_call){.arena = mem, .record = c.record}, k, name, &again);
         arena_free(mem);
         if (e == ERR_CONFLICT && try++ < STORE_CONFLICT_TRIES) continue;
         if (e != OK || !again) return e;

@@ -75,6 +75,20 @@ static void changes_carry_their_entry(void **state) {
     }
 }
 
+/* Undelete makes its changes in steps, with calls of its own: the first of them carries the entry. */
+static void undelete_carries_its_entry(void **state) {
+    fixture *f = *state;
+    test_recorder back = recorder("undelete");
+    store_service v = {.delete_retention = {true, 7}};
+    set_service(f, &v);
+    put(f, S("b"), S("x"));
+    assert_ok(store_blob_delete(f->s, f->c, f->k, S("b"), NULL, NULL, NULL));
+    assert_ok(store_blob_undelete(f->s, with(f, &back), f->k, S("b")));
+    assert_true(back.base.taken);
+    assert_slice(get(f, S("b")), S("x"));
+    expect_log(f, (seen){{"undelete 1"}});
+}
+
 static void refused_and_failed_changes_leave_none(void **state) {
     fixture *f = *state;
     store_blob b;
@@ -205,6 +219,7 @@ int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         T(changes_carry_their_entry),    T(refused_and_failed_changes_leave_none),
+        T(undelete_carries_its_entry),   T(refused_and_failed_changes_leave_none),
         T(one_request_leaves_one_entry), T(reads_are_told_what_they_saw),
         T(openings_end_with_their_key),  T(pseudonyms_are_of_one_account),
         T(the_log_has_one_key),
