@@ -342,6 +342,34 @@ static void a_failed_sync_is_never_tried_again(void **state) {
     arena_free(a);
 }
 
+/* A secret's slot was zeroed and the sync failed: the page cache has zeros and the disk may have the secret. What
+ * tries to destroy it after a restart must write, not believe what it reads. */
+static void destroying_again_writes_again(void **state) {
+    (void)state;
+    engine *e = open_ok(true);
+    uint64_t slot, other;
+    ok(engine_vault_put(e, 7, S("secret"), &slot));
+    fault.fail_sync = true;
+    assert_int_equal(engine_vault_destroy(e, 7, slot), ERR_IO);
+    fault.fail_sync = false;
+    engine_close(e);
+    e = open_ok(false);
+    atomic_store(&fault.writes, 0);
+    fault.syncs = 0;
+    ok(engine_vault_destroy(e, 7, slot));
+    assert_int_equal(atomic_load(&fault.writes), 1);
+    assert_int_equal(fault.syncs, 1);
+    ok(engine_vault_put(e, 8, S("one"), &slot)); /* and the slot is handed out once */
+    ok(engine_vault_put(e, 9, S("two"), &other));
+    assert_true(slot != other);
+    arena *a = arena_new(1024, 0);
+    slice got;
+    ok(engine_vault_destroy(e, 7, slot)); /* it is another's now */
+    ok(engine_vault_get(e, 8, slot, a, &got));
+    arena_free(a);
+    engine_close(e);
+}
+
 static void a_failed_write_stops_changes(void **state) {
     (void)state;
     engine *e = open_ok(true);
@@ -1167,6 +1195,7 @@ int main(void) {
     const struct CMUnitTest faults[] = {
         cmocka_unit_test_setup(a_full_disk_harms_nothing, with_faults),
         cmocka_unit_test_setup(a_failed_sync_is_never_tried_again, with_faults),
+        cmocka_unit_test_setup(destroying_again_writes_again, with_faults),
         cmocka_unit_test_setup(a_failed_write_stops_changes, with_faults),
         cmocka_unit_test_setup(large_streams_pass_the_page_cache, with_faults),
         cmocka_unit_test_setup(without_direct_writes_they_are_buffered, with_faults),

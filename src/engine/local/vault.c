@@ -219,7 +219,8 @@ err local_vault_get(engine *e, uint64_t id, uint64_t slot, arena *a, slice *ret)
 }
 
 /* A slot that holds another id was destroyed before and handed out again: nothing is left to do.
- * One that does not verify is overwritten, since it may hold what was to be destroyed. */
+ * One that does not verify is overwritten, since it may hold what was to be destroyed; and one that reads
+ * as zeros too: after a failed sync that may be the page cache's word only, and the secret still on the disk. */
 err local_vault_destroy(engine *e, uint64_t id, uint64_t slot) {
     local *l = local_of(e);
     vault *v = &l->vault;
@@ -234,13 +235,13 @@ err local_vault_destroy(engine *e, uint64_t id, uint64_t slot) {
     if (er == OK) er = read_slot(l, slot, bytes);
     slot_state state = SLOT_FREE;
     if (er == OK) state = slot_decode(bytes, &found, &secret);
-    const bool wipe = state == SLOT_DAMAGED || (state == SLOT_USED && found == id);
+    const bool wipe = state != SLOT_USED || found == id;
     explicit_bzero(bytes, sizeof bytes);
     if (er == OK && wipe) er = write_slot_locked(l, slot, bytes);
     pthread_mutex_unlock(&v->mutex);
     TRY(er);
     TRY(syncer_wait(&v->sync, l, v->fd, "vault"));
-    if (!wipe) return OK;
+    if (!wipe || state == SLOT_FREE) return OK;
     pthread_mutex_lock(&v->mutex);
     free_push_locked(v, slot);
     pthread_mutex_unlock(&v->mutex);
