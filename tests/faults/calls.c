@@ -320,7 +320,7 @@ static int sync_of(int fd) {
     const int no = verdict(FAULT_SYNC, text);
     if (no) {
         disk_sync_failed(file, fault_mix(f.plan->seed, f.plan->calls));
-        return refuse(no);
+        return refuse(f.plan->no_space_is_io && no == ENOSPC ? EIO : no);
     }
     maybe_cut(); /* before it is done */
     if (!f.plan->lie || strstr(text, f.plan->lie_about) == NULL) disk_sync(file);

@@ -126,6 +126,8 @@ typedef struct fault_plan {
         lie; /* a planted fault for tests of this layer: syncs of names with `lie_about` do nothing */
     char lie_about[48];
     uint32_t tell; /* 1: each call, on standard error */
+    /* 1: ENOSPC of a sync is answered as EIO, where this layer stands in place of engine/local/nospace.c */
+    uint32_t no_space_is_io;
     fault_rule rules[FAULT_RULES];
     /* What has happened: */
     uint64_t calls, changes, syncs, injected, cuts, unsynced;

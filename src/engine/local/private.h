@@ -8,7 +8,7 @@
  *   syncer.c   one fdatasync for all who wait
  *   fds.c      open files for reading                    wal.c     what a damaged log lost
  *   buffers.c  memory that streams are written from      writer.c  writes that go on behind a stream
- *   log.c      the log of entries in commit order */
+ *   log.c      the log of entries in commit order        nospace.c  a sync that fails is final */
 #pragma once
 
 #include <pthread.h>
