@@ -4,7 +4,7 @@
 #   make build   build/strongroom
 #   make run     build, then a development server on 127.0.0.1:10000
 #   make test    every test that CI runs
-#   make torture the simulator of faults and power cuts, until stopped (Ctrl-C)
+#   make torture faults, crashes and power cuts, simulated and under the server, until stopped
 #   make bench   comparison tables; leaves build/bench.json
 #   make lint    compiler, clang-tidy, gcc -fanalyzer, include direction, format
 #   make install PREFIX=/usr/local DESTDIR=
@@ -133,9 +133,8 @@ bench: build
 	bench/run
 
 # FIRST=N: from which seed on; another one each day.
-FIRST   ?= $(shell date +%Y%m%d)0000
-torture: $(DIR)/sim
-	$(DIR)/sim --first $(FIRST) --forever
+torture: build $(DIR)/sim $(DIR)/libfaults.so
+	tests/torture $(FIRST)
 
 lint:
 	tools/check-includes

@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""Kills the server with -9 in the middle of writes, starts it again, and asks for everything it said it had.
+"""Kills the server with -9 in the middle of writes, or takes its power away, starts it again, and asks for everything
+it said it had.
 
 Eight clients write at once: whole blobs of every size class, staged blocks and block lists, overwrites,
 metadata, deletes, containers. Each remembers what was acknowledged. After a kill and a restart every blob
 must be in the state of its last acknowledged request or, when one was on its way, in that of the request:
 whole by checksum, with its metadata and its staged blocks. At the end `strongroom check` must find nothing.
 
-    kill9.py [--rounds N] [--seed N]        (STRONGROOM_KILL_ROUNDS, default 20)
+    kill9.py [--power] [--rounds N | --forever] [--seed N]        (STRONGROOM_KILL_ROUNDS, default 20)
+
+With --power the server stands on the faulty disk of tests/faults/ (faulty.py): most rounds end by a power cut, after which
+the folder holds what was synced, and of the rest some sectors and some names, as the seed says.
 """
 
 import argparse
@@ -14,16 +18,20 @@ import base64
 import contextlib
 import hashlib
 import http.client
+import itertools
 import os
 import pathlib
 import random
 import re
+import signal
 import sys
 import threading
 import time
 import xml.etree.ElementTree as ElementTree
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "clients"))
+import faulty  # noqa: E402
 from server import Server  # noqa: E402
 
 CLIENTS, NAMES = 8, 24
@@ -207,61 +215,117 @@ def run_clients(clients):
         t.join()
 
 
+class Torture:
+    """Rounds of writing and dying on one server."""
+
+    def __init__(self, power, seed):
+        self.power, self.seed = power, seed
+        self.chance = random.Random(seed)
+        if power:
+            faulty.build()
+        self.server = (faulty.FaultyServer() if power else Server()).start()
+        self.sas = self.server.account_sas(minutes=7 * 24 * 60)
+        self.clients = self.new_clients("first")
+        answer, data = self.clients[0].request("PUT", "kill", "restype=container")
+        assert answer.status == 201, data
+        self.problems, self.counts, self.lost, self.cuts = [], {}, 0, 0
+
+    def new_clients(self, round_):
+        return [Client(self.server, self.sas, i, f"{self.seed}/{round_}") for i in range(CLIENTS)]
+
+    def die(self):
+        if not self.power or self.chance.random() < 0.1:
+            self.server.kill()
+            return
+        self.lost += self.server.cut_power(self.chance.randrange(1 << 60), self.chance.randrange(6))
+        self.cuts += 1
+
+    def round(self, number):
+        for c in self.clients:
+            c.start()
+        time.sleep(self.chance.uniform(0.05, 1.5))
+        self.die()
+        for c in self.clients:
+            c.stopping = True
+        for c in self.clients:
+            c.join()
+        on_the_way = sum(len(c.possible) for c in self.clients)
+        if self.chance.random() < 0.25:  # and again while it recovers
+            self.server.launch()
+            time.sleep(self.chance.uniform(0.0, 0.2))
+            self.die()
+        self.server.start()
+        run_clients(self.clients)
+        for c in self.clients:
+            self.problems += [f"round {number}: {p}" for p in c.problems]
+            for k, v in c.counts.items():
+                self.counts[k] = self.counts.get(k, 0) + v
+        print(f"kill9: round {number + 1}: {on_the_way} on their way, {len(self.problems)} problems", flush=True)
+        new = self.new_clients(number)
+        for old, c in zip(self.clients, new):
+            c.known, c.version = old.known, old.version
+        self.clients = new
+
+    def leave(self):
+        for c in self.clients:
+            c.stopping = True
+        if self.server.process:
+            self.server.kill()
+        self.server.close()
+        print("kill9: stopped; acknowledged", ", ".join(f"{v} {k}" for k, v in sorted(self.counts.items())),
+              f"and {self.cuts} power cuts", flush=True)
+
+    def finish(self):
+        status = self.server.stop()
+        if status != 0:
+            self.problems.append(f"the server ended with {status} after SIGTERM")
+        checked = self.server.check()
+        if checked.returncode != 0:
+            self.problems.append(f"check: {checked.returncode}\n{checked.stdout}{checked.stderr}")
+        print("kill9: acknowledged", ", ".join(f"{v} {k}" for k, v in sorted(self.counts.items())))
+        if self.power:
+            print(f"kill9: {self.cuts} power cuts, with {self.lost} bytes on their way to the disk")
+        for p in self.problems:
+            print("kill9:", p)
+        if self.problems:
+            print(f"kill9: the folder stays in {self.server.data}")
+            return 1
+        self.server.close()
+        print("kill9: everything acknowledged was there, whole")
+        return 0
+
+
+def interrupted(*_):
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("STRONGROOM_KILL_ROUNDS", "20")))
+    parser.add_argument("--forever", action="store_true", help="until stopped; a new folder every 100 rounds")
+    parser.add_argument("--power", action="store_true", help="cut the power too")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     args = parser.parse_args()
-    chance = random.Random(args.seed)
-    print(f"kill9: {args.rounds} rounds, seed {args.seed}", flush=True)
-    server = Server().start()
-    sas = server.account_sas(minutes=24 * 60)
-    clients = [Client(server, sas, i, args.seed) for i in range(CLIENTS)]
-    answer, data = clients[0].request("PUT", "kill", "restype=container")
-    assert answer.status == 201, data
-    problems, counts = [], {}
-    for number in range(args.rounds):
-        for c in clients:
-            c.start()
-        time.sleep(chance.uniform(0.05, 1.5))
-        server.kill()
-        for c in clients:
-            c.stopping = True
-        for c in clients:
-            c.join()
-        on_the_way = sum(len(c.possible) for c in clients)
-        if chance.random() < 0.25:  # and again while it recovers
-            half = Server(data=server.data, port=server.port)
-            half.launch()
-            time.sleep(chance.uniform(0.0, 0.2))
-            half.kill()
-        server.start()
-        run_clients(clients)
-        for c in clients:
-            problems += [f"round {number}: {p}" for p in c.problems]
-            for k, v in c.counts.items():
-                counts[k] = counts.get(k, 0) + v
-        print(f"kill9: round {number + 1}: {on_the_way} on their way, {len(problems)} problems", flush=True)
-        if problems:
-            break
-        new = [Client(server, sas, i, f"{args.seed}/{number}") for i in range(CLIENTS)]
-        for old, c in zip(clients, new):
-            c.known, c.version = old.known, old.version
-        clients = new
-    status = server.stop()
-    if status != 0:
-        problems.append(f"the server ended with {status} after SIGTERM")
-    checked = server.check()
-    if checked.returncode != 0:
-        problems.append(f"check: {checked.returncode}\n{checked.stdout}{checked.stderr}")
-    print("kill9: acknowledged", ", ".join(f"{v} {k}" for k, v in sorted(counts.items())))
-    for p in problems:
-        print("kill9:", p)
-    if problems:
-        print(f"kill9: the folder stays in {server.data}")
-        return 1
-    server.close()
-    print("kill9: everything acknowledged was there, whole")
+    rounds = 100 if args.forever else args.rounds
+    torture = None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupted)
+    try:
+        for seed in itertools.count(args.seed):
+            print(f"kill9: {rounds} rounds, seed {seed}{', with power cuts' if args.power else ''}", flush=True)
+            torture = Torture(args.power, seed)
+            for number in range(rounds):
+                torture.round(number)
+                if torture.problems:
+                    break
+            status = torture.finish()
+            if status != 0 or not args.forever:
+                return status
+    except KeyboardInterrupt:
+        if torture:
+            torture.leave()
     return 0
 
 

@@ -13,7 +13,8 @@
 
 typedef struct restoring {
     const char *root;
-    bool all, folders; /* folders first */
+    bool all;
+    enum { MAKE_FOLDERS, FILES, DROP_FOLDERS } pass;
     int fd;
 } restoring;
 
@@ -31,26 +32,42 @@ static void make_file(restoring *r, const char *path, const disk_file *f) {
     (void)syscall(SYS_close, r->fd);
 }
 
+/* With what the model does not know in it. No memory is taken: this runs inside of calls. */
+static void drop_folder(const char *path) {
+    struct {
+        uint64_t ino, off;
+        uint16_t len;
+        uint8_t type;
+        char name[];
+    } * e;
+    uint8_t found[4096] __attribute__((aligned(8)));
+    const int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (long n; fd >= 0 && (n = syscall(SYS_getdents64, fd, found, sizeof found)) > 0;)
+        for (long at = 0; at < n; at += e->len) {
+            e = (void *)(found + at);
+            (void)syscall(SYS_unlinkat, fd, e->name, 0);
+        }
+    (void)syscall(SYS_close, fd);
+    (void)syscall(SYS_rmdir, path);
+}
+
 static void restore_one(void *ctx, const char *text, const disk_file *f, bool remake) {
     restoring *r = ctx;
     char path[2 * FAULT_PATH_MAX];
     snprintf(path, sizeof path, "%s/%s", r->root, text);
-    if (f != NULL && disk_is_folder(f)) {
-        if (r->folders) (void)syscall(SYS_mkdir, path, 0700);
-    } else if (r->folders || !(remake || r->all)) {
-        return;
-    } else if (f != NULL) {
+    const bool folder = f != NULL && disk_is_folder(f);
+    if (r->pass == MAKE_FOLDERS && folder) (void)syscall(SYS_mkdir, path, 0700);
+    if (r->pass == DROP_FOLDERS && f == NULL && remake) drop_folder(path);
+    if (r->pass != FILES || folder || !(remake || r->all)) return;
+    if (f != NULL)
         make_file(r, path, f);
-    } else if (syscall(SYS_unlink, path) < 0) {
-        (void)syscall(SYS_rmdir, path);
-    }
+    else
+        (void)syscall(SYS_unlink, path);
 }
 
 void disk_restore(const char *root, bool all) {
-    restoring r = {.root = root, .all = all, .folders = true};
-    disk_each_name(restore_one, &r);
-    r.folders = false;
-    disk_each_name(restore_one, &r);
+    restoring r = {.root = root, .all = all};
+    for (r.pass = MAKE_FOLDERS; r.pass <= DROP_FOLDERS; r.pass++) disk_each_name(restore_one, &r);
     disk_restored();
 }
 

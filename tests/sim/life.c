@@ -60,7 +60,7 @@ static err open_store(fixture *f, bool create) {
                              .quiet = !S_->busy};
     TRY(engine_local_open_tuned(&lo, &tune, &e));
     const store_options o = {
-        .engine = e, .keys = test_keys_new(), .background = S_->busy && !S_->calm};
+        .engine = e, .keys = test_keys_new(), .background = S_->busy && !S_->calm, .records = true};
     TRY(store_open(&o, &f->s));
     f->c = (store_call){.arena = arena_new(1 << 20, 0)};
     return OK;
@@ -83,19 +83,42 @@ static err retention_on(void *ctx, store_service *v) {
     return OK;
 }
 
-void sim_make(const char *root) {
+static err ok_or(err e, err other) {
+    return e == other ? OK : e;
+}
+
+static err make_store(fixture *f) {
+    err e = open_store(f, true);
+    if (e == ERR_IN_USE) e = open_store(f, false); /* an earlier try got so far that it counts */
+    TRY(e);
+    TRY(ok_or(store_account_create(f->s, f->c, S("acct"), NULL), ERR_ACCOUNT_ALREADY_EXISTS));
+    if (S_->versioning) TRY(store_account_set(f->s, f->c, S("acct"), S("versioning=on")));
+    TRY(store_account_get(f->s, f->c, S("acct"), &f->a));
+    if (S_->soft) TRY(store_service_change(f->s, f->c, f->a, retention_on, NULL));
+    e = store_container_create(f->s, f->c, f->a, S("box"), STORE_PRIVATE, NULL, 0, &f->k);
+    return ok_or(e, ERR_CONTAINER_ALREADY_EXISTS);
+}
+
+static void give_up(const char *what, err e);
+
+static _Noreturn void make_and_close(void) {
     fixture f = {0};
-    root_ = root;
-    use_the_seeds_chance();
-    S_->calm = true;
-    assert_ok(open_store(&f, true));
-    assert_ok(store_account_create(f.s, f.c, S("acct"), NULL));
-    assert_ok(store_account_get(f.s, f.c, S("acct"), &f.a));
-    if (S_->versioning) assert_ok(store_account_set(f.s, f.c, S("acct"), S("versioning=on")));
-    if (S_->soft) assert_ok(store_service_change(f.s, f.c, f.a, retention_on, NULL));
-    assert_ok(store_container_create(f.s, f.c, f.a, S("box"), STORE_PRIVATE, NULL, 0, &f.k));
+    err e = make_store(&f);
+    if (e != OK) give_up("making", e);
     fixture_close(&f);
     _exit(LIFE_ENDED);
+}
+
+void sim_make(void) {
+    use_the_seeds_chance();
+    make_and_close();
+}
+
+void sim_be_born(void) {
+    use_the_seeds_chance();
+    faults_begin(root_, plan_, no_power);
+    memcpy(plan_->rules, S_->rules, sizeof S_->rules);
+    make_and_close();
 }
 
 /* ---- working ---- */

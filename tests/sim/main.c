@@ -24,8 +24,8 @@ bool trace_;
 #define FIRST_CLOCK_US 1790000000000000ll
 
 typedef struct totals { /* shared by the jobs */
-    atomic_ullong seeds, lives, cuts, kills, stops, operations, acknowledged, refused, injected,
-        readonly, failures, repeated;
+    atomic_ullong seeds, births, lives, cuts, kills, stops, operations, acknowledged, refused,
+        injected, readonly, failures, repeated;
 } totals;
 
 static totals *all;
@@ -71,36 +71,42 @@ typedef struct base {
 } base;
 static base bases[4];
 
-static void make(void) {
-    sim_make(path_);
+static uint8_t *empty; /* the region without a disk */
+static size_t empty_len;
+
+static void no_disk(void) {
+    if (empty == NULL) {
+        empty_len = region_used();
+        empty = malloc(empty_len);
+        MUST(empty != NULL);
+        region_save(empty);
+    }
+    region_load(empty, empty_len);
+    disk_open();
+    disk_in_order("MANIFEST"); /* docs/decisions/0023-faults.md: what RocksDB does not bear */
+    remove_folder(path_);
+}
+
+static void make_base(base *b) {
+    no_disk();
+    S_->calm = true;
+    const int status = apart(sim_make);
+    if (status != LIFE_ENDED) {
+        fprintf(stderr, "sim: no folder could be made: %d %s\n", status, S_->failure);
+        exit(2);
+    }
+    S_->calm = false;
+    disk_load(path_);
+    b->len = region_used();
+    b->region = malloc(b->len);
+    MUST(b->region != NULL);
+    region_save(b->region);
 }
 
 static void start_over(void) {
     base *b = &bases[S_->versioning * 2 + S_->soft];
+    if (b->region == NULL) make_base(b);
     remove_folder(path_);
-    if (b->region == NULL) {
-        const int status = apart(make);
-        if (status != LIFE_ENDED) {
-            fprintf(stderr, "sim: no folder could be made: %d %s\n", status, S_->failure);
-            exit(2);
-        }
-        static uint8_t *empty;
-        static size_t empty_len;
-        if (empty == NULL) {
-            empty_len = region_used();
-            empty = malloc(empty_len);
-            region_save(empty);
-        }
-        region_load(empty, empty_len);
-        disk_open();
-        disk_in_order("MANIFEST"); /* docs/decisions/0023-faults.md: what RocksDB does not bear */
-        disk_load(path_);
-        b->len = region_used();
-        b->region = malloc(b->len);
-        MUST(b->region != NULL);
-        region_save(b->region);
-        remove_folder(path_);
-    }
     region_load(b->region, b->len);
     MUST(mkdir(path_, 0700) == 0);
     disk_restore(path_, true);
@@ -130,7 +136,7 @@ static void choose_rules(rng *r) {
                                          FAULT_CHANGES};
         x->calls = kinds[rng_below(r, ARRAY_LEN(kinds))];
         x->error = rng_below(r, 3) ? EIO : x->calls == FAULT_WRITE ? FAULT_SHORT : ENOSPC;
-        if (x->calls == FAULT_SYNC) x->error = EIO;
+        if (x->calls == FAULT_SYNC) x->error = rng_below(r, 3) ? EIO : ENOSPC;
         x->countdown = 1 + rng_below(r, rng_below(r, 2) ? 6 : 120);
         x->sticky = rng_below(r, 4) == 0;
         snprintf(x->match, sizeof x->match, "%s", names[rng_below(r, ARRAY_LEN(names))]);
@@ -179,11 +185,15 @@ static void power_goes(uint64_t seed) {
     disk_restore(path_, false);
 }
 
+static void lie(void) {
+    plan_->no_space_is_io = 1;
+    if (lie_ == NULL) return;
+    plan_->lie = 1;
+    snprintf(plan_->lie_about, sizeof plan_->lie_about, "%s", lie_);
+}
+
 static bool live_once(uint64_t seed, int life, uint64_t *digest) {
-    if (lie_ != NULL) {
-        plan_->lie = 1;
-        snprintf(plan_->lie_about, sizeof plan_->lie_about, "%s", lie_);
-    }
+    lie();
     plan_->tell = calls_;
     if (trace_)
         fprintf(stderr,
@@ -211,6 +221,32 @@ static bool live_once(uint64_t seed, int life, uint64_t *digest) {
     return true;
 }
 
+/* The folder is made on a disk that fails and loses power: tried again until it is there. */
+static bool be_born(rng *r, uint64_t seed) {
+    no_disk();
+    MUST(mkdir(path_, 0700) == 0);
+    for (int attempt = 0;; attempt++) {
+        const bool last = attempt == 4;
+        *plan_ = (fault_plan){.magic = FAULT_MAGIC,
+                              .seed = rng_next(r),
+                              .cut_kind = (uint32_t)rng_below(r, CUT_KINDS),
+                              .cut_at = last ? 0 : 1 + rng_below(r, 160)};
+        choose_rules(r);
+        if (last) memset(S_->rules, 0, sizeof S_->rules);
+        lie();
+        plan_->tell = calls_;
+        const int status = apart(sim_be_born);
+        atomic_fetch_add(&all->births, 1);
+        atomic_fetch_add(&all->injected, plan_->injected);
+        if (trace_) fprintf(stderr, "  being made ended with %d\n", status);
+        if (status != LIFE_ENDED && status != LIFE_STOPPED && status != LIFE_CUT)
+            return failed(seed, -1, status);
+        if (status == LIFE_CUT || rng_below(r, 2)) power_goes(fault_mix(seed, (uint64_t)attempt));
+        if (status == LIFE_ENDED) return true;
+        if (last) return failed(seed, -1, status);
+    }
+}
+
 static bool run_seed(uint64_t seed, uint64_t *digest) {
     rng r = {seed};
     memset(S_, 0, sizeof *S_);
@@ -218,7 +254,8 @@ static bool run_seed(uint64_t seed, uint64_t *digest) {
     S_->soft = rng_below(&r, 2);
     atomic_store(&S_->clock_us, FIRST_CLOCK_US);
     S_->random = (rng){rng_next(&r)};
-    start_over();
+    const bool born = seed % 16 == 5;
+    if (!born) start_over();
     S_->failure[0] = 0;
     S_->busy = seed % 8 == 7;
     S_->seed = seed;
@@ -228,7 +265,7 @@ static bool run_seed(uint64_t seed, uint64_t *digest) {
     *digest = seed;
     const int lives = (int)(1 + rng_below(&r, 4));
     int life = 0;
-    bool good = true;
+    bool good = !born || be_born(&r, seed);
     for (; good && life < lives; life++) {
         choose_life(&r);
         good = live_once(seed, life, digest);
@@ -270,11 +307,13 @@ typedef struct wanted {
 } wanted;
 
 static void tell(const wanted *w, double seconds) {
-    printf("sim: %llu seeds from %llu on, %llu lives: %llu operations (%llu acknowledged, %llu "
+    printf("sim: %llu seeds from %llu on, %llu folders made, %llu lives: %llu operations (%llu "
+           "acknowledged, %llu "
            "not), %llu faults "
            "injected, %llu power cuts, %llu kills, %llu stores turned read-only, %llu stopped; ",
-           all->seeds, (unsigned long long)w->first, all->lives, all->operations, all->acknowledged,
-           all->refused, all->injected, all->cuts, all->kills, all->readonly, all->stops);
+           all->seeds, (unsigned long long)w->first, all->births, all->lives, all->operations,
+           all->acknowledged, all->refused, all->injected, all->cuts, all->kills, all->readonly,
+           all->stops);
     if (w->twice) printf("%llu happened the same way twice; ", all->repeated);
     printf("%llu failures; %.0f s\n", all->failures, seconds);
     fflush(stdout);

@@ -220,6 +220,36 @@ static err look_at_side(watch *o) {
     return e == ERR_BLOB_NOT_FOUND ? OK : e;
 }
 
+/* ---- the record: an entry of each operation that was done, and of no other ---- */
+
+typedef struct entries {
+    uint64_t count, hash;
+} entries;
+
+static err count_entry(void *ctx, uint64_t index, slice entry, slice private_part) {
+    (void)private_part;
+    entries *n = ctx;
+    uint64_t number;
+    TRY(slice_u64(entry, &number));
+    ENSURE(index == n->count, ERR_CORRUPT, "entry %llu follows %llu", (unsigned long long)index,
+           (unsigned long long)n->count);
+    n->count++;
+    n->hash = fault_mix(n->hash, number);
+    return OK;
+}
+
+static err look_at_record(watch *o) {
+    entries n = {0};
+    engine *e = store_engine(o->f->s);
+    TRY(engine_log_read(e, 0, engine_log_next(e), count_entry, &n));
+    if (n.count != o->w->entries)
+        differs(o, "%llu entries, not %llu", (unsigned long long)n.count,
+                (unsigned long long)o->w->entries);
+    else if (n.hash != o->w->entries_hash)
+        differs(o, "the record is another");
+    return OK;
+}
+
 err sim_observe(fixture *f, const world *w, bool *ret_same, char why[500]) {
     watch o = {.f = f, .w = w, .same = true, .why = why};
     for (o.at = 0; o.at < SIM_BLOBS && o.same; o.at++) {
@@ -228,6 +258,7 @@ err sim_observe(fixture *f, const world *w, bool *ret_same, char why[500]) {
         TRY(look_at_past(&o));
     }
     if (o.same) TRY(look_at_side(&o));
+    if (o.same) TRY(look_at_record(&o));
     *ret_same = o.same;
     return OK;
 }

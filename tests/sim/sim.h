@@ -6,7 +6,7 @@
  *   main.c     seeds: lives one after another in processes of their own, power cuts, the last check
  *
  * Rules. An operation that was acknowledged is in the world. One that ended with an error, or whose
- * answer never came, is whole in it or not at all; which, is found out when the folder is opened again, and
+ * answer never came, is whole in it, with its entry in the record, or not at all; which, is found out when the folder is opened again, and
  * then it stays so. One that was refused while the engine goes on changed nothing.
  *
  * A seed replays exactly: one thread drives, the engine is quiet (engine/local/private.h), the clock and
@@ -55,6 +55,7 @@ typedef struct world {
     sim_blob blobs[SIM_BLOBS];
     bool side; /* a second container, with one blob or none in it */
     piece side_blob;
+    uint64_t entries, entries_hash; /* of the record: one of each operation, in their order */
 } world;
 
 typedef enum life_end { LIFE_CLOSE, LIFE_KILL } life_end;
@@ -66,7 +67,7 @@ typedef struct sim {
     bool versioning, soft, busy;
     world now, next;
     bool in_flight; /* next may have been done */
-    uint64_t content_seed;
+    uint64_t content_seed, entry;
     atomic_llong clock_us;
     atomic_ullong chance;
     /* of this life */
@@ -109,5 +110,8 @@ err sim_step(fixture *f);
 err sim_observe(fixture *f, const world *w, bool *ret_same, char why[500]);
 
 /* ---- life.c ---- */
-void sim_make(const char *root); /* a folder with an account and a container */
+_Noreturn void
+sim_make(void); /* a folder with an account and a container, on a disk without faults */
+/* The same with faults. What a power cut left of an earlier try is taken up. */
+_Noreturn void sim_be_born(void);
 _Noreturn void sim_live(void);

@@ -422,6 +422,32 @@ static const struct {
                   {do_lease, 4},    {do_append, 8}, {do_pages, 9},    {do_copy, 4},
                   {do_side, 5},     {do_chores, 6}, {do_flush, 1},    {do_clock, 1}};
 
+/* The entry of an operation: its number. */
+typedef struct recorder {
+    store_recorder base;
+    uint64_t number;
+} recorder;
+
+static void make_entry(store_recorder *r, arena *a, slice *ret_entry, slice *ret_private) {
+    *ret_entry = arena_fmt(a, "%llu", (unsigned long long)((recorder *)r)->number);
+    *ret_private = SLICE_NONE;
+}
+
+/* Every operation leaves one entry: with its change, or alone when it made none. */
+static err run_recorded(err (*fn)(ask *q), ask *q) {
+    recorder r = {.base = {.make = make_entry}, .number = ++S_->entry};
+    S_->next.entries++;
+    S_->next.entries_hash = fault_mix(S_->next.entries_hash, r.number);
+    q->f->c.record = &r.base;
+    err e = fn(q);
+    q->f->c.record = NULL;
+    if (e == OK && !r.base.taken) e = store_record(q->f->s, q->f->c.arena, &r.base);
+    if (e == OK && r.base.index + 1 != S_->next.entries)
+        sim_fail("an entry has number %llu, not %llu", (unsigned long long)r.base.index,
+                 (unsigned long long)S_->next.entries - 1);
+    return e;
+}
+
 err sim_step(fixture *f) {
     size_t all = 0, i = 0;
     for (size_t j = 0; j < ARRAY_LEN(operations); j++) all += operations[j].weight;
@@ -433,7 +459,7 @@ err sim_step(fixture *f) {
     q.cond.lease_id = sim_lease(f->c.arena, q.b->lease);
     SAY("%zu: ", at);
     S_->in_flight = true; /* from now on it may be done */
-    err e = operations[i].run(&q);
+    err e = run_recorded(operations[i].run, &q);
     SAY("  %s%s%s\n", err_get(e)->name, e != OK ? ": " : "", e != OK ? err_detail() : "");
     return e;
 }
