@@ -44,7 +44,7 @@ static const store_account *account_of_call(const call *k) {
     return store_account_get(k->st->store, c, name, &a) == OK ? a : NULL;
 }
 
-static void make(store_recorder *r, arena *a, slice *ret_entry, slice *ret_private) {
+static void make(store_recorder *r, buf *entry, buf *private_part) {
     const call *k = (call *)((uintptr_t)r - offsetof(call, recorder));
     making m = {.record = {.time_us = clock_wall_us(),
                            .region = k->st->region.len > 0 ? k->st->region : S("local"),
@@ -56,18 +56,14 @@ static void make(store_recorder *r, arena *a, slice *ret_entry, slice *ret_priva
     const store_account *account = account_of_call(k);
     tell_object(k, account, &m);
     tell_outcome(k, &m);
-    buf entry, opening, sealed;
-    buf_init_arena(&entry, a, AUDIT_ENTRY_MAX);
-    audit_record_put(&entry, &m.record);
-    buf_init_arena(&opening, a, AUDIT_OPENING_MAX);
+    audit_record_put(entry, &m.record);
+    uint8_t room[AUDIT_OPENING_MAX];
+    buf opening;
+    buf_init_fixed(&opening, room, sizeof room);
     audit_opening_put(&opening, &m.opening);
-    buf_init_arena(&sealed, a, ENGINE_LOG_PRIVATE_MAX);
-    MUST(buf_check(&entry) == OK && buf_check(&opening) == OK);
-    store_opening_seal(k->st->store, account, NULL, buf_slice(&opening), &sealed);
+    MUST(buf_check(&opening) == OK);
+    store_opening_seal(k->st->store, account, NULL, buf_slice(&opening), private_part);
     store_account_unref(account);
-    MUST(buf_check(&sealed) == OK);
-    *ret_entry = buf_slice(&entry);
-    *ret_private = buf_slice(&sealed);
 }
 
 void call_record_begin(call *k) {
@@ -81,7 +77,7 @@ err call_record_end(call *k, err e) {
     char why[512];
     snprintf(why, sizeof why, "%s", err_detail());
     k->outcome = e;
-    err failed = store_record(k->st->store, k->c.arena, &k->recorder);
+    err failed = store_record(k->st->store, &k->recorder);
     if (failed != OK)
         return err_fail(failed, "the command cannot be recorded, so it has no answer: %s",
                         err_detail());

@@ -30,6 +30,7 @@ typedef struct making {
     uint8_t name_salt[AUDIT_SALT_LEN], name[AUDIT_COMMITMENT_LEN];
     uint8_t reason_salt[AUDIT_SALT_LEN], reason[AUDIT_COMMITMENT_LEN];
     char decision[64];
+    char actor_room[ACTOR_MAX];
 } making;
 
 static slice pseudonym_of(const ops_request *r, slice name, pseudonym *room) {
@@ -65,7 +66,7 @@ static slice actor_text(const ops_request *r, buf *b) {
     return buf_slice(b);
 }
 
-static void tell_actor(making *m, arena *a) {
+static void tell_actor(making *m) {
     static const struct {
         const char *kind, *strength;
     } kinds[] = {
@@ -76,7 +77,7 @@ static void tell_actor(making *m, arena *a) {
     };
     const ops_request *r = m->r;
     buf text;
-    buf_init_arena(&text, a, ACTOR_MAX);
+    buf_init_fixed(&text, m->actor_room, sizeof m->actor_room);
     m->record.actor_kind = kinds[r->caller.kind].kind;
     m->record.strength = kinds[r->caller.kind].strength;
     m->opening.actor = actor_text(r, &text);
@@ -163,7 +164,7 @@ static const store_container *container_of_record(const ops_request *r) {
     return store_container_get(r->server->store, c, r->account, r->container, &k) == OK ? k : NULL;
 }
 
-static void make(store_recorder *s, arena *a, slice *ret_entry, slice *ret_private) {
+static void make(store_recorder *s, buf *entry, buf *private_part) {
     const ops_request *r = (ops_request *)((uintptr_t)s - offsetof(ops_request, recorder));
     making m = {.r = r,
                 .record = {.time_us = clock_wall_us(),
@@ -171,23 +172,19 @@ static void make(store_recorder *s, arena *a, slice *ret_entry, slice *ret_priva
                            .peer_ip = r->peer_ip,
                            .request_id = r->id},
                 .opening = {.address = r->peer_ip}};
-    tell_actor(&m, a);
+    tell_actor(&m);
     tell_object(&m);
     tell_purpose(&m);
     tell_outcome(&m);
-    buf entry, opening, sealed;
-    buf_init_arena(&entry, a, AUDIT_ENTRY_MAX);
-    audit_record_put(&entry, &m.record);
-    buf_init_arena(&opening, a, AUDIT_OPENING_MAX);
+    audit_record_put(entry, &m.record);
+    uint8_t room[AUDIT_OPENING_MAX];
+    buf opening;
+    buf_init_fixed(&opening, room, sizeof room);
     audit_opening_put(&opening, &m.opening);
-    MUST(buf_check(&entry) == OK && buf_check(&opening) == OK);
-    buf_init_arena(&sealed, a, ENGINE_LOG_PRIVATE_MAX);
+    MUST(buf_check(&opening) == OK);
     const store_container *k = container_of_record(r);
-    store_opening_seal(r->server->store, r->account, k, buf_slice(&opening), &sealed);
+    store_opening_seal(r->server->store, r->account, k, buf_slice(&opening), private_part);
     store_container_unref(k);
-    MUST(buf_check(&sealed) == OK);
-    *ret_entry = buf_slice(&entry);
-    *ret_private = buf_slice(&sealed);
 }
 
 void ops_record_begin(ops_request *r) {
@@ -215,12 +212,12 @@ static void note_outcome(ops_request *r, const ops_response *w) {
 
 void ops_record_later(ops_request *r, const ops_response *w, engine_done *done, void *ctx) {
     note_outcome(r, w);
-    store_record_later(r->server->store, r->arena, &r->recorder, done, ctx);
+    store_record_later(r->server->store, &r->recorder, done, ctx);
 }
 
 void ops_record(ops_request *r, ops_response *w) {
     if (!ops_record_due(r, w)) return;
     note_outcome(r, w);
-    err e = store_record(r->server->store, r->arena, &r->recorder);
+    err e = store_record(r->server->store, &r->recorder);
     if (e != OK) ops_fail(r, w, e);
 }

@@ -381,7 +381,7 @@ err change_commit(change *ch) {
         j->next = ch->jobs;
         ch->jobs = j;
     }
-    const bool carries = entry_attach(ch->record, ch->txn, ch->arena);
+    const bool carries = entry_attach(ch->record, ch->txn);
     if (ch->later && !ch->later->taken) {
         commit_later(ch);
         return OK;

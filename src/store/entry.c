@@ -101,41 +101,46 @@ void entry_touch(store_recorder *r, const store_blob *b) {
     memcpy(r->touched.md5, b->http.md5, sizeof r->touched.md5);
 }
 
-static void attach(store_recorder *r, engine_txn *t, arena *a) {
-    slice entry, private_part;
-    r->make(r, a, &entry, &private_part);
-    engine_txn_log(t, entry, private_part, &r->index);
+/* On the stack: a request's own memory is made for what it answers. */
+static void attach(store_recorder *r, engine_txn *t) {
+    uint8_t entry_room[STORE_ENTRY_MAX], private_room[ENGINE_LOG_PRIVATE_MAX];
+    buf entry, private_part;
+    buf_init_fixed(&entry, entry_room, sizeof entry_room);
+    buf_init_fixed(&private_part, private_room, sizeof private_room);
+    r->make(r, &entry, &private_part);
+    MUST(buf_check(&entry) == OK && buf_check(&private_part) == OK);
+    engine_txn_log(t, buf_slice(&entry), buf_slice(&private_part), &r->index);
     r->taken = true;
 }
 
-bool entry_attach(store_recorder *r, engine_txn *t, arena *a) {
+bool entry_attach(store_recorder *r, engine_txn *t) {
     if (!r || r->taken) return false;
-    attach(r, t, a);
+    attach(r, t);
     return true;
 }
 
 err entry_commit(store_call c, engine_txn *t) {
-    const bool carries = entry_attach(c.record, t, c.arena);
+    const bool carries = entry_attach(c.record, t);
     err e = engine_txn_commit(t);
     if (e != OK && carries) c.record->taken = false;
     return e;
 }
 
-void store_record_later(store *s, arena *a, store_recorder *r, engine_done *done, void *ctx) {
+void store_record_later(store *s, store_recorder *r, engine_done *done, void *ctx) {
     engine_txn *t;
     err e = engine_txn_begin(s->engine, SLICE_NONE, &t);
     if (e != OK) {
         done(ctx, e);
         return;
     }
-    attach(r, t, a);
+    attach(r, t);
     engine_txn_commit_later(t, done, ctx);
 }
 
-err store_record(store *s, arena *a, store_recorder *r) {
+err store_record(store *s, store_recorder *r) {
     engine_txn *t;
     TRY(engine_txn_begin(s->engine, SLICE_NONE, &t));
-    attach(r, t, a);
+    attach(r, t);
     return engine_txn_commit(t);
 }
 

@@ -303,7 +303,7 @@ struct store {
 err entry_open(store *s) CHECKED;
 void entry_touch(store_recorder *r, const store_blob *b); /* r may be NULL */
 /* The transaction carries the entry, unless an earlier one did. True when it does. r may be NULL. */
-bool entry_attach(store_recorder *r, engine_txn *t, arena *a);
+bool entry_attach(store_recorder *r, engine_txn *t);
 /* engine_txn_commit of a transaction that carries the call's entry. */
 err entry_commit(store_call c, engine_txn *t) CHECKED;
 

@@ -72,12 +72,14 @@ typedef struct store_touched {
     int64_t immutable_until_us; /* STORE_TIME_NONE: no policy */
 } store_touched;
 
+#define STORE_ENTRY_MAX 4096 /* bytes of an entry as callers make them */
+
 /* Who asks for the record of a request: an entry of the engine's log. The request's first change carries it
  * (both are durable or neither is), or store_record writes it alone. */
 typedef struct store_recorder store_recorder;
 struct store_recorder {
-    /* Renders the entry (1..ENGINE_LOG_ENTRY_MAX bytes) and its private part, in the arena. */
-    void (*make)(store_recorder *r, arena *a, slice *ret_entry, slice *ret_private);
+    /* Renders the entry (1..STORE_ENTRY_MAX bytes) and its private part. */
+    void (*make)(store_recorder *r, buf *entry, buf *private_part);
     store_touched touched; /* the last blob that the request read or made */
     bool taken;            /* a change carries it */
     uint64_t index;        /* the entry's number, once it is durable */
@@ -412,9 +414,9 @@ err store_container_scan(store *s, store_call c, const store_account *a,
 /* ---- records of accesses (entry.c) ---- */
 /* The entry of a request that no change carries: of a read, or of a refusal. done is called once when it is
  * durable, or with what came in the way; it must not block. */
-void store_record_later(store *s, arena *a, store_recorder *r, engine_done *done, void *ctx);
+void store_record_later(store *s, store_recorder *r, engine_done *done, void *ctx);
 /* The same, waiting. */
-err store_record(store *s, arena *a, store_recorder *r) CHECKED;
+err store_record(store *s, store_recorder *r) CHECKED;
 
 #define STORE_PSEUDONYM_LEN 16
 /* What stands for a name in records: always the same for the same name of one account, and of use to nobody

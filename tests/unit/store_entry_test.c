@@ -11,12 +11,12 @@ typedef struct test_recorder {
     int made;
 } test_recorder;
 
-static void make_entry(store_recorder *r, arena *a, slice *ret_entry, slice *ret_private) {
+static void make_entry(store_recorder *r, buf *entry, buf *private_part) {
     test_recorder *t = (test_recorder *)r;
     t->made++;
-    *ret_entry = arena_fmt(a, "%s %llu", t->name,
-                           (unsigned long long)(r->touched.known ? r->touched.length : 0));
-    *ret_private = S("private");
+    buf_fmt(entry, "%s %llu", t->name,
+            (unsigned long long)(r->touched.known ? r->touched.length : 0));
+    buf_str(private_part, "private");
 }
 
 static test_recorder recorder(const char *name) {
@@ -106,8 +106,8 @@ static void refused_and_failed_changes_leave_none(void **state) {
     assert_false(failed.base.taken);
     expect_log(f, (seen){{NULL}});
     /* Then each is written alone. */
-    assert_ok(store_record(f->s, f->c.arena, &refused.base));
-    assert_ok(store_record(f->s, f->c.arena, &failed.base));
+    assert_ok(store_record(f->s, &refused.base));
+    assert_ok(store_record(f->s, &failed.base));
     assert_int_equal(failed.base.index, 1);
     expect_log(f, (seen){{"refused 0", "failed 1"}});
 }

@@ -44,8 +44,8 @@ struct local_txn {
     bool system, grows;
     err refused; /* found while it was put together */
     err outcome;
-    bool written; /* it was in a batch: if that failed, its outcome is unknown */
-    rocksdb_writebatch_t *batch;
+    bool written;                /* it was in a batch: if that failed, its outcome is unknown */
+    rocksdb_writebatch_t *batch; /* NULL: no rows so far */
     local_stream *adopted;
     buf entry;           /* of the log, as log_encode makes it; empty: none */
     uint64_t *ret_index; /* of that entry, or NULL */
@@ -131,13 +131,12 @@ static local_txn *txn_new(local *l) {
     t->base.e = &l->base;
     t->stripe = NO_STRIPE;
     buf_init(&t->entry, ENGINE_LOG_ENTRY_MAX + ENGINE_LOG_PRIVATE_MAX + 8);
-    t->batch = rocksdb_writebatch_create();
     return t;
 }
 
 static void txn_free(local_txn *t) {
     if (t->stripe != NO_STRIPE) stripe_unlock(&local_of(t->base.e)->commit.stripes[t->stripe]);
-    rocksdb_writebatch_destroy(t->batch);
+    if (t->batch != NULL) rocksdb_writebatch_destroy(t->batch);
     buf_done(&t->entry);
     free(t->released);
     free(t);
@@ -161,13 +160,27 @@ err local_txn_begin(engine *e, slice shard, bool nowait, engine_txn **ret) {
     return OK;
 }
 
+static rocksdb_writebatch_t *batch_of(local_txn *t) {
+    if (t->batch == NULL) t->batch = rocksdb_writebatch_create();
+    return t->batch;
+}
+
+/* Its changes as RocksDB encodes them, without the batch's head; empty when there are none. */
+static slice records_of(const local_txn *t) {
+    size_t len;
+    if (t->batch == NULL) return SLICE_NONE;
+    const char *rep = rocksdb_writebatch_data(t->batch, &len);
+    MUST(len >= BATCH_HEAD);
+    return slice_of(rep + BATCH_HEAD, len - BATCH_HEAD);
+}
+
 static void put(local_txn *t, int cf, slice key, slice value) {
-    rocksdb_writebatch_put_cf(t->batch, local_of(t->base.e)->rows.cf[cf], (const char *)key.p,
+    rocksdb_writebatch_put_cf(batch_of(t), local_of(t->base.e)->rows.cf[cf], (const char *)key.p,
                               key.len, (const char *)value.p, value.len);
 }
 
 static void delete (local_txn *t, int cf, slice key) {
-    rocksdb_writebatch_delete_cf(t->batch, local_of(t->base.e)->rows.cf[cf], (const char *)key.p,
+    rocksdb_writebatch_delete_cf(batch_of(t), local_of(t->base.e)->rows.cf[cf], (const char *)key.p,
                                  key.len);
 }
 
@@ -237,7 +250,7 @@ void txn_system_put(local_txn *t, const system_key *key, slice value) {
 }
 
 void txn_log_delete(local_txn *t, slice from, slice to) {
-    rocksdb_writebatch_delete_range_cf(t->batch, local_of(t->base.e)->rows.cf[ROWS_LOG],
+    rocksdb_writebatch_delete_range_cf(batch_of(t), local_of(t->base.e)->rows.cf[ROWS_LOG],
                                        (const char *)from.p, from.len, (const char *)to.p, to.len);
 }
 
@@ -275,9 +288,7 @@ static size_t group_walk(local *l, local_txn *group, size_t *ret_bytes) {
                 continue;
             }
         }
-        size_t len;
-        (void)rocksdb_writebatch_data(t->batch, &len);
-        bytes += len - BATCH_HEAD;
+        bytes += records_of(t).len;
         if (t->entry.len > 0) {
             const uint64_t index = log_add(l, buf_slice(&t->entry));
             if (t->ret_index != NULL) *t->ret_index = index;
@@ -301,11 +312,10 @@ static rocksdb_writebatch_t *group_join(local *l, local_txn *group, size_t bytes
     uint32_t count = 0;
     for (local_txn *t = group; t != NULL; t = t->next) {
         if (!t->written) continue;
-        size_t len;
-        const char *rep = rocksdb_writebatch_data(t->batch, &len);
-        MUST(len >= BATCH_HEAD);
-        memcpy(p, rep + BATCH_HEAD, len - BATCH_HEAD);
-        p += len - BATCH_HEAD;
+        const slice records = records_of(t);
+        if (records.len == 0) continue;
+        memcpy(p, records.p, records.len);
+        p += records.len;
         count += (uint32_t)rocksdb_writebatch_count(t->batch);
     }
     MUST((size_t)(p - q->joined) == bytes);
@@ -322,7 +332,7 @@ static err group_write(local *l, local_txn *group) {
     if (count > 1) joined = group_join(l, group, bytes);
     local_txn *only = group;
     while (!only->written) only = only->next;
-    rocksdb_writebatch_t *batch = joined != NULL ? joined : only->batch;
+    rocksdb_writebatch_t *batch = joined != NULL ? joined : batch_of(only);
     log_put(l, batch);
     char *text = NULL;
     rocksdb_write(l->rows.db, l->rows.write, batch, &text);
@@ -338,9 +348,7 @@ static err group_write(local *l, local_txn *group) {
 }
 
 static size_t txn_bytes(const local_txn *t) {
-    size_t len;
-    (void)rocksdb_writebatch_data(t->batch, &len);
-    return len + t->entry.len;
+    return BATCH_HEAD + records_of(t).len + t->entry.len;
 }
 
 /* The head of the queue and who came after it, cut off into a list of its own. */
@@ -483,7 +491,7 @@ static err finish(local *l, local_txn *t) {
 /* False when there is nothing to write: the outcome is known. */
 static bool has_changes(local_txn *t) {
     t->outcome = t->refused;
-    return t->refused == OK && (rocksdb_writebatch_count(t->batch) > 0 || t->entry.len > 0);
+    return t->refused == OK && (t->batch != NULL || t->entry.len > 0);
 }
 
 err local_txn_commit(engine_txn *base) {

@@ -34,6 +34,7 @@ void log_done(local *l) {
 /* ---- writing ---- */
 
 void log_encode(buf *out, slice entry, slice private_part) {
+    (void)buf_reserve(out, 8 + entry.len + private_part.len);
     buf_be32(out, (uint32_t)entry.len);
     buf_put(out, entry);
     buf_be32(out, (uint32_t)private_part.len);
