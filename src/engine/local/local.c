@@ -135,6 +135,7 @@ static local *local_new(const engine_local_options *o, const local_tune *tune) {
     if (tune != NULL && tune->run_bytes_max != 0) l->ext.run_bytes_max = tune->run_bytes_max;
     if (tune != NULL && tune->run_step_first != 0) l->ext.run_step_first = tune->run_step_first;
     if (tune != NULL) l->ext.lane_count = tune->lanes;
+    if (tune != NULL) l->rows.write_bytes = tune->write_bytes;
     l->quiet = tune != NULL && tune->quiet;
     MUST(l->ext.lane_count <= LANES_MAX && l->ext.run_bytes_max <= l->ext.extent_bytes &&
          l->ext.run_step_first <= l->ext.run_bytes_max);

@@ -56,6 +56,7 @@ typedef struct local_stream local_stream;
 typedef struct local_tune {
     const io *io;
     uint64_t extent_bytes, run_bytes_max, run_step_first;
+    uint64_t write_bytes; /* RocksDB's write buffers, all together */
     unsigned lanes;
     /* No work behind the caller's back, so that the same calls make the same writes in the same order:
      * space is given back by reclaim_now (and on close), and RocksDB does not compact by itself. */
@@ -104,7 +105,7 @@ typedef struct rows {
     rocksdb_readoptions_t *read, *read_nowait;
     rocksdb_writeoptions_t *write;
     rocksdb_flushoptions_t *flush;
-    uint64_t cache_bytes;
+    uint64_t cache_bytes, write_bytes; /* write_bytes 0: a part of cache_bytes */
 } rows;
 
 err rows_open(local *l, bool create) CHECKED;
@@ -145,9 +146,11 @@ static inline slice system_key_slice(const system_key *k) {
 
 /* ---- wal.c ---- */
 
-/* Is the log's damage no more than what a power cut left of the one batch that nobody was told of?
- */
-err wal_torn(local *l, bool *ret_torn) CHECKED;
+/* Is the log's damage no more than what a power cut left of the one batch that nobody was told of? ret_last: the
+ * number of the last log. */
+err wal_torn(local *l, bool *ret_torn, uint64_t *ret_last) CHECKED;
+/* Removes the logs up to `last`, durably: RocksDB has recovered what is in them. */
+err wal_forget(local *l, uint64_t last) CHECKED;
 
 /* ---- ref.c ---- */
 

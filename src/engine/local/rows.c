@@ -161,10 +161,25 @@ static err open_db(local *l) {
     return rows_error(text, "open");
 }
 
+/* RocksDB found corruption (err_detail). If it is a torn log, opens without the torn batch; the logs that there
+ * were are in tables then, and are removed for good: one that came back after another power cut would be judged again,
+ * beside logs that hold changes. */
+static err open_torn(local *l) {
+    char why[512];
+    bool torn = false;
+    uint64_t last = 0;
+    snprintf(why, sizeof why, "%s", err_detail());
+    if (wal_torn(l, &torn, &last) != OK || !torn) return err_fail(ERR_CORRUPT, "%s", why);
+    LOG(LOG_WARN, "engine.torn_log", LF_C("path", l->path), LF_C("detail", why));
+    rocksdb_options_set_wal_recovery_mode(l->rows.db_options, rocksdb_point_in_time_recovery);
+    TRY(open_db(l));
+    return l->read_only ? OK : wal_forget(l, last);
+}
+
 err rows_open(local *l, bool create) {
     rows *r = &l->rows;
     uint64_t cache = r->cache_bytes < CACHE_BYTES_MIN ? CACHE_BYTES_MIN : r->cache_bytes;
-    const uint64_t write_bytes = cache / 8 * 3;
+    const uint64_t write_bytes = r->write_bytes != 0 ? r->write_bytes : cache / 8 * 3;
     r->cache = rocksdb_cache_create_lru(cache - write_bytes);
     r->db_options = db_options(l, write_bytes, create, create || l->format < ENGINE_LOCAL_FORMAT);
     for (int i = 0; i <= ROWS_CF_COUNT; i++)
@@ -180,15 +195,7 @@ err rows_open(local *l, bool create) {
     rocksdb_flushoptions_set_wait(r->flush, 1);
 
     err e = open_db(l);
-    bool torn = false;
-    if (e == ERR_CORRUPT && !create) {
-        char why[512];
-        snprintf(why, sizeof why, "%s", err_detail());
-        if (wal_torn(l, &torn) != OK || !torn) return err_fail(e, "%s", why);
-        LOG(LOG_WARN, "engine.torn_log", LF_C("path", l->path), LF_C("detail", why));
-        rocksdb_options_set_wal_recovery_mode(r->db_options, rocksdb_point_in_time_recovery);
-        e = open_db(l);
-    }
+    if (e == ERR_CORRUPT && !create) e = open_torn(l);
     TRY(e);
     return open_epoch(l);
 }

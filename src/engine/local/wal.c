@@ -140,9 +140,13 @@ static void note_log(void *ctx, const char *name) {
     f->numbers[f->count++] = number;
 }
 
+static void log_name(uint64_t number, char out[32]) {
+    snprintf(out, 32, "%06llu.log", (unsigned long long)number);
+}
+
 static err read_log(local *l, int dir, uint64_t number, uint8_t **ret, size_t *ret_len) {
     char name[32];
-    snprintf(name, sizeof name, "%06llu.log", (unsigned long long)number);
+    log_name(number, name);
     int fd = l->io->open(l->io, dir, name, O_RDONLY);
     if (fd < 0) return err_fail_errno(ERR_IO, -fd, "rows/%s: open", name);
     uint64_t size = 0, allocated;
@@ -166,7 +170,6 @@ static int by_number(const void *a, const void *b) {
 
 static err judge_all(local *l, int dir, const log_files *f, bool *ret_torn) {
     bool torn = false;
-    if (f->count > 0) qsort(f->numbers, f->count, sizeof *f->numbers, by_number);
     *ret_torn = false;
     for (size_t i = 0; i < f->count; i++) {
         uint8_t *p = NULL;
@@ -182,14 +185,54 @@ static err judge_all(local *l, int dir, const log_files *f, bool *ret_torn) {
     return OK;
 }
 
-err wal_torn(local *l, bool *ret_torn) {
+typedef err with_logs(local *l, int dir, const log_files *f, void *ctx);
+
+/* Calls fn with the folder of the logs and their numbers. */
+static err in_folder(local *l, with_logs *fn, void *ctx) {
     int dir = l->io->open(l->io, l->dir_fd, "rows", O_RDONLY | O_DIRECTORY);
     if (dir < 0) return err_fail_errno(ERR_IO, -dir, "%s/rows: open", l->path);
     log_files f = {0};
     int r = l->io->list(l->io, dir, note_log, &f);
     err e = r < 0 ? err_fail_errno(ERR_IO, -r, "%s/rows: list", l->path) : OK;
-    if (e == OK) e = judge_all(l, dir, &f, ret_torn);
+    if (e == OK && f.count > 0) qsort(f.numbers, f.count, sizeof *f.numbers, by_number);
+    if (e == OK) e = fn(l, dir, &f, ctx);
     l->io->close(l->io, dir);
     free(f.numbers);
     return e;
+}
+
+typedef struct judgement {
+    bool torn;
+    uint64_t last;
+} judgement;
+
+static err judge_logs(local *l, int dir, const log_files *f, void *ctx) {
+    judgement *j = ctx;
+    j->last = f->count > 0 ? f->numbers[f->count - 1] : 0;
+    return judge_all(l, dir, f, &j->torn);
+}
+
+err wal_torn(local *l, bool *ret_torn, uint64_t *ret_last) {
+    judgement j = {0};
+    TRY(in_folder(l, judge_logs, &j));
+    *ret_torn = j.torn;
+    *ret_last = j.last;
+    return OK;
+}
+
+static err forget_logs(local *l, int dir, const log_files *f, void *ctx) {
+    const uint64_t *last = ctx;
+    char name[32];
+    int r = 0;
+    for (size_t i = 0; i < f->count && f->numbers[i] <= *last && r == 0; i++) {
+        log_name(f->numbers[i], name);
+        r = l->io->unlink(l->io, dir, name);
+        if (r == -ENOENT) r = 0; /* RocksDB was faster */
+    }
+    if (r == 0) r = l->io->fsync(l->io, dir);
+    return r < 0 ? err_fail_errno(ERR_IO, -r, "%s/rows: removing a torn log", l->path) : OK;
+}
+
+err wal_forget(local *l, uint64_t last) {
+    return in_folder(l, forget_logs, &last);
 }
