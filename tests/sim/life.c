@@ -57,6 +57,7 @@ static err open_store(fixture *f, bool create) {
                              .run_bytes_max = 256 << 10,
                              .run_step_first = 64 << 10,
                              .lanes = 1,
+                             .write_bytes = S_->busy ? 128 << 10 : 0,
                              .quiet = !S_->busy};
     TRY(engine_local_open_tuned(&lo, &tune, &e));
     const store_options o = {

@@ -2,6 +2,7 @@
  *
  *   sim [--first N] [--count N] [--jobs N] [--folder DIR]   0 when all passed
  *       --seed N      one, telling each operation; --calls: and each call
+ *       --busy        all threads run, as of one seed in eight
  *       --twice       each twice, and the same must happen
  *       --forever     until stopped
  *       --lie NAME    plants a fault: syncs of files with NAME in theirs do nothing */
@@ -30,7 +31,7 @@ typedef struct totals { /* shared by the jobs */
 
 static totals *all;
 static const char *lie_;
-static bool calls_;
+static bool calls_, busy_;
 static char folder_[128], path_[160];
 
 static void *shared(size_t n) {
@@ -150,7 +151,7 @@ static void choose_life(rng *r) {
     S_->end = rng_below(r, 3) ? LIFE_KILL : LIFE_CLOSE;
     *plan_ = (fault_plan){
         .magic = FAULT_MAGIC, .seed = rng_next(r), .cut_kind = (uint32_t)rng_below(r, CUT_KINDS)};
-    const size_t changes = 30 + (size_t)S_->steps * 7;
+    const size_t changes = 30 + (size_t)S_->steps * (S_->busy ? 20 : 7);
     if (rng_below(r, 5) < 3) plan_->cut_at = 1 + rng_below(r, changes);
     choose_rules(r);
 }
@@ -257,7 +258,7 @@ static bool run_seed(uint64_t seed, uint64_t *digest) {
     const bool born = seed % 16 == 5;
     if (!born) start_over();
     S_->failure[0] = 0;
-    S_->busy = seed % 8 == 7;
+    S_->busy = busy_ || seed % 8 == 7;
     S_->seed = seed;
     atomic_store(&S_->chance, 0);
     atomic_store(&S_->clock_us, FIRST_CLOCK_US);
@@ -370,6 +371,8 @@ static wanted arguments(char **argv) {
             lie_ = *++argv;
         else if (slice_eq(a, S("--calls")))
             calls_ = true;
+        else if (slice_eq(a, S("--busy")))
+            busy_ = true;
         else if (slice_eq(a, S("--twice")))
             w.twice = true;
         else if (slice_eq(a, S("--forever")))

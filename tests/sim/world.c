@@ -417,10 +417,12 @@ static err do_clock(ask *q) {
 static const struct {
     err (*run)(ask *q);
     unsigned weight;
-} operations[] = {{do_put, 20},     {do_delete, 7}, {do_block, 14},   {do_commit, 8},
-                  {do_metadata, 5}, {do_tags, 4},   {do_snapshot, 5}, {do_undelete, 3},
-                  {do_lease, 4},    {do_append, 8}, {do_pages, 9},    {do_copy, 4},
-                  {do_side, 5},     {do_chores, 6}, {do_flush, 1},    {do_clock, 1}};
+    bool later; /* its one change may be handed over */
+} operations[] = {
+    {do_put, 20, true},     {do_delete, 7, true}, {do_block, 14, true},   {do_commit, 8, true},
+    {do_metadata, 5, true}, {do_tags, 4, true},   {do_snapshot, 5, true}, {do_undelete, 3},
+    {do_lease, 4, true},    {do_append, 8},       {do_pages, 9},          {do_copy, 4},
+    {do_side, 5},           {do_chores, 6},       {do_flush, 1},          {do_clock, 1}};
 
 /* The entry of an operation: its number. */
 typedef struct recorder {
@@ -433,13 +435,47 @@ static void make_entry(store_recorder *r, arena *a, slice *ret_entry, slice *ret
     *ret_private = SLICE_NONE;
 }
 
+/* An outcome that the engine tells from another thread. */
+typedef struct later {
+    store_later base;
+    pthread_mutex_t mutex;
+    pthread_cond_t told;
+    bool done;
+    err outcome;
+    char detail[200];
+} later;
+
+static void tell_later(void *ctx, err e) {
+    later *l = ctx;
+    pthread_mutex_lock(&l->mutex);
+    l->outcome = e;
+    snprintf(l->detail, sizeof l->detail, "%s", e != OK ? err_detail() : "");
+    l->done = true;
+    pthread_cond_signal(&l->told);
+    pthread_mutex_unlock(&l->mutex);
+}
+
+/* As the server's event loop does it: the change is handed over, and the outcome comes when it is durable. */
+static err run_later(err (*fn)(ask *q), ask *q) {
+    later l = {.mutex = PTHREAD_MUTEX_INITIALIZER, .told = PTHREAD_COND_INITIALIZER};
+    l.base = (store_later){.done = tell_later, .ctx = &l};
+    q->f->c.later = &l.base;
+    err e = fn(q);
+    q->f->c.later = NULL;
+    if (e != OK || !l.base.taken) return e;
+    pthread_mutex_lock(&l.mutex);
+    while (!l.done) pthread_cond_wait(&l.told, &l.mutex);
+    pthread_mutex_unlock(&l.mutex);
+    return l.outcome == OK ? OK : err_fail(l.outcome, "%s", l.detail);
+}
+
 /* Every operation leaves one entry: with its change, or alone when it made none. */
-static err run_recorded(err (*fn)(ask *q), ask *q) {
+static err run_recorded(err (*fn)(ask *q), ask *q, bool handed_over) {
     recorder r = {.base = {.make = make_entry}, .number = ++S_->entry};
     S_->next.entries++;
     S_->next.entries_hash = fault_mix(S_->next.entries_hash, r.number);
     q->f->c.record = &r.base;
-    err e = fn(q);
+    err e = handed_over ? run_later(fn, q) : fn(q);
     q->f->c.record = NULL;
     if (e == OK && !r.base.taken) e = store_record(q->f->s, q->f->c.arena, &r.base);
     if (e == OK && r.base.index + 1 != S_->next.entries)
@@ -459,7 +495,8 @@ err sim_step(fixture *f) {
     q.cond.lease_id = sim_lease(f->c.arena, q.b->lease);
     SAY("%zu: ", at);
     S_->in_flight = true; /* from now on it may be done */
-    err e = run_recorded(operations[i].run, &q);
+    const bool handed_over = below(2) && operations[i].later;
+    err e = run_recorded(operations[i].run, &q, handed_over);
     SAY("  %s%s%s\n", err_get(e)->name, e != OK ? ": " : "", e != OK ? err_detail() : "");
     return e;
 }
