@@ -117,7 +117,7 @@ run:
 	@$(MAKE) -j$(JOBS) build
 	@$(DIR)/strongroom serve --dev --data $(DATA) --port $(PORT)
 
-unit-bins: $(UNIT)
+unit-bins: $(UNIT) $(DIR)/sim
 test-unit: $(UNIT)
 	@for t in $(UNIT); do echo "== $$t"; $$t || exit 1; done
 

@@ -430,9 +430,9 @@ typedef struct recorder {
     uint64_t number;
 } recorder;
 
-static void make_entry(store_recorder *r, arena *a, slice *ret_entry, slice *ret_private) {
-    *ret_entry = arena_fmt(a, "%llu", (unsigned long long)((recorder *)r)->number);
-    *ret_private = SLICE_NONE;
+static void make_entry(store_recorder *r, buf *entry, buf *private_part) {
+    (void)private_part;
+    buf_fmt(entry, "%llu", (unsigned long long)((recorder *)r)->number);
 }
 
 /* An outcome that the engine tells from another thread. */
@@ -477,7 +477,7 @@ static err run_recorded(err (*fn)(ask *q), ask *q, bool handed_over) {
     q->f->c.record = &r.base;
     err e = handed_over ? run_later(fn, q) : fn(q);
     q->f->c.record = NULL;
-    if (e == OK && !r.base.taken) e = store_record(q->f->s, q->f->c.arena, &r.base);
+    if (e == OK && !r.base.taken) e = store_record(q->f->s, &r.base);
     if (e == OK && r.base.index + 1 != S_->next.entries)
         sim_fail("an entry has number %llu, not %llu", (unsigned long long)r.base.index,
                  (unsigned long long)S_->next.entries - 1);
