@@ -156,6 +156,7 @@ ERR(ERR_PREVIOUS_SNAPSHOT_OPERATION_NOT_SUPPORTED, 409, "PreviousSnapshotOperati
 ERR(ERR_REQUEST_BODY_TOO_LARGE, 413, "RequestBodyTooLarge", "The size of the request body exceeds the maximum size permitted.", ERR_QUIET)
 ERR(ERR_REQUEST_URL_FAILED_TO_PARSE, 400, "RequestUrlFailedToParse", "The url in the request could not be parsed.", ERR_QUIET)
 ERR(ERR_RESOURCE_ALREADY_EXISTS, 409, "ResourceAlreadyExists", "The specified resource already exists.", ERR_QUIET)
+ERR(ERR_WEB_CONTENT_NOT_FOUND, 404, "WebContentNotFound", "The requested content does not exist.", ERR_QUIET)
 ERR(ERR_RESOURCE_NOT_FOUND, 404, "ResourceNotFound", "The specified resource does not exist.", ERR_QUIET)
 ERR(ERR_RESOURCE_TYPE_MISMATCH, 409, "ResourceTypeMismatch", "The specified resource type does not match the type of the existing resource.", ERR_QUIET)
 ERR(ERR_SEQUENCE_NUMBER_CONDITION_NOT_MET, 412, "SequenceNumberConditionNotMet", "The sequence number condition specified was not met.", ERR_QUIET)

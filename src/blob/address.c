@@ -63,7 +63,7 @@ static slice host_account(const ops_request *r) {
     return slice_take(host, at - 1);
 }
 
-static slice lower(arena *a, slice s) {
+slice blob_lower(arena *a, slice s) {
     uint8_t *p = arena_alloc(a, s.len);
     for (size_t i = 0; i < s.len; i++)
         p[i] = s.p[i] >= 'A' && s.p[i] <= 'Z' ? (uint8_t)(s.p[i] | 0x20) : s.p[i];
@@ -85,7 +85,7 @@ err blob_address(ops_request *r) {
     ENSURE(path.len > 0 && path.p[0] == '/', ERR_INVALID_URI, "the path does not begin with '/'");
     path = slice_skip(path, 1);
     r->path_style = account.len == 0;
-    TRY(take_account(r, r->path_style ? cut(&path) : lower(r->arena, account)));
+    TRY(take_account(r, r->path_style ? cut(&path) : blob_lower(r->arena, account)));
     size_t slash = slice_find(path, 0, '/');
     slice restype = ops_param(r, "restype");
     bool names_container =

@@ -6,6 +6,7 @@
  *   service.c  List Containers, service properties, statistics, account information
  *   container.c, list.c, blob.c (reading, properties), put.c, block.c   the operations on each
  *   source.c   where a copy reads from    copy.c, copy_sync.c, copy_state.c  copies
+ *   web.c      static websites
  *   batch.c, batch_in.c  requests inside a request
  *   range.c    Range and x-ms-range            headers.c  metadata, content headers, checksums
  *   xml_in.c   documents that come in          xml_out.c  documents that go out
@@ -29,3 +30,5 @@ typedef struct blob_service {
 store_remote blob_remote(fetch *f);
 
 extern const ops_protocol blob_protocol;
+/* Static websites (web.c), at ACCOUNT.website_suffix; asked before blob_protocol. */
+extern const ops_protocol blob_web_protocol;

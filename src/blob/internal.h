@@ -22,6 +22,7 @@
 /* ---- address.c ----------------------------------------------------------------------------------- */
 /* Fills account_name, secondary, path_style, container and blob of r. ERR_INVALID_URI. */
 err blob_address(ops_request *r) CHECKED;
+slice blob_lower(arena *a, slice s); /* ASCII letters in lower case, as hosts are compared */
 /* Whether container and blob can be names. ERR_INVALID_URI, ERR_INVALID_RESOURCE_NAME,
  * ERR_OUT_OF_RANGE_INPUT. */
 err blob_names_check(const ops_request *r) CHECKED;

@@ -68,7 +68,7 @@ typedef struct cli_settings {
     slice tls_certificate, tls_key;
     slice log_level, log_file;
     bool allow_plain_http, sandbox, record;
-    slice region, log_listen, log_origin;
+    slice region, log_listen, log_origin, website_suffix;
     uint64_t cache_bytes, opened_bytes, workers, upload_workers, connections_max;
     uint64_t idle_timeout_ms, shutdown_grace_ms;
     config_strings copy_sources, copy_sources_private; /* fetch_options says what an entry is */

@@ -134,7 +134,7 @@ static void development_listeners(serve *s) {
     if (s->plan->admin && s->builder) add_address(s, &log, false, &s->log);
 }
 
-static const ops_protocol *const blob_protocols[] = {&blob_protocol, NULL};
+static const ops_protocol *const blob_protocols[] = {&blob_web_protocol, &blob_protocol, NULL};
 static const ops_protocol *const public_protocols[] = {&admin_public_protocol, NULL};
 static const ops_protocol *const log_protocols[] = {&admin_log_protocol, NULL};
 static const ops_protocol *const operator_protocols[] = {&admin_operator_protocol, NULL};
@@ -153,6 +153,7 @@ static void prepare_servers(serve *s) {
     s->blobs = (ops_server){.store = s->store,
                             .protocols = blob_protocols,
                             .host_suffix = s->plan->settings.host_suffix,
+                            .website_suffix = s->plan->settings.website_suffix,
                             .account_in_host = s->plan->account_in_host,
                             .development = s->plan->development,
                             .authenticate = true,
@@ -369,6 +370,7 @@ static err take_development(arena *a, const serve_flags *f, cli_plan *plan) {
     plan->ready = development_ready;
     cli_settings_defaults(&plan->settings);
     plan->settings.record = !f->no_record;
+    plan->settings.website_suffix = S("web.localhost");
     if (f->log_level) plan->settings.log_level = slice_str(f->log_level);
     return OK;
 }

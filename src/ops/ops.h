@@ -214,6 +214,7 @@ struct ops_server {
     const ops_protocol *const
         *protocols;    /* NULL-terminated; the first whose route knows the request */
     slice host_suffix; /* "blob.example.org": ACCOUNT.host_suffix is host style; empty: path only */
+    slice website_suffix; /* ACCOUNT.website_suffix is its website; empty: there are none */
     bool
         account_in_host; /* a Host with a dot that is no address begins with the account (Azurite) */
     bool development;

@@ -1,6 +1,6 @@
 /* The body of a batch, behind a line with its Content-Type. Whatever it says, it is cut into at most 256
  * requests that lie within it, or refused with a status of 4xx and a detail.
- * fuzz-folders: base crypto engine fetch store auth ops blob */
+ * fuzz-folders: base crypto engine fetch store audit auth ops blob */
 #include "blob/internal.h"
 #include "fuzz.h"
 

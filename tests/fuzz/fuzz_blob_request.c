@@ -1,6 +1,6 @@
 /* A request's head: "METHOD target" and header lines. Whatever it says, an address, a range, metadata
  * and checksums are taken or refused with a status of 4xx or 501 and a detail; what is taken keeps
- * the limits. fuzz-folders: base crypto engine fetch store auth ops blob */
+ * the limits. fuzz-folders: base crypto engine fetch store audit auth ops blob */
 #include "blob/internal.h"
 #include "fuzz.h"
 

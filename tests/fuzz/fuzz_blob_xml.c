@@ -1,6 +1,6 @@
 /* Documents that come in: block lists, access policies, service properties, tags. The first byte chooses
  * the kind and the size of the pieces. What was accepted keeps the limits, and service properties
- * render to a document that means the same. fuzz-folders: base crypto engine fetch store auth ops blob */
+ * render to a document that means the same. fuzz-folders: base crypto engine fetch store audit auth ops blob */
 #include "blob/internal.h"
 #include "fuzz.h"
 

@@ -1,7 +1,7 @@
 /* Structured messages. The first three bytes say how long the content is said to be and in what
  * pieces the rest comes. What comes out is never more than was said; a message that is whole is taken apart
  * alike in one piece and in many, and its content makes a message that comes apart to the same.
- * fuzz-folders: base crypto engine store auth ops */
+ * fuzz-folders: base crypto engine store audit auth ops */
 #include "fuzz.h"
 
 #include "ops/internal.h"
