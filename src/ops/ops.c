@@ -102,7 +102,8 @@ static void begin_once(ops_request *r) {
     buf_init_fixed(&b, arena_alloc(r->arena, 36), 36);
     uuid_put(&b);
     r->id = buf_slice(&b);
-    r->protocol = r->server->protocols[0];
+    /* The last one is asked when no other knows the request: it speaks for what none does. */
+    for (const ops_protocol *const *p = r->server->protocols; *p != NULL; p++) r->protocol = *p;
     ops_record_begin(r);
 }
 

@@ -212,7 +212,8 @@ struct ops_protocol {
 struct ops_server {
     store *store;
     const ops_protocol *const
-        *protocols;    /* NULL-terminated; the first whose route knows the request */
+        *protocols;    /* NULL-terminated; the first whose route knows the request, and the last for
+                          what is refused before that */
     slice host_suffix; /* "blob.example.org": ACCOUNT.host_suffix is host style; empty: path only */
     slice website_suffix; /* ACCOUNT.website_suffix is its website; empty: there are none */
     bool
