@@ -100,9 +100,10 @@ static void refused_and_failed_changes_leave_none(void **state) {
                ERR_BLOB_NOT_FOUND);
     assert_false(refused.base.taken);
     memory_disk_fail_commits(f->disk, 1, ERR_NO_SPACE);
-    assert_err(store_blob_put(f->s, with(f, &failed), f->k, S("b"), upload(f, S("x"), 1),
-                              &(store_put){0}, &b),
+    store_upload *u = upload(f, S("x"), 1);
+    assert_err(store_blob_put(f->s, with(f, &failed), f->k, S("b"), u, &(store_put){0}, &b),
                ERR_NO_SPACE);
+    store_upload_free(u);
     assert_false(failed.base.taken);
     expect_log(f, (seen){{NULL}});
     /* Then each is written alone. */
@@ -218,11 +219,10 @@ static void the_log_has_one_key(void **state) {
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
-        T(changes_carry_their_entry),    T(refused_and_failed_changes_leave_none),
-        T(undelete_carries_its_entry),   T(refused_and_failed_changes_leave_none),
-        T(one_request_leaves_one_entry), T(reads_are_told_what_they_saw),
-        T(openings_end_with_their_key),  T(pseudonyms_are_of_one_account),
-        T(the_log_has_one_key),
+        T(changes_carry_their_entry),     T(refused_and_failed_changes_leave_none),
+        T(undelete_carries_its_entry),    T(one_request_leaves_one_entry),
+        T(reads_are_told_what_they_saw),  T(openings_end_with_their_key),
+        T(pseudonyms_are_of_one_account), T(the_log_has_one_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
