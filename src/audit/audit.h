@@ -25,7 +25,7 @@
 #define AUDIT_SIGNATURES_MAX 64
 #define AUDIT_SIGNATURE_MAX  8192 /* ML-DSA-44 ones are long */
 #define AUDIT_CHECKPOINT_MAX AUDIT_NOTE_MAX
-#define AUDIT_BUNDLE_MAX     (AUDIT_TILE_WIDTH * (2 + 65535u))
+#define AUDIT_BUNDLE_MAX     ((size_t)AUDIT_TILE_WIDTH * (2 + 65535))
 #define AUDIT_PROOF_HASHES   64
 #define AUDIT_PATH_MAX       96 /* of a tile */
 

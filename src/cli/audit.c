@@ -91,12 +91,13 @@ static err take_key(auditing *x) {
 
 /* Reads a file, or standard input for "-". */
 static err read_file(arena *a, const char *path, size_t max, slice *ret) {
-    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+    const bool standard = strcmp(path, "-") == 0;
+    FILE *f = standard ? stdin : fopen(path, "re");
     if (!f) return err_fail_errno(ERR_USAGE, errno, "%s", path);
     uint8_t *p = arena_alloc(a, max + 1);
     const size_t n = fread(p, 1, max + 1, f);
     const bool failed = ferror(f) != 0;
-    if (f != stdin) (void)fclose(f);
+    if (!standard) (void)fclose(f);
     ENSURE(!failed && n <= max, ERR_USAGE, "%s cannot be read, or is longer than %zu bytes", path,
            max);
     *ret = slice_of(p, n);
@@ -160,7 +161,7 @@ static err prove(auditing *x, const char *where, const char *number) {
     TRY(open_source(x, where));
     TRY(audit_read_checkpoint(&x->source, x->a, &x->verifier, &c, &note));
     buf out;
-    buf_init_arena(&out, x->a, 4 * AUDIT_NOTE_MAX);
+    buf_init_arena(&out, x->a, (size_t)4 * AUDIT_NOTE_MAX);
     TRY(audit_prove(&x->source, x->a, index, &c, note, &out));
     (void)fwrite(out.p, 1, out.len, stdout);
     return OK;

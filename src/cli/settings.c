@@ -33,7 +33,8 @@ void cli_settings_keys(cli_settings *s, config_key ret[CLI_SETTINGS_MAX]) {
         {"host_suffix", CONFIG_STRING, &s->host_suffix,
          .help = "blob.example.org makes ACCOUNT.blob.example.org an address; default: paths only"},
         {"website_suffix", CONFIG_STRING, &s->website_suffix,
-         .help = "web.example.org makes ACCOUNT.web.example.org the static website of an account; default: "
+         .help = "web.example.org makes ACCOUNT.web.example.org the static website of an account; "
+                 "default: "
                  "none"},
         {"endpoint", CONFIG_STRING, &s->endpoint,
          .help = "URL that printed connection strings name; default: the first of listen"},
