@@ -42,6 +42,11 @@ static bool zeros(slice s) {
     return true;
 }
 
+static uint32_t masked_crc(slice type_and_data) {
+    const uint32_t crc = crc32c(0, type_and_data);
+    return (crc >> 15 | crc << 17) + 0xa282ead8u;
+}
+
 /* The record at `at`, if a whole one with a fitting CRC is there. */
 static bool record_at(slice log, uint64_t at, log_record *ret) {
     const uint64_t left = LOG_BLOCK - at % LOG_BLOCK;
@@ -52,8 +57,7 @@ static bool record_at(slice log, uint64_t at, log_record *ret) {
     const uint32_t len = (uint32_t)p[4] | (uint32_t)p[5] << 8;
     if (p[6] < REC_FULL || p[6] > REC_LAST) return false;
     if (LOG_HEAD + len > left || at + LOG_HEAD + len > log.len) return false;
-    const uint32_t crc = crc32c(0, slice_of(p + 6, 1 + (size_t)len));
-    if (((crc >> 15 | crc << 17) + 0xa282ead8u) != masked) return false;
+    if (masked_crc(slice_of(p + 6, 1 + (size_t)len)) != masked) return false;
     *ret = (log_record){.type = p[6], .end = at + LOG_HEAD + len};
     return true;
 }
@@ -83,15 +87,31 @@ static bool batch_after(slice log, uint64_t bad) {
     return false;
 }
 
+/* The first `lost` bytes of the record's CRC are zeros, and a few zeros say little: do the others fit the
+ * data? Then nothing but those bytes is wrong. */
+static bool crc_begins(slice log, uint64_t bad, size_t lost) {
+    const uint8_t *p = log.p + bad;
+    const size_t len = (size_t)p[4] | (size_t)p[5] << 8;
+    if (bad + LOG_HEAD + len > log.len || bad + LOG_HEAD + len > next_block(bad)) return false;
+    const uint32_t masked = masked_crc(slice_of(p + 6, 1 + len));
+    for (size_t i = lost; i < 4; i++)
+        if (p[i] != (uint8_t)(masked >> (8 * i))) return false;
+    return true;
+}
+
 /* Is part of the record at `bad` past the end of the file, or is a sector of it zeros? */
 static bool sector_missing(slice log, uint64_t bad) {
     if (bad + LOG_HEAD > log.len) return true;
     const uint64_t end =
         bad + LOG_HEAD + ((uint64_t)log.p[bad + 4] | (uint64_t)log.p[bad + 5] << 8);
     if (end > log.len && end <= next_block(bad)) return true;
-    for (uint64_t at = bad / SECTOR * SECTOR; at < next_block(bad) && at < log.len; at += SECTOR) {
-        const uint64_t left = log.len - at;
-        if (zeros(slice_of(log.p + at, left < SECTOR ? left : SECTOR))) return true;
+    /* Of the sector in which the record begins, what stands before it was synced with an earlier one. */
+    for (uint64_t at = bad; at < next_block(bad) && at < log.len;) {
+        const uint64_t left = log.len - at, part = SECTOR - at % SECTOR;
+        const slice rest = slice_of(log.p + at, left < part ? left : part);
+        if (zeros(rest) && (at > bad || rest.len >= 4 || crc_begins(log, bad, rest.len)))
+            return true;
+        at += part;
     }
     return false;
 }
