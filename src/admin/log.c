@@ -38,8 +38,7 @@ static err run_tile(ops_request *r, ops_response *w) {
     audit_tile t;
     if (audit_tile_parse(path_of(r), &t) != OK)
         return err_fail(ERR_RESOURCE_NOT_FOUND, "here are /log/checkpoint and /log/tile/… only");
-    const size_t max =
-        t.level == AUDIT_ENTRIES ? AUDIT_BUNDLE_MAX : AUDIT_TILE_WIDTH * AUDIT_HASH_LEN;
+    const size_t max = t.level == AUDIT_ENTRIES ? AUDIT_BUNDLE_MAX : AUDIT_TILE_BYTES;
     return send(r, w, arena_cstr(r->arena, path_of(r)), max, "application/octet-stream",
                 "max-age=31536000, immutable");
 }

@@ -19,8 +19,9 @@
 
 #define AUDIT_HASH_LEN       32
 #define AUDIT_TILE_WIDTH     256
-#define AUDIT_TILE_LEVELS    8   /* 256^8 entries */
-#define AUDIT_NAME_MAX       200 /* of a key or an origin */
+#define AUDIT_TILE_BYTES     ((size_t)AUDIT_TILE_WIDTH * AUDIT_HASH_LEN) /* of a full one */
+#define AUDIT_TILE_LEVELS    8                                           /* 256^8 entries */
+#define AUDIT_NAME_MAX       200                                         /* of a key or an origin */
 #define AUDIT_NOTE_MAX       (64u << 10)
 #define AUDIT_SIGNATURES_MAX 64
 #define AUDIT_SIGNATURE_MAX  8192 /* ML-DSA-44 ones are long */

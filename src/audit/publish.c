@@ -267,8 +267,7 @@ static err read_last(const audit_publisher *p, arena *a, int at, uint64_t index,
                      slice *ret) {
     char path[AUDIT_PATH_MAX];
     const audit_source s = audit_folder(p->folder);
-    const size_t max =
-        at == AUDIT_ENTRIES ? AUDIT_BUNDLE_MAX : (size_t)AUDIT_TILE_WIDTH * AUDIT_HASH_LEN;
+    const size_t max = at == AUDIT_ENTRIES ? AUDIT_BUNDLE_MAX : AUDIT_TILE_BYTES;
     tile_name(&(audit_tile){at, index, width}, path);
     err e = s.get(s.ctx, a, path, max, ret);
     if (e != ERR_NOT_FOUND || width == AUDIT_TILE_WIDTH) return e;

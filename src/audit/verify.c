@@ -53,8 +53,7 @@ static err get_tile(const audit_source *s, arena *a, const audit_tile *t, slice 
     buf_init_fixed(&b, path, sizeof path - 1);
     audit_tile_path(&b, t);
     path[b.len] = '\0';
-    const size_t max =
-        t->level == AUDIT_ENTRIES ? AUDIT_BUNDLE_MAX : AUDIT_TILE_WIDTH * AUDIT_HASH_LEN;
+    const size_t max = t->level == AUDIT_ENTRIES ? AUDIT_BUNDLE_MAX : AUDIT_TILE_BYTES;
     err e = s->get(s->ctx, a, path, max, ret);
     if (e == ERR_NOT_FOUND &&
         t->width < AUDIT_TILE_WIDTH) { /* the full one may have taken its place */
