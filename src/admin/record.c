@@ -22,8 +22,8 @@ static void tell_object(const call *k, const store_account *a, making *m) {
     if (call_field(k, "name", false, &name) != OK) name = SLICE_NONE;
     if (call_field(k, "account", false, &account) != OK) account = SLICE_NONE;
     const bool of_container = account.len > 0; /* then `name` is the container's */
-    m->opening.account = of_container ? account : name;
-    m->opening.container = of_container ? name : SLICE_NONE;
+    m->opening.account = audit_text(of_container ? account : name);
+    m->opening.container = audit_text(of_container ? name : SLICE_NONE);
     m->record.account = pseudonym(s, a, m->opening.account, m->account);
     m->record.container = pseudonym(s, a, m->opening.container, m->container);
     m->record.retain_us = INT64_MIN;

@@ -177,6 +177,10 @@ void audit_record_put(buf *b, const audit_record *r) {
     buf_byte(b, '}');
 }
 
+slice audit_text(slice name) {
+    return slice_utf8_valid(name) ? slice_take_utf8(name, AUDIT_TEXT_MAX) : SLICE_NONE;
+}
+
 /* ---- commitments ---- */
 
 static void commitment(slice salt, slice value, uint8_t ret[AUDIT_COMMITMENT_LEN]) {

@@ -28,6 +28,7 @@
 #define AUDIT_ENTRY_MAX      4096 /* bytes of an entry: every part of it is bounded */
 #define AUDIT_OPENING_MAX    12288
 #define AUDIT_PURPOSE_MAX    64   /* of its code: letters, digits, '.', '_' and '-' */
+#define AUDIT_TEXT_MAX       3072 /* of a name as records keep it: no valid one is longer */
 #define AUDIT_REASON_MAX     1024 /* bytes of UTF-8 */
 #define AUDIT_RECORD_VERSION 1
 
@@ -55,6 +56,9 @@ typedef struct audit_record {
 } audit_record;
 
 void audit_record_put(buf *out, const audit_record *r);
+/* A name that a request gives, as its record keeps it: requests that are refused may give longer ones than any
+ * valid name, which are cut at the end of a character, and bytes that are no UTF-8, which are left out. */
+slice audit_text(slice name);
 
 /* A fresh salt and the commitment to a value under it. */
 void audit_commit(slice value, uint8_t ret_salt[AUDIT_SALT_LEN], uint8_t ret[AUDIT_COMMITMENT_LEN]);

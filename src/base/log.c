@@ -44,7 +44,7 @@ static void put_i64(buf *b, int64_t v) {
 
 static void put_quoted(buf *b, slice s) {
     buf_byte(b, '"');
-    if (s.len > VALUE_MAX) s.len = utf8_cut(s.p, VALUE_MAX);
+    s = slice_take_utf8(s, VALUE_MAX);
     json_put(b, s);
     buf_byte(b, '"');
 }

@@ -128,6 +128,10 @@ err slice_u64(slice s, uint64_t *ret) {
     return OK;
 }
 
+slice slice_take_utf8(slice s, size_t max) {
+    return s.len <= max ? s : slice_take(s, utf8_cut(s.p, max));
+}
+
 bool slice_utf8_valid(slice s) {
     const uint8_t *p = s.p, *end = s.p + s.len;
     while (p < end) {

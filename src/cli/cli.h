@@ -76,6 +76,7 @@ typedef struct cli_settings {
 } cli_settings;
 
 #define CLI_LISTEN_MAX   16
+#define CLI_REGION_MAX   64
 #define CLI_SETTINGS_MAX 32
 
 void cli_settings_defaults(cli_settings *s);

@@ -161,6 +161,8 @@ static err check_settings(arena *a, const char *path, const cli_settings *s) {
         TRY(cli_address_parse(a, "audit.listen", s->log_listen, &address));
         TRY(check_plain(s, "audit.listen", s->log_listen, &address));
     }
+    ENSURE(audit_name_valid(s->region) && s->region.len <= CLI_REGION_MAX, ERR_CONFIG,
+           "%s: region is 1 to %d characters without spaces and '+'", path, CLI_REGION_MAX);
     ENSURE(slice_empty(s->log_origin) || audit_name_valid(s->log_origin), ERR_CONFIG,
            "%s: audit.origin is 1 to %d characters without spaces and '+'", path, AUDIT_NAME_MAX);
     ENSURE(slice_empty(s->endpoint) || slice_starts(s->endpoint, S("http://")) ||

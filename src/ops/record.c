@@ -15,7 +15,8 @@ static const char *const class_names[] = {
     [OPS_OVERSIGHT] = "oversight",
 };
 
-#define ACTOR_MAX 160 /* bytes of the text that stands for who asked */
+/* Bytes of the text that stands for who asked: the longest ends with the id of a policy, 64 characters. */
+#define ACTOR_MAX 320
 
 typedef struct pseudonym {
     uint8_t b[STORE_PSEUDONYM_LEN];
@@ -87,14 +88,14 @@ static void tell_actor(making *m) {
 static void tell_object(making *m) {
     const ops_request *r = m->r;
     const store_touched *t = &r->recorder.touched;
-    m->opening.account = r->account_name;
-    m->opening.container = r->container;
-    m->opening.blob = r->blob;
-    m->record.account = pseudonym_of(r, r->account_name, &m->account);
+    m->opening.account = audit_text(r->account_name);
+    m->opening.container = audit_text(r->container);
+    m->opening.blob = audit_text(r->blob);
+    m->record.account = pseudonym_of(r, m->opening.account, &m->account);
     m->record.issuer = m->record.actor.len > 0 ? m->record.account : SLICE_NONE;
-    m->record.container = pseudonym_of(r, r->container, &m->container);
-    if (r->blob.len > 0) {
-        audit_commit(r->blob, m->name_salt, m->name);
+    m->record.container = pseudonym_of(r, m->opening.container, &m->container);
+    if (m->opening.blob.len > 0) {
+        audit_commit(m->opening.blob, m->name_salt, m->name);
         m->record.name = slice_of(m->name, sizeof m->name);
         m->opening.name_salt = slice_of(m->name_salt, sizeof m->name_salt);
     }

@@ -168,6 +168,36 @@ static void openings_come_back(void **state) {
     buf_done(&b);
 }
 
+static void names_are_bounded(void **state) {
+    (void)state;
+    char text[AUDIT_TEXT_MAX + 8];
+    memset(text, 'n', sizeof text);
+    assert_int_equal(audit_text(slice_of(text, AUDIT_TEXT_MAX)).len, AUDIT_TEXT_MAX);
+    assert_int_equal(audit_text(slice_of(text, sizeof text)).len, AUDIT_TEXT_MAX);
+    memcpy(text + AUDIT_TEXT_MAX - 1, "\xe2\x82\xac", 3); /* not in the middle of a character */
+    assert_int_equal(audit_text(slice_of(text, sizeof text)).len, AUDIT_TEXT_MAX - 1);
+    assert_int_equal(audit_text(S("a\xff")).len, 0);
+    assert_int_equal(audit_text(SLICE_NONE).len, 0);
+    /* All that one opening may hold fits it. */
+    const slice longest = slice_of(memset(text, 'n', sizeof text), AUDIT_TEXT_MAX);
+    char reason[AUDIT_REASON_MAX], actor[512];
+    memset(reason, 'r', sizeof reason);
+    memset(actor, 'a', sizeof actor);
+    const audit_opening o = {.account = longest,
+                             .container = longest,
+                             .blob = longest,
+                             .name_salt = S("0123456789abcdef"),
+                             .address = S("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255"),
+                             .actor = slice_of(actor, sizeof actor),
+                             .reason = slice_of(reason, sizeof reason),
+                             .reason_salt = S("0123456789abcdef")};
+    buf b;
+    buf_init(&b, AUDIT_OPENING_MAX);
+    audit_opening_put(&b, &o);
+    assert_int_equal(buf_check(&b), OK);
+    buf_done(&b);
+}
+
 static void purposes_are_a_code_and_a_reason(void **state) {
     (void)state;
     slice code, reason;
@@ -200,6 +230,7 @@ int main(void) {
         cmocka_unit_test(each_record_has_its_own_id_in_the_order_of_time),
         cmocka_unit_test(commitments_open_with_their_salt_only),
         cmocka_unit_test(openings_come_back),
+        cmocka_unit_test(names_are_bounded),
         cmocka_unit_test(purposes_are_a_code_and_a_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

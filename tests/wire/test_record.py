@@ -178,6 +178,26 @@ def test_refused_before_it_is_read(own, api):
     assert seen[-1] is not None
 
 
+def test_names_longer_than_any_valid_one(own, api):
+    """Whoever asks, and whatever for: the entry is made of what the request says before it is looked at."""
+    start = mark(own)
+    long = "x" * 14000
+    seen = []
+    for path, host in ((f"/{wire.ACCOUNT}/c/{long}", None), (f"/{wire.ACCOUNT}/{long}/b", None), (f"/{wire.ACCOUNT}/{long}", None),
+                       (f"/{long}/c/b", None), (f"/{wire.ACCOUNT}/c/" + "%E2%82%AC" * 1500, None), ("/", long + ".web.localhost"),
+                       ("/" + long, f"{wire.ACCOUNT}.web.localhost"), ("/", "\xff.web.localhost")):
+        r = api("GET", "", base=path, sign=False, host=host)
+        assert 400 <= r.status < 500, (path[:40], host and host[:40], r)
+        seen.append(r.get("x-ms-request-id"))
+    r = subprocess.run([own.program, "account", "show", "n" * 100000, "--data", own.folder], text=True, capture_output=True,
+                       timeout=wire.TIMEOUT_S)
+    assert r.returncode == 1 and own.alive()
+    found = by_request(entries(own, first=start))
+    assert all(found[one]["entry"]["outcome"]["result"] == "refused" for one in seen)
+    assert found[seen[0]]["opening"]["blob"] == "x" * 3072
+    assert found[seen[4]]["opening"]["blob"] == "\u20ac" * 1024
+
+
 def test_batches_and_copies(own, api):
     start = mark(own)
     name = api.create_container()
