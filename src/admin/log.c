@@ -6,8 +6,7 @@
 
 /* The path below /log/, or an empty slice. */
 static slice path_of(const ops_request *r) {
-    const slice path = slice_take(r->path_raw, slice_find(r->path_raw, 0, '?'));
-    return slice_starts(path, S("/log/")) ? slice_skip(path, 5) : SLICE_NONE;
+    return slice_starts(r->path_raw, S("/log/")) ? slice_skip(r->path_raw, 5) : SLICE_NONE;
 }
 
 static err get(ops_request *r, const char *path, size_t max, slice *ret) {
@@ -38,9 +37,8 @@ static err run_tile(ops_request *r, ops_response *w) {
     audit_tile t;
     if (audit_tile_parse(path_of(r), &t) != OK)
         return err_fail(ERR_RESOURCE_NOT_FOUND, "here are /log/checkpoint and /log/tile/… only");
-    const size_t max = t.level == AUDIT_ENTRIES ? AUDIT_BUNDLE_MAX : AUDIT_TILE_BYTES;
-    return send(r, w, arena_cstr(r->arena, path_of(r)), max, "application/octet-stream",
-                "max-age=31536000, immutable");
+    return send(r, w, arena_cstr(r->arena, path_of(r)), audit_tile_max(t.level),
+                "application/octet-stream", "max-age=31536000, immutable");
 }
 
 #define LOG_ROW(name_, run_)                                                                       \

@@ -128,6 +128,7 @@ typedef struct audit_tile {
 } audit_tile;
 /* "tile/0/x001/234.p/5". */
 void audit_tile_path(buf *out, const audit_tile *t);
+size_t audit_tile_max(int level); /* bytes of the longest file of that level */
 /* ERR_INVALID_INPUT for anything but what audit_tile_path writes. */
 err audit_tile_parse(slice path, audit_tile *ret) CHECKED;
 /* How wide tile `index` of a level is in a tree of `size`: 0 when it is not there. */

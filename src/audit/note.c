@@ -1,6 +1,6 @@
 /* Signed notes (https://c2sp.org/signed-note), the checkpoints in them (https://c2sp.org/tlog-checkpoint) and the
  * cosignatures of witnesses (https://c2sp.org/tlog-cosignature). */
-#include "audit/audit.h"
+#include "audit/internal.h"
 
 #define DASH     "\xe2\x80\x94 " /* U+2014 and a space begin a line of signature */
 #define ID_LEN   4
@@ -220,13 +220,13 @@ static err take_line(slice *text, slice *ret) {
 }
 
 /* Decimal without leading zeros. */
-static err parse_number(slice s, uint64_t *ret) {
+err text_number(slice s, uint64_t *ret) {
     ENSURE(slice_u64(s, ret) == OK && (s.len == 1 || s.p[0] != '0'), ERR_INVALID_INPUT,
            "'%.*s' is no size", SLICE_ARG(slice_take(s, 32)));
     return OK;
 }
 
-static err parse_hash(slice text, audit_hash *ret) {
+err text_hash(slice text, audit_hash *ret) {
     arena *a = arena_new(256, 4096);
     slice raw;
     err e = text.len > 64 ? ERR_INVALID_INPUT : base64_get(a, text, &raw);
@@ -243,44 +243,8 @@ err audit_checkpoint_parse(slice text, audit_checkpoint *ret) {
     TRY(take_line(&text, &ret->origin));
     TRY(take_line(&text, &size));
     TRY(take_line(&text, &root));
-    TRY(parse_number(size, &ret->size));
-    TRY(parse_hash(root, &ret->root));
+    TRY(text_number(size, &ret->size));
+    TRY(text_hash(root, &ret->root));
     while (text.len > 0) TRY(take_line(&text, &more));
-    return OK;
-}
-
-/* ---- receipts, whose lines these are as well ---- */
-
-static err take_proof_line(slice *in, slice *ret) {
-    const size_t at = slice_find(*in, 0, '\n');
-    ENSURE(at < in->len, ERR_INVALID_INPUT, "the receipt ends in the middle");
-    *ret = slice_take(*in, at);
-    *in = slice_skip(*in, at + 1);
-    return OK;
-}
-
-err audit_proof_parse(arena *a, slice in, audit_proof *ret) {
-    slice line;
-    *ret = (audit_proof){0};
-    TRY(take_proof_line(&in, &line));
-    ENSURE(slice_eq(line, S("c2sp.org/tlog-proof@v1")), ERR_INVALID_INPUT,
-           "a receipt begins with c2sp.org/tlog-proof@v1");
-    TRY(take_proof_line(&in, &line));
-    if (slice_starts(line, S("extra "))) {
-        ENSURE(base64_get(a, slice_skip(line, 6), &ret->entry) == OK, ERR_INVALID_INPUT,
-               "the receipt's extra data is not base64");
-        TRY(take_proof_line(&in, &line));
-    }
-    ENSURE(slice_starts(line, S("index ")), ERR_INVALID_INPUT, "the receipt names no index");
-    TRY(parse_number(slice_skip(line, 6), &ret->index));
-    for (;;) {
-        TRY(take_proof_line(&in, &line));
-        if (line.len == 0) break;
-        ENSURE(ret->count < AUDIT_PROOF_HASHES, ERR_INVALID_INPUT,
-               "the receipt has too many hashes");
-        TRY(parse_hash(line, &ret->hash[ret->count]));
-        ret->count++;
-    }
-    ret->note = in;
     return OK;
 }

@@ -14,7 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#include "audit/audit.h"
+#include "audit/internal.h"
 
 #define SYNCS_MAX 64 /* folders whose entries are not durable yet */
 
@@ -108,14 +108,6 @@ static err write_file(audit_publisher *p, const char *path, slice data) {
     return sync_later(p, parent);
 }
 
-static void tile_name(const audit_tile *t, char out[AUDIT_PATH_MAX]) {
-    buf b;
-    buf_init_fixed(&b, out, AUDIT_PATH_MAX - 1);
-    audit_tile_path(&b, t);
-    MUST(!b.failed);
-    out[b.len] = '\0';
-}
-
 static err write_tile(audit_publisher *p, int at, uint64_t index, unsigned width, slice data) {
     char path[AUDIT_PATH_MAX];
     tile_name(&(audit_tile){at, index, width}, path);
@@ -150,17 +142,6 @@ static slice level_bytes(const level *l) {
     return slice_of(l->hash, (size_t)l->count * AUDIT_HASH_LEN);
 }
 
-/* The root of a full tile. */
-static void tile_root(const level *l, audit_hash *ret) {
-    audit_hash h[AUDIT_TILE_WIDTH / 2];
-    for (unsigned i = 0; i < AUDIT_TILE_WIDTH / 2; i++)
-        audit_node_hash(&l->hash[2 * (size_t)i], &l->hash[2 * (size_t)i + 1], &h[i]);
-    for (unsigned n = AUDIT_TILE_WIDTH / 4; n > 0; n /= 2)
-        for (unsigned i = 0; i < n; i++)
-            audit_node_hash(&h[2 * (size_t)i], &h[2 * (size_t)i + 1], &h[i]);
-    *ret = h[0];
-}
-
 /* The number of level at's last tile that is not full, in a tree of `size`. */
 static uint64_t tile_index(int at, uint64_t size) {
     for (int l = 0; l <= at; l++) size /= AUDIT_TILE_WIDTH;
@@ -175,7 +156,7 @@ static err add_hash(audit_publisher *p, int at, const audit_hash *h) {
     const uint64_t index = tile_index(at, p->size) - 1;
     audit_hash root;
     TRY(write_tile(p, at, index, AUDIT_TILE_WIDTH, level_bytes(l)));
-    tile_root(l, &root);
+    hashes_root(l->hash, AUDIT_TILE_WIDTH, &root);
     l->count = l->written = 0;
     return add_hash(p, at + 1, &root);
 }
@@ -262,25 +243,14 @@ static err damaged(const audit_publisher *p, const char *what) {
                     p->folder, what);
 }
 
-/* The last tile of a level or the last bundle: its partial file, or the beginning of the full one. */
-static err read_last(const audit_publisher *p, arena *a, int at, uint64_t index, unsigned width,
-                     slice *ret) {
-    char path[AUDIT_PATH_MAX];
-    const audit_source s = audit_folder(p->folder);
-    const size_t max = at == AUDIT_ENTRIES ? AUDIT_BUNDLE_MAX : AUDIT_TILE_BYTES;
-    tile_name(&(audit_tile){at, index, width}, path);
-    err e = s.get(s.ctx, a, path, max, ret);
-    if (e != ERR_NOT_FOUND || width == AUDIT_TILE_WIDTH) return e;
-    tile_name(&(audit_tile){at, index, AUDIT_TILE_WIDTH}, path);
-    return s.get(s.ctx, a, path, max, ret);
-}
-
 static err load_level(audit_publisher *p, arena *a, int at) {
     const uint64_t index = tile_index(at, p->size);
     const unsigned width = audit_tile_width(at, index, p->size);
     slice data;
     if (width == 0) return OK;
-    if (read_last(p, a, at, index, width, &data) != OK || data.len < (size_t)width * AUDIT_HASH_LEN)
+    const audit_source s = audit_folder(p->folder);
+    const audit_tile last = {at, index, width};
+    if (tile_read(&s, a, &last, &data) != OK || data.len < (size_t)width * AUDIT_HASH_LEN)
         return damaged(p, "a tile that its checkpoint needs is missing");
     level *l = &p->level[at];
     memcpy(l->hash, data.p, (size_t)width * AUDIT_HASH_LEN);
@@ -292,23 +262,19 @@ static err load_level(audit_publisher *p, arena *a, int at) {
     return OK;
 }
 
-static err next_of_bundle(slice *bundle, slice *ret) {
-    uint16_t len;
-    TRY(cur_be16(bundle, &len));
-    return cur_take(bundle, len, ret);
-}
-
 /* The last bundle's entries, as far as the checkpoint covers them; those of a partial one stay in memory. */
 static err load_bundle(audit_publisher *p, arena *a) {
     const unsigned rest = (unsigned)(p->size % AUDIT_TILE_WIDTH);
     const unsigned width = rest > 0 ? rest : AUDIT_TILE_WIDTH;
     const uint64_t index = (p->size - 1) / AUDIT_TILE_WIDTH;
     slice data, entry = SLICE_NONE;
-    if (read_last(p, a, AUDIT_ENTRIES, index, width, &data) != OK)
+    const audit_source s = audit_folder(p->folder);
+    const audit_tile last = {AUDIT_ENTRIES, index, width};
+    if (tile_read(&s, a, &last, &data) != OK)
         return damaged(p, "the last entries that its checkpoint covers are missing");
     for (unsigned i = 0; i < width; i++) {
         audit_hash leaf;
-        if (next_of_bundle(&data, &entry) != OK) return damaged(p, "the last bundle is cut short");
+        if (bundle_next(&data, &entry) != OK) return damaged(p, "the last bundle is cut short");
         audit_leaf_hash(entry, &leaf);
         if (rest == 0) continue;
         if (memcmp(leaf.b, p->level[0].hash[i].b, sizeof leaf.b) != 0)

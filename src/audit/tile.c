@@ -1,5 +1,5 @@
 /* Names and widths of tiles (https://c2sp.org/tlog-tiles). */
-#include "audit/audit.h"
+#include "audit/internal.h"
 
 void audit_tile_path(buf *out, const audit_tile *t) {
     char parts[8][4];
@@ -19,6 +19,30 @@ void audit_tile_path(buf *out, const audit_tile *t) {
         buf_fmt(out, "/%s%s", count > 0 ? "x" : "", parts[count]);
     }
     if (t->width < AUDIT_TILE_WIDTH) buf_fmt(out, ".p/%u", t->width);
+}
+
+void tile_name(const audit_tile *t, char out[AUDIT_PATH_MAX]) {
+    buf b;
+    buf_init_fixed(&b, out, AUDIT_PATH_MAX - 1);
+    audit_tile_path(&b, t);
+    MUST(!b.failed);
+    out[b.len] = '\0';
+}
+
+err tile_misfit(const audit_tile *t, const char *what) {
+    char path[AUDIT_PATH_MAX];
+    tile_name(t, path);
+    return err_fail(ERR_CORRUPT, "%s %s", path, what);
+}
+
+err bundle_next(slice *bundle, slice *ret_entry) {
+    uint16_t len;
+    TRY(cur_be16(bundle, &len));
+    return cur_take(bundle, len, ret_entry);
+}
+
+size_t audit_tile_max(int level) {
+    return level == AUDIT_ENTRIES ? AUDIT_BUNDLE_MAX : AUDIT_TILE_BYTES;
 }
 
 static err not_a_tile(void) {

@@ -1,5 +1,5 @@
 /* The Merkle tree of RFC 6962, 2.1: hashes, the growing edge, proofs. */
-#include "audit/audit.h"
+#include "audit/internal.h"
 
 void audit_leaf_hash(slice entry, audit_hash *ret) {
     const slice parts[] = {slice_of("\0", 1), entry};
@@ -38,6 +38,12 @@ void audit_tree_root(const audit_tree *t, audit_hash *ret) {
         any = true;
     }
     *ret = h;
+}
+
+void hashes_root(const audit_hash *h, size_t n, audit_hash *ret) {
+    audit_tree t = {0};
+    for (size_t i = 0; i < n; i++) audit_tree_append(&t, &h[i]);
+    audit_tree_root(&t, ret);
 }
 
 /* ---- proofs ---- */
