@@ -25,7 +25,6 @@
 
 #define AUDIT_SALT_LEN       16
 #define AUDIT_COMMITMENT_LEN CRYPTO_SHA256_LEN
-#define AUDIT_ENTRY_MAX      4096 /* bytes of an entry: every part of it is bounded */
 #define AUDIT_OPENING_MAX    12288
 #define AUDIT_PURPOSE_MAX    64   /* of its code: letters, digits, '.', '_' and '-' */
 #define AUDIT_TEXT_MAX       3072 /* of a name as records keep it: no valid one is longer */

@@ -1,7 +1,7 @@
 /* Private to ops/. */
 #pragma once
 
-#include "audit/record.h"
+#include "audit/event.h"
 #include "ops/ops.h"
 
 /* What x-ms-version answers when the request names none and the account has no default. */

@@ -18,28 +18,6 @@ static const char *const class_names[] = {
 /* Bytes of the text that stands for who asked: the longest ends with the id of a policy, 64 characters. */
 #define ACTOR_MAX 320
 
-typedef struct pseudonym {
-    uint8_t b[STORE_PSEUDONYM_LEN];
-} pseudonym;
-
-/* All that one record is made of, while it is made. */
-typedef struct making {
-    const ops_request *r;
-    audit_record record;
-    audit_opening opening;
-    pseudonym actor, account, container;
-    uint8_t name_salt[AUDIT_SALT_LEN], name[AUDIT_COMMITMENT_LEN];
-    uint8_t reason_salt[AUDIT_SALT_LEN], reason[AUDIT_COMMITMENT_LEN];
-    char decision[64];
-    char actor_room[ACTOR_MAX];
-} making;
-
-static slice pseudonym_of(const ops_request *r, slice name, pseudonym *room) {
-    if (name.len == 0) return SLICE_NONE;
-    store_pseudonym(r->server->store, r->account, name, room->b);
-    return slice_of(room->b, sizeof room->b);
-}
-
 /* A token is told from others by its signature, of which the hash is kept. */
 static void put_token(buf *b, const ops_request *r, const char *kind) {
     uint8_t digest[CRYPTO_SHA256_LEN];
@@ -67,7 +45,7 @@ static slice actor_text(const ops_request *r, buf *b) {
     return buf_slice(b);
 }
 
-static void tell_actor(making *m) {
+static void tell_actor(audit_event *x, const ops_request *r, buf *room) {
     static const struct {
         const char *kind, *strength;
     } kinds[] = {
@@ -76,52 +54,9 @@ static void tell_actor(making *m) {
         [AUTH_ACCOUNT_SAS] = {"sas", "token of a shared secret"},
         [AUTH_SERVICE_SAS] = {"sas", "token of a shared secret"},
     };
-    const ops_request *r = m->r;
-    buf text;
-    buf_init_fixed(&text, m->actor_room, sizeof m->actor_room);
-    m->record.actor_kind = kinds[r->caller.kind].kind;
-    m->record.strength = kinds[r->caller.kind].strength;
-    m->opening.actor = actor_text(r, &text);
-    m->record.actor = pseudonym_of(r, m->opening.actor, &m->actor);
-}
-
-static void tell_object(making *m) {
-    const ops_request *r = m->r;
-    const store_touched *t = &r->recorder.touched;
-    m->opening.account = audit_text(r->account_name);
-    m->opening.container = audit_text(r->container);
-    m->opening.blob = audit_text(r->blob);
-    m->record.account = pseudonym_of(r, m->opening.account, &m->account);
-    m->record.issuer = m->record.actor.len > 0 ? m->record.account : SLICE_NONE;
-    m->record.container = pseudonym_of(r, m->opening.container, &m->container);
-    if (m->opening.blob.len > 0) {
-        audit_commit(m->opening.blob, m->name_salt, m->name);
-        m->record.name = slice_of(m->name, sizeof m->name);
-        m->opening.name_salt = slice_of(m->name_salt, sizeof m->name_salt);
-    }
-    m->record.retain_us = INT64_MIN;
-    if (!t->known || r->outcome != OK) return;
-    m->record.has_object = true;
-    m->record.bytes = t->length;
-    m->record.etag = t->etag;
-    m->record.snapshot = t->snapshot;
-    m->record.version = t->version;
-    m->record.hold = t->legal_hold;
-    m->record.retain_us = t->immutable_until_us;
-    m->record.has_md5 = t->has_md5;
-    m->record.md5 = slice_of(t->md5, sizeof t->md5);
-    m->record.has_crc64 = t->has_crc64;
-    m->record.crc64 = t->crc64;
-}
-
-static void tell_purpose(making *m) {
-    const ops_request *r = m->r;
-    m->record.purpose = r->purpose;
-    if (r->reason.len == 0) return;
-    audit_commit(r->reason, m->reason_salt, m->reason);
-    m->record.reason = slice_of(m->reason, sizeof m->reason);
-    m->opening.reason = r->reason;
-    m->opening.reason_salt = slice_of(m->reason_salt, sizeof m->reason_salt);
+    audit_event_actor(x, kinds[r->caller.kind].kind, kinds[r->caller.kind].strength,
+                      actor_text(r, room));
+    if (x->record.actor.len > 0) x->record.issuer = x->record.account;
 }
 
 /* What let the request in, or that nothing did. */
@@ -143,18 +78,14 @@ static const char *decision_of(const ops_request *r, char room[64]) {
 }
 
 /* What nobody was allowed is a refusal whatever it was meant to be. */
-static void tell_outcome(making *m) {
-    const ops_request *r = m->r;
-    const err_info *info = err_get(r->outcome);
-    audit_record *x = &m->record;
+static void tell_outcome(audit_event *x, const ops_request *r, char decision[64]) {
     const bool denied = r->outcome != OK && !r->authorized;
-    x->action = r->recorded_as != NULL ? r->recorded_as : r->row != NULL ? r->row->name : "unknown";
-    x->audit_class = denied || r->row == NULL ? "refused" : class_names[r->row->audit_class];
-    x->recipient = !denied && r->row != NULL && r->row->audit_class == OPS_DISCLOSURE;
-    x->result = r->outcome == OK ? "ok" : info->status >= 500 ? "failed" : "refused";
-    x->code = r->outcome == OK ? NULL : info->azure;
-    x->status = r->status;
-    x->decision = decision_of(r, m->decision);
+    audit_event_outcome(x, r->outcome);
+    x->record.action = r->recorded_as ? r->recorded_as : r->row ? r->row->name : "unknown";
+    x->record.audit_class = denied || !r->row ? "refused" : class_names[r->row->audit_class];
+    x->record.recipient = !denied && r->row && r->row->audit_class == OPS_DISCLOSURE;
+    x->record.status = r->status;
+    x->record.decision = decision_of(r, decision);
 }
 
 /* The container that the opening goes with, when its key is at hand: this never waits. */
@@ -167,24 +98,22 @@ static const store_container *container_of_record(const ops_request *r) {
 
 static void make(store_recorder *s, buf *entry, buf *private_part) {
     const ops_request *r = (ops_request *)((uintptr_t)s - offsetof(ops_request, recorder));
-    making m = {.r = r,
-                .record = {.time_us = clock_wall_us(),
-                           .region = r->server->region.len > 0 ? r->server->region : S("local"),
-                           .peer_ip = r->peer_ip,
-                           .request_id = r->id},
-                .opening = {.address = r->peer_ip}};
-    tell_actor(&m);
-    tell_object(&m);
-    tell_purpose(&m);
-    tell_outcome(&m);
-    audit_record_put(entry, &m.record);
-    uint8_t room[AUDIT_OPENING_MAX];
-    buf opening;
-    buf_init_fixed(&opening, room, sizeof room);
-    audit_opening_put(&opening, &m.opening);
-    MUST(buf_check(&opening) == OK);
+    const store_touched *t = s->touched.known && r->outcome == OK ? &s->touched : NULL;
+    audit_event x;
+    uint8_t actor_room[ACTOR_MAX];
+    char decision[64];
+    buf actor;
+    buf_init_fixed(&actor, actor_room, sizeof actor_room);
+    audit_event_begin(&x, r->server->store, r->account, r->server->region);
+    x.record.peer_ip = r->peer_ip;
+    x.record.request_id = r->id;
+    x.opening.address = r->peer_ip;
+    audit_event_object(&x, r->account_name, r->container, r->blob, t);
+    tell_actor(&x, r, &actor);
+    audit_event_purpose(&x, r->purpose, r->reason);
+    tell_outcome(&x, r, decision);
     const store_container *k = container_of_record(r);
-    store_opening_seal(r->server->store, r->account, k, buf_slice(&opening), private_part);
+    audit_event_write(&x, k, entry, private_part);
     store_container_unref(k);
 }
 
