@@ -34,3 +34,6 @@ void audit_event_outcome(audit_event *e, err outcome);
 /* k: the container whose key the opening goes with; NULL: the account's, or the log's own. */
 void audit_event_write(const audit_event *e, const store_container *k, buf *entry,
                        buf *private_part);
+
+/* Renders the entries of what the server does by itself. region: named as the place; outlives the store. */
+store_deeds audit_deeds(slice *region);

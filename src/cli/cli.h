@@ -120,6 +120,7 @@ typedef struct cli_open {
     uint64_t cache_bytes;
     uint64_t opened_bytes;      /* store_options.opened_max: 0: the default */
     const store_remote *remote; /* for pending copies; NULL: none from elsewhere */
+    const store_deeds *deeds;   /* store_options.deeds */
 } cli_open;
 /* Opens engine, key service and store. Errors: those of the layers below, with their details. */
 err cli_folder_open(const cli_folder *f, const cli_open *o, store **ret) CHECKED;

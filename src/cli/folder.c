@@ -182,7 +182,8 @@ err cli_folder_open(const cli_folder *f, const cli_open *o, store **ret) {
                               .background = o->background,
                               .records = !o->read_only,
                               .opened_max = o->opened_bytes,
-                              .remote = o->remote};
+                              .remote = o->remote,
+                              .deeds = o->deeds};
     store *s;
     TRY(store_open(&so, &s));
     e = o->read_only ? OK : check_root_key(s); /* `check` reports each account that does not open */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "audit/event.h"
 #include "cli/cli.h"
 
 /* What flags say. */
@@ -39,7 +40,9 @@ typedef struct command {
 
 static err call_folder(arena *a, const operation *op, slice request, slice *ret) {
     store *s;
-    const cli_open how = {.cache_bytes = 32 << 20};
+    slice region = SLICE_NONE;
+    const store_deeds deeds = audit_deeds(&region);
+    const cli_open how = {.cache_bytes = 32 << 20, .deeds = &deeds};
     TRY(cli_folder_open(&op->folder, &how, &s));
     admin_state state = {.store = s, .records = true};
     err e = rules_start(s, false, &state.rules);

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "audit/event.h"
 #include "blob/blob.h"
 #include "cli/cli.h"
 
@@ -27,6 +28,7 @@ typedef struct serve {
     admin_state admin;
     blob_service copying;
     store_remote remote;
+    store_deeds deeds;
     ops_server blobs, admin_public, admin_operator, log;
     const char *log_folder;
     audit_builder *builder;
@@ -215,7 +217,9 @@ static err open_folder(serve *s) {
     const cli_open how = {.background = true,
                           .cache_bytes = c->cache_bytes,
                           .opened_bytes = c->opened_bytes ? c->opened_bytes : 1,
-                          .remote = s->copying.fetch ? &s->remote : NULL};
+                          .remote = s->copying.fetch ? &s->remote : NULL,
+                          .deeds = c->record ? &s->deeds : NULL};
+    s->deeds = audit_deeds(&s->plan->settings.region);
     if (s->plan->development) TRY(cli_dev_prepare(s->arena, &s->plan->folder));
     TRY(cli_folder_open(&s->plan->folder, &how, &s->store));
     TRY(s->plan->accounts(s->plan, s->arena, s->store));

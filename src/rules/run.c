@@ -26,7 +26,7 @@ struct rules {
 /* ---- one run ------------------------------------------------------------------------------------ */
 
 typedef struct todo {
-    slice name, etag;
+    slice name, etag, rule;
     store_pick pick;
     lifecycle_action action;
 } todo;
@@ -93,15 +93,25 @@ static err look_at(void *ctx, const store_blob *b, slice prefix) {
     t->pick = (store_pick){.snapshot = b->snapshot};
     if (lifecycle_subject_of(b) == LIFECYCLE_VERSION) t->pick.version = b->version;
     t->action = a;
+    t->rule = rule->name;
     return OK;
 }
 
 static err act(lifecycle_run *m, const todo *t, arena *a) {
     store *s = m->r->s;
-    const store_call c = {.arena = a};
+    const bool deletes = t->action == LIFECYCLE_DELETE;
+    store_deed deed = {.kind = deletes ? STORE_DEED_ERASES : STORE_DEED_ALTERS,
+                       .action = deletes ? "Delete Blob" : "Set Blob Tier",
+                       .decision = "lifecycle policy",
+                       .rule = t->rule,
+                       .account = m->account,
+                       .container = m->container,
+                       .container_name = m->container->name,
+                       .blob = t->name};
+    const store_call c = store_deed_call(s, (store_call){.arena = a}, &deed);
     store_conditions same = STORE_NO_CONDITIONS;
     same.if_match = t->etag;
-    if (t->action == LIFECYCLE_DELETE) {
+    if (deletes) {
         const store_delete d = {.pick = t->pick};
         return store_blob_delete(s, c, m->container, t->name, &same, &d, NULL);
     }

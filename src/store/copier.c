@@ -301,6 +301,20 @@ static err copy_pages(copying *m) {
     return e;
 }
 
+/* The end of the copy, recorded: how it ended. */
+static err end_copy(copying *m, err outcome, slice why) {
+    store_deed deed CLEANUP(deed_end) = {.kind = STORE_DEED_COLLECTS,
+                                         .action = "Copy Blob",
+                                         .decision = "pending copy",
+                                         .blob = m->task->name,
+                                         .outcome = outcome};
+    store_call c = m->call;
+    TRY(deed_begin(m->s, c.arena, m->to->id, &deed, &c.record));
+    if (outcome == OK) return copy_commit(m->s, c, m->to, m->task->name, id_of(m->task), m->upload);
+    return copy_fail(m->s, c, m->to, m->task->name, id_of(m->task), atomic_load(&m->task->done),
+                     why);
+}
+
 static err copy_all(copying *m) {
     if (m->row.url_len)
         TRY(copy_url_open(&container_of(m->to)->key, m->to->id, &m->row, m->call.arena, &m->url));
@@ -308,12 +322,11 @@ static err copy_all(copying *m) {
         TRY(open_here(m));
     if (m->row.type == STORE_PAGE_BLOB) {
         TRY(copy_pages(m));
-        return copy_commit(m->s, m->call, m->to, m->task->name, id_of(m->task), NULL);
+        return end_copy(m, OK, SLICE_NONE);
     }
     TRY(store_upload_new(m->s, m->to, m->row.length, m->row.length, 0, &m->upload));
     TRY(copy_bytes(m));
-    TRY(copy_commit(m->s, m->call, m->to, m->task->name, id_of(m->task), m->upload));
-    return OK;
+    return end_copy(m, OK, SLICE_NONE);
 }
 
 /* ERR_NOT_FOUND: there is nothing (more) to do. */
@@ -344,8 +357,7 @@ static void settle(copying *m, err e) {
     slice why = describe(m->call.arena, e);
     LOG(LOG_WARN, "copy_failed", LF_S("id", id_of(m->task)), LF_S("detail", why));
     if (!m->to) return; /* again after a restart */
-    err f = copy_fail(m->s, m->call, m->to, m->task->name, id_of(m->task),
-                      atomic_load(&m->task->done), why);
+    err f = end_copy(m, e, why);
     if (f != OK && f != ERR_NO_PENDING_COPY_OPERATION)
         LOG(LOG_ERROR, "copy_not_ended", LF_S("id", id_of(m->task)), LF_C("detail", err_detail()));
 }

@@ -29,13 +29,21 @@ static err purge_deleted(store *s, slice key, uint64_t account, slice name, uint
     ENSURE(key.len <= sizeof row_key.b, ERR_CORRUPT, "a deleted container's key is too long");
     memcpy(row_key.b, key.p, key.len);
     key_id(&shard, account);
+    /* Its own key is about to go: the entry is opened with the account's. */
+    store_deed deed CLEANUP(deed_end) = {.kind = STORE_DEED_ERASES,
+                                         .action = "Purge Container",
+                                         .decision = "end of retention",
+                                         .container_name = name};
+    store_call c = {.arena = a};
+    TRY(id_account(s, c, account, &deed.account));
+    c = store_deed_call(s, c, &deed);
     TRY(engine_txn_begin(s->engine, key_slice(&shard), &t));
     err e = purge_in(s->engine, t, &row_key, name, now_us, a, &gone);
     if (e != OK || gone) {
         engine_txn_abort(t);
         return e;
     }
-    TRY(engine_txn_commit(t));
+    TRY(entry_commit(c, t));
     reaper_submit(s, job_new(JOB_PURGE, id, id, 0));
     return OK;
 }

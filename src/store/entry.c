@@ -170,59 +170,26 @@ void store_opening_seal(store *s, const store_account *a, const store_container 
     MUST(crypto_seal(key, slice_of(head, sizeof head), plain, out) == OK);
 }
 
-/* What a row of META says, as far as keys go. */
-typedef struct key_row {
-    uint64_t id, slot;
-    uint64_t account; /* of a container */
-} key_row;
-
-static err key_row_get(slice key, slice value, key_row *ret) {
-    row_account account;
-    row_container container;
-    if (key.p[0] == 'a') {
-        TRY(row_account_get(value, &account));
-        *ret = (key_row){.id = account.id, .slot = account.slot};
-        return OK;
-    }
-    slice rest = slice_skip(key, 1);
-    TRY(row_container_get(value, &container));
-    *ret = (key_row){.id = container.id, .slot = container.slot};
-    return id_take(&rest, &ret->account);
-}
-
-/* The row of an account ('a'), a container ('c') or a deleted one ('d'). There is no index of ids, and
- * openings are seldom read. ERR_NOT_FOUND. */
-static err find_row(store *s, char kind, uint64_t id, key_row *ret) {
-    engine_cursor *cur;
-    const uint8_t lower[] = {(uint8_t)kind}, upper[] = {(uint8_t)(kind + 1)};
-    err e;
-    TRY(engine_scan(s->engine, ENGINE_META, slice_of(lower, 1), slice_of(upper, 1), &cur));
-    for (;;) {
-        slice key, value;
-        bool more;
-        TRY_TO(out, engine_cursor_next(cur, &key, &value, &more));
-        if (!more) TRY_TO(out, ERR_NOT_FOUND);
-        TRY_TO(out, key_row_get(key, value, ret));
-        if (ret->id == id) break;
-    }
-out:
-    engine_cursor_free(cur);
-    return e;
-}
-
 static err account_key_of(store *s, arena *a, uint64_t id, crypto_key *ret) {
-    key_row row;
-    TRY(find_row(s, 'a', id, &row));
+    slice key, value;
+    row_account row;
+    TRY(id_row(s, a, 'a', id, &key, &value));
+    TRY(row_account_get(value, &row));
     return root_key(s, a, row.id, row.slot, ret);
 }
 
 static err container_key_of(store *s, arena *a, uint64_t id, crypto_key *ret) {
-    key_row row;
+    slice key, value;
+    row_container row;
+    uint64_t of;
     crypto_key account;
-    err e = find_row(s, 'c', id, &row);
-    if (e == ERR_NOT_FOUND) e = find_row(s, 'd', id, &row);
+    err e = id_row(s, a, 'c', id, &key, &value);
+    if (e == ERR_NOT_FOUND) e = id_row(s, a, 'd', id, &key, &value);
     TRY(e);
-    TRY(account_key_of(s, a, row.account, &account));
+    TRY(row_container_get(value, &row));
+    slice rest = slice_skip(key, 1);
+    TRY(id_take(&rest, &of));
+    TRY(account_key_of(s, a, of, &account));
     e = unwrap_container_key(s, a, &account, row.id, row.slot, ret);
     crypto_key_wipe(&account);
     return e;

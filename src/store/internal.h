@@ -291,6 +291,11 @@ struct store {
     bool makes_records;         /* the log's key is made when there is none */
     crypto_key log_key;         /* entry.c; of the store as a whole; zeros: there is none */
     crypto_key records;         /* made of it */
+    const store_deeds *deeds;
+    struct {
+        pthread_mutex_t lock;
+        struct id_place *places; /* ID_PLACES */
+    } ids;
 };
 
 /* ---- records of accesses (entry.c) ---- */
@@ -306,6 +311,26 @@ void entry_touch(store_recorder *r, const store_blob *b); /* r may be NULL */
 bool entry_attach(store_recorder *r, engine_txn *t);
 /* engine_txn_commit of a transaction that carries the call's entry. */
 err entry_commit(store_call c, engine_txn *t) CHECKED;
+
+/* ---- what the server does by itself (deed.c) ---- */
+/* Fills in where it is done. ret: for the change to carry, NULL when there is nothing to record: the store keeps
+ * no such records, or the container was deleted meanwhile. Ends with deed_end in every case. */
+err deed_begin(store *s, arena *a, uint64_t container, store_deed *d, store_recorder **ret) CHECKED;
+void deed_end(store_deed *d);
+
+/* ---- rows of META by id (ids.c) ---- */
+#define ID_PLACES 1024
+typedef struct id_place {
+    uint64_t id;
+    uint8_t len, key[111]; /* len 0: none */
+} id_place;
+void ids_init(store *s);
+void ids_done(store *s);
+/* kind: 'a' an account, 'c' a container, 'd' a deleted one. In the arena. ERR_NOT_FOUND. */
+err id_row(store *s, arena *a, char kind, uint64_t id, slice *ret_key, slice *ret_value) CHECKED;
+err id_account(store *s, store_call c, uint64_t id, const store_account **ret) CHECKED;
+err id_container(store *s, store_call c, uint64_t id, const store_account **ret_account,
+                 const store_container **ret) CHECKED;
 
 /* What becomes of what is overwritten and deleted: the account's settings. */
 typedef struct keeping {

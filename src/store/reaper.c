@@ -492,12 +492,20 @@ out:
 
 /* What is left of one, and the row that led here. */
 static err remove_expired(store *s, uint64_t container, slice name, int64_t expires_us, arena *a) {
-    change ch CLEANUP(change_done);
+    store_deed deed CLEANUP(deed_end) = {.kind = STORE_DEED_ERASES,
+                                         .action = "Expire Blob",
+                                         .decision = "expiry time",
+                                         .blob = name};
+    change ch CLEANUP(change_done) = {0};
     row_blob row;
     bool exists;
+    store_recorder *record;
+    TRY(deed_begin(s, a, container, &deed, &record));
     TRY(change_begin_unchecked(&ch, s, a, container, name));
-    TRY(change_blob(&ch, &row, &exists));                      /* drops it */
-    if (exists && row.pub.expires_us == expires_us) return OK; /* protected */
+    ch.record = record;
+    TRY(change_blob(&ch, &row, &exists));                         /* drops it */
+    if (exists && row.pub.expires_us == expires_us) return OK;    /* protected */
+    if (exists || !deed.recorder.touched.known) ch.record = NULL; /* nothing expired here */
     index_purge_expiry(ch.txn, expires_us, key_base(&ch.key));
     return change_commit(&ch);
 }

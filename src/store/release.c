@@ -239,7 +239,13 @@ err history_release(store *s, slice base) {
 /* Drops the state unless it was restored meanwhile, or deleted again. */
 static err expire_state(store *s, uint64_t container, slice key, const row_expiry *x,
                         int64_t now_us, arena *a) {
+    store_deed deed CLEANUP(deed_end) = {.kind = STORE_DEED_ERASES,
+                                         .action = "Purge Blob",
+                                         .decision = "end of retention",
+                                         .blob = x->name};
     change ch CLEANUP(change_done) = {.s = s};
+    store_recorder *record;
+    TRY(deed_begin(s, a, container, &deed, &record));
     TRY(change_begin_unchecked(&ch, s, a, container, x->name));
     TRY(change_head(&ch));
     slice value;
@@ -247,7 +253,11 @@ static err expire_state(store *s, uint64_t container, slice key, const row_expir
     err e = engine_get(s->engine, ENGINE_HISTORY, key_past(&ch.key, x->tick), a, false, &value);
     if (e == OK) e = row_blob_get(value, &r);
     if (e != ERR_NOT_FOUND) TRY(e);
-    if (e == OK && row_deleted(&r) && r.pub.until_us <= now_us) change_drop_past(&ch, x->tick, &r);
+    if (e == OK && row_deleted(&r) && r.pub.until_us <= now_us) {
+        change_drop_past(&ch, x->tick, &r);
+        ch.record = record;
+        entry_touch(record, &r.pub);
+    }
     engine_txn_delete(ch.txn, ENGINE_JOB, key);
     return change_commit(&ch);
 }

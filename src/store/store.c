@@ -17,6 +17,7 @@ err store_open(const store_options *o, store **ret) {
     s->background = o->background;
     s->remote = o->remote;
     s->makes_records = o->records;
+    s->deeds = o->deeds;
     s->inline_max = o->inline_max ? o->inline_max : STORE_INLINE_DEFAULT;
     if (s->inline_max > STORE_INLINE_MAX) s->inline_max = STORE_INLINE_MAX;
     cache_init(&s->accounts, CACHE_SHARDS, CACHE_BUCKETS, ACCOUNTS_CACHED);
@@ -28,6 +29,7 @@ err store_open(const store_options *o, store **ret) {
     MUST(pthread_rwlock_init(&s->protecting, NULL) == 0);
     readers_init(&s->readers);
     append_lanes_init(s->appends);
+    ids_init(s);
     err e = entry_open(s);
     if (e == OK) e = copier_start(s);
     if (e == OK) e = reaper_start(s);
@@ -49,6 +51,7 @@ store *store_close(store *s) {
     cache_done(&s->containers);
     cache_done(&s->accounts);
     append_lanes_done(s->appends);
+    ids_done(s);
     readers_done(&s->readers);
     gate_done(&s->gate);
     pthread_rwlock_destroy(&s->protecting);

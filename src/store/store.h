@@ -95,6 +95,32 @@ typedef struct store_call {
     store_recorder *record; /* NULL: its changes leave no entry in the log */
 } store_call;
 
+typedef struct store_account store_account;
+typedef struct store_container store_container;
+
+/* What the server does by itself: what a rule, a time or an earlier request led to (deed.c). */
+typedef enum store_deed_kind {
+    STORE_DEED_ERASES,
+    STORE_DEED_ALTERS,
+    STORE_DEED_COLLECTS
+} store_deed_kind;
+typedef struct store_deed {
+    store_deed_kind kind;
+    const char *action, *decision;    /* "Expire Blob", by "expiry time" */
+    slice rule;                       /* of several, which one decided; empty: there is but one */
+    const store_account *account;     /* borrowed */
+    const store_container *container; /* NULL: the entry is to outlive its key */
+    slice container_name, blob;       /* blob: empty, or its name */
+    err outcome;
+    store_recorder recorder;
+    store *store;
+} store_deed;
+/* Who renders the entries of such deeds. */
+typedef struct store_deeds {
+    void *ctx;
+    void (*make)(void *ctx, const store_deed *d, buf *entry, buf *private_part);
+} store_deeds;
+
 /* How the store reads what is on other servers; it knows no protocol. */
 typedef struct store_remote {
     void *ctx;
@@ -114,6 +140,8 @@ typedef struct store_options {
     bool records;               /* callers may bring recorders; false: they do not */
     uint64_t inline_max;        /* content up to this many bytes stands in rows; 0: the default */
     const store_remote *remote; /* NULL: copies read from this server only; outlives the store */
+    const store_deeds
+        *deeds;       /* NULL: what the store does by itself leaves no record; outlives it */
     uint64_t hot_max; /* bytes of small blobs kept opened in memory; 0: the default, 32 MiB */
     /* Bytes of large content kept opened in memory, with what is being sent from it; 0: the default,
      * 128 MiB. One answer takes up to a quarter of it, so with 1 there is none. */
@@ -417,6 +445,9 @@ err store_container_scan(store *s, store_call c, const store_account *a,
 void store_record_later(store *s, store_recorder *r, engine_done *done, void *ctx);
 /* The same, waiting. */
 err store_record(store *s, store_recorder *r) CHECKED;
+
+/* The call whose first change carries the deed's entry. d and what it names outlive the call. */
+store_call store_deed_call(store *s, store_call c, store_deed *d);
 
 #define STORE_PSEUDONYM_LEN 16
 /* What stands for a name in records: always the same for the same name of one account, and of use to nobody

@@ -1,7 +1,7 @@
 /* Records: canonical JSON, commitments, openings, purposes. */
 #include <jansson.h>
 
-#include "audit/record.h"
+#include "audit/event.h"
 #include "base_test.h"
 
 static audit_record full(void) {
@@ -42,7 +42,7 @@ static audit_record full(void) {
 }
 
 static slice render(buf *b, const audit_record *r) {
-    buf_init(b, AUDIT_ENTRY_MAX);
+    buf_init(b, STORE_ENTRY_MAX);
     audit_record_put(b, r);
     assert_int_equal(buf_check(b), OK);
     return buf_slice(b);

@@ -2,6 +2,8 @@
  * key that they are under. */
 #include "store_test.h"
 
+#include <time.h>
+
 #include "memory_engine.c"
 
 /* A recorder whose entry is its name, with the last blob's length; the private part says it was made. */
@@ -193,6 +195,81 @@ static void pseudonyms_are_of_one_account(void **state) {
     assert_memory_not_equal(a, d, sizeof a);
 }
 
+/* ---- what the store does by itself ---- */
+
+static void make_deed(void *ctx, const store_deed *d, buf *entry, buf *private_part) {
+    (void)ctx;
+    const store_touched *t = &d->recorder.touched;
+    buf_fmt(entry, "%s of %.*s/%.*s/%.*s, %lld bytes, by %s", d->action,
+            SLICE_ARG(d->account->name), SLICE_ARG(d->container_name), SLICE_ARG(d->blob),
+            t->known ? (long long)t->length : -1, d->decision);
+    buf_str(private_part, "private");
+}
+static const store_deeds deeds = {.make = make_deed};
+
+static void expiry_leaves_an_entry(void **state) {
+    fixture *f = *state;
+    const store_expiry soon = {.option = STORE_EXPIRE_FROM_NOW, .us = 1000};
+    store_blob b;
+    f->s->deeds = &deeds;
+    put(f, S("b"), S("abc"));
+    put(f, S("stays"), S("abc"));
+    assert_ok(store_blob_set_expiry(f->s, f->c, f->k, S("b"), NULL, &soon, &b));
+    while (clock_wall_us() <= b.expires_us) nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    for (int i = 0; i < 2; i++) assert_ok(sweep_expired(f->s)); /* the second finds nothing */
+    expect_log(f, (seen){{"Expire Blob of acct/box/b, 3 bytes, by expiry time"}});
+}
+
+static void the_end_of_retention_leaves_an_entry(void **state) {
+    fixture *f = *state;
+    store_service v = {.delete_retention = {true, 1}};
+    const int64_t later = clock_wall_us() + 2ll * 24 * 3600 * 1000000;
+    f->s->deeds = &deeds;
+    set_service(f, &v);
+    put(f, S("b"), S("four"));
+    assert_ok(store_blob_delete(f->s, f->c, f->k, S("b"), NULL, NULL, NULL));
+    for (int i = 0; i < 2; i++) assert_ok(sweep_deleted(f->s, later));
+    expect_log(f, (seen){{"Purge Blob of acct/box/b, 4 bytes, by end of retention"}});
+}
+
+static void a_purged_container_leaves_an_entry(void **state) {
+    fixture *f = *state;
+    const int64_t later = clock_wall_us() + 2ll * 24 * 3600 * 1000000;
+    assert_ok(store_account_set(f->s, f->c, S("acct"), S("container_delete_days=1")));
+    fixture_restart(f);
+    f->s->deeds = &deeds;
+    put(f, S("b"), S("four"));
+    assert_ok(store_container_delete(f->s, f->c, f->a, S("box"), &STORE_NO_CONDITIONS));
+    for (int i = 0; i < 2; i++) assert_ok(sweep_containers(f->s, later));
+    expect_log(f, (seen){{"Purge Container of acct/box/, -1 bytes, by end of retention"}});
+}
+
+/* What happens in a container that was deleted meanwhile has its entry already: the deletion's. Rows of META are
+ * found wherever they went. */
+static void rows_are_found_by_id(void **state) {
+    fixture *f = *state;
+    const store_account *a;
+    const store_container *k, *other;
+    slice key, value;
+    const uint64_t box = f->k->id;
+    assert_ok(store_container_create(f->s, f->c, f->a, S("other"), STORE_PRIVATE, NULL, 0, &other));
+    for (int i = 0; i < 3; i++) { /* the second time from memory */
+        assert_ok(id_container(f->s, f->c, i < 2 ? box : other->id, &a, &k));
+        assert_slice(k->name, i < 2 ? S("box") : S("other"));
+        assert_slice(a->name, S("acct"));
+        store_container_unref(k);
+        store_account_unref(a);
+    }
+    store_container_unref(other);
+    assert_ok(store_container_delete(f->s, f->c, f->a, S("box"), &STORE_NO_CONDITIONS));
+    assert_err(id_row(f->s, f->c.arena, 'c', box, &key, &value), ERR_NOT_FOUND);
+    store_deed d CLEANUP(deed_end) = {.action = "Expire Blob"};
+    store_recorder *r;
+    f->s->deeds = &deeds;
+    assert_ok(deed_begin(f->s, f->c.arena, box, &d, &r));
+    assert_null(r);
+}
+
 /* The log's key is made once, stays, and is not taken for an orphan. */
 static void the_log_has_one_key(void **state) {
     fixture *f = *state;
@@ -219,10 +296,18 @@ static void the_log_has_one_key(void **state) {
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
-        T(changes_carry_their_entry),     T(refused_and_failed_changes_leave_none),
-        T(undelete_carries_its_entry),    T(one_request_leaves_one_entry),
-        T(reads_are_told_what_they_saw),  T(openings_end_with_their_key),
-        T(pseudonyms_are_of_one_account), T(the_log_has_one_key),
+        T(changes_carry_their_entry),
+        T(refused_and_failed_changes_leave_none),
+        T(undelete_carries_its_entry),
+        T(one_request_leaves_one_entry),
+        T(reads_are_told_what_they_saw),
+        T(openings_end_with_their_key),
+        T(pseudonyms_are_of_one_account),
+        T(the_log_has_one_key),
+        T(expiry_leaves_an_entry),
+        T(the_end_of_retention_leaves_an_entry),
+        T(a_purged_container_leaves_an_entry),
+        T(rows_are_found_by_id),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

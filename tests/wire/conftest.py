@@ -17,6 +17,14 @@ def server():
     assert s.stop() == 0, "SIGTERM did not end it cleanly:\n" + "".join(s.output)
 
 
+@pytest.fixture(scope="module")
+def own():
+    """A server of the module's own, for what tests of other modules must not see."""
+    s = wire.Server()
+    yield s
+    assert s.stop() == 0
+
+
 @pytest.fixture(scope="session")
 def production():
     """A server made by init and started with a configuration file that names a host suffix."""

@@ -10,13 +10,6 @@ import wire
 from wire import assert_error
 
 
-@pytest.fixture(scope="module")
-def own():
-    s = wire.Server()
-    yield s
-    assert s.stop() == 0
-
-
 @pytest.fixture
 def api(own):
     a = wire.Api(own)

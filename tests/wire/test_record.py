@@ -13,13 +13,6 @@ from wire import assert_error
 SECRET_NAMES = ("meier-1971-04-02", "ward-seven")
 
 
-@pytest.fixture(scope="module")
-def own():
-    s = wire.Server()
-    yield s
-    assert s.stop() == 0
-
-
 @pytest.fixture
 def api(own):
     a = wire.Api(own)
@@ -49,6 +42,38 @@ def by_request(found):
     ids = [e["entry"]["client"]["request"] for e in found if "client" in e["entry"]]
     assert len(ids) == len(set(ids)), "two entries of one request"
     return {e["entry"]["client"]["request"]: e for e in found if "client" in e["entry"]}
+
+
+def test_what_the_server_does_by_itself_leaves_entries(own, api):
+    """A lifecycle policy's deletion and the end of a copy; expiry and purges stand in tests/unit/store_entry_test.c."""
+    start, name = mark(own), api.create_container()
+    api.put_ok(name, "old", b"abc")
+    policy = {"rules": [{"name": "sweep", "enabled": True, "type": "Lifecycle", "definition": {
+        "filters": {"blobTypes": ["blockBlob"], "prefixMatch": [f"{name}/old"]},
+        "actions": {"baseBlob": {"delete": {"daysAfterModificationGreaterThan": 0}}}}}]}
+    for words in (["set", wire.ACCOUNT, "-"], ["run", wire.ACCOUNT], ["remove", wire.ACCOUNT]):
+        r = subprocess.run([own.program, "lifecycle", *words, "--data", own.folder], text=True, capture_output=True,
+                           input=json.dumps(policy), timeout=wire.TIMEOUT_S)
+        assert r.returncode == 0, r.stderr
+    assert not api.exists(name, "old")
+    ids = [wire.block_id(i) for i in range(3)]
+    for block in ids:
+        api("PUT", f"/{name}/large?comp=block&blockid={block}", (), b"x" * (8 << 20))
+    assert api("PUT", f"/{name}/large?comp=blocklist", (), wire.block_list(*(("Latest", i) for i in ids))).status == 201
+    source = f"http://127.0.0.1:{own.port}/{wire.ACCOUNT}/{name}/large"
+    r = api("PUT", f"/{name}/copy", {"x-ms-copy-source": source})
+    assert (r.status, r.get("x-ms-copy-status")) == (202, "pending"), r
+    end = time.monotonic() + wire.TIMEOUT_S
+    while api("HEAD", f"/{name}/copy").get("x-ms-copy-status") == "pending" and time.monotonic() < end:
+        time.sleep(0.02)
+    deeds = [e for e in entries(own, first=start) if e["entry"]["actor"]["kind"] == "server"]
+    deletion, copied = deeds
+    assert (deletion["entry"]["action"], deletion["entry"]["class"]) == ("Delete Blob", "erasure")
+    assert deletion["entry"]["decision"] == "lifecycle policy" and deletion["entry"]["object"]["bytes"] == 3
+    assert deletion["opening"]["blob"] == "old" and deletion["opening"]["actor"] == "sweep"
+    assert (copied["entry"]["action"], copied["entry"]["class"]) == ("Copy Blob", "collection")
+    assert copied["entry"]["decision"] == "pending copy" and copied["entry"]["object"]["bytes"] == 24 << 20
+    assert copied["opening"]["blob"] == "copy" and copied["entry"]["outcome"] == {"result": "ok"}
 
 
 def test_each_request_leaves_one_entry(own, api):

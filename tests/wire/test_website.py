@@ -5,13 +5,6 @@ import wire
 HOST = f"{wire.ACCOUNT}.web.localhost"
 
 
-@pytest.fixture(scope="module")
-def own():
-    s = wire.Server()
-    yield s
-    assert s.stop() == 0
-
-
 @pytest.fixture
 def api(own):
     a = wire.Api(own)
