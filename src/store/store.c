@@ -6,7 +6,7 @@
 #define CONTAINERS_CACHED 10000
 #define CACHE_SHARDS      64
 #define CACHE_BUCKETS     64
-#define HOT_DEFAULT       (32u << 20)
+#define HOT_DEFAULT       (64u << 20)
 #define OPENED_DEFAULT    (128u << 20)
 
 err store_open(const store_options *o, store **ret) {

@@ -142,7 +142,7 @@ typedef struct store_options {
     const store_remote *remote; /* NULL: copies read from this server only; outlives the store */
     const store_deeds
         *deeds;       /* NULL: what the store does by itself leaves no record; outlives it */
-    uint64_t hot_max; /* bytes of small blobs kept opened in memory; 0: the default, 32 MiB */
+    uint64_t hot_max; /* bytes of small blobs kept opened in memory; 0: the default, 64 MiB */
     /* Bytes of large content kept opened in memory, with what is being sent from it; 0: the default,
      * 128 MiB. One answer takes up to a quarter of it, so with 1 there is none. */
     uint64_t opened_max;
