@@ -119,10 +119,12 @@ static err count_container(void *ctx, const store_container *container) {
     return OK;
 }
 
-static json_t *setting_json(const store_settings *v, const store_setting *which) {
-    const uint32_t value = store_setting_get(v, which);
-    return which->kind == STORE_SETTING_SWITCH ? json_string(value ? "on" : "off")
-                                               : json_integer((json_int_t)value);
+static json_t *setting_json(arena *a, const store_settings *v, const store_setting *which) {
+    const slice text = store_setting_text(a, v, which);
+    uint64_t number;
+    if (which->kind == STORE_SETTING_NUMBER && slice_u64(text, &number) == OK)
+        return json_integer((json_int_t)number);
+    return json_stringn(text.p ? (const char *)text.p : "", text.len);
 }
 
 static void put_settings(call *k, const store_account *account) {
@@ -130,8 +132,8 @@ static void put_settings(call *k, const store_account *account) {
     const store_setting *list = store_setting_list(&n);
     json_t *to = json_object();
     for (size_t i = 0; i < n; i++)
-        MUST(json_object_set_new(to, list[i].name, setting_json(&account->settings, &list[i])) ==
-             0);
+        MUST(json_object_set_new(to, list[i].name,
+                                 setting_json(k->c.arena, &account->settings, &list[i])) == 0);
     MUST(json_object_set_new(k->out, "settings", to) == 0);
 }
 
@@ -234,6 +236,7 @@ static void put_guard(json_t *to, const store_guard *g) {
     json_object_set_new(protection, "immutable_append", json_string(g->append ? "on" : "off"));
     json_object_set_new(protection, "locked", json_boolean(g->locked));
     call_set(protection, "holds", g->holds);
+    call_set(protection, "purpose", g->purpose ? S("required") : S("optional"));
     MUST(json_object_set_new(to, "protection", protection) == 0);
 }
 

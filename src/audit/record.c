@@ -151,6 +151,10 @@ static void put_purpose(buf *b, const audit_record *r, bool *outer) {
     if (r->purpose.len == 0) return;
     open_object(b, "purpose", outer, &first);
     text(b, "code", r->purpose, &first);
+    if (r->purpose_default) {
+        member(b, "default", &first);
+        buf_put(b, S("true"));
+    }
     hex(b, "reason", r->reason, &first);
     buf_byte(b, '}');
 }
@@ -238,21 +242,12 @@ err audit_opening_get(slice in, audit_opening *ret) {
 
 /* ---- purposes ---- */
 
-static bool is_code(slice s) {
-    if (s.len == 0 || s.len > AUDIT_PURPOSE_MAX) return false;
-    for (size_t i = 0; i < s.len; i++) {
-        const uint8_t c = s.p[i], low = c | 0x20;
-        const bool letter = low >= 'a' && low <= 'z', digit = c >= '0' && c <= '9';
-        if (!letter && !digit && c != '.' && c != '_' && c != '-') return false;
-    }
-    return true;
-}
-
 err audit_purpose_parse(slice in, slice *ret_code, slice *ret_reason) {
     const size_t at = slice_find(in, 0, ';');
     const slice code = slice_trim(slice_take(in, at));
     const slice reason = at < in.len ? slice_trim(slice_skip(in, at + 1)) : SLICE_NONE;
-    ENSURE(is_code(code), ERR_INVALID_HEADER_VALUE,
+    ENSURE(code.len > 0 && code.len <= AUDIT_PURPOSE_MAX && slice_is_code(code),
+           ERR_INVALID_HEADER_VALUE,
            "a purpose is a code of 1 to %d letters, digits, '.', '_' or '-', and after a semicolon "
            "the "
            "reason in words",

@@ -13,7 +13,7 @@
  *    "object":{"account":HEX,"bytes":N,"container":HEX,"crc64":BASE64,"etag":"0x…","hold":true,"md5":BASE64,
  *              "name":HEX,"retain":TIME,"snapshot":TIME,"version":TIME},
  *    "outcome":{"code":"BlobNotFound","result":"refused","status":404},
- *    "purpose":{"code":"TREAT","reason":HEX},
+ *    "purpose":{"code":"TREAT","default":true,"reason":HEX},
  *    "recipient":HEX,"region":"local","time":TIME,"v":1}
  *
  * Members without a value are left out. A commitment is SHA-256(salt ‖ value), the salt of 16 random bytes.
@@ -51,6 +51,7 @@ typedef struct audit_record {
     const char *result, *code; /* "ok", "refused", "failed"; code: of an error, or NULL */
     int status;                /* 0: not known (a change carries the entry) */
     slice purpose, reason;     /* code; commitment, raw */
+    bool purpose_default;      /* the client did not say one, and its key has it by default */
     bool recipient;            /* the actor is who it was disclosed to */
 } audit_record;
 

@@ -128,6 +128,15 @@ err slice_u64(slice s, uint64_t *ret) {
     return OK;
 }
 
+bool slice_is_code(slice s) {
+    for (size_t i = 0; i < s.len; i++) {
+        const uint8_t c = s.p[i], low = c | 0x20;
+        const bool letter = low >= 'a' && low <= 'z', digit = c >= '0' && c <= '9';
+        if (!letter && !digit && c != '.' && c != '_' && c != '-') return false;
+    }
+    return true;
+}
+
 slice slice_take_utf8(slice s, size_t max) {
     return s.len <= max ? s : slice_take(s, utf8_cut(s.p, max));
 }

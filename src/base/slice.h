@@ -64,4 +64,6 @@ uint64_t slice_hash(slice s); /* non-cryptographic, seeded per process (table us
 err slice_u64(slice s, uint64_t *ret) CHECKED;
 /* The first max bytes of text, or less where that would cut a character of UTF-8. */
 slice slice_take_utf8(slice s, size_t max);
+/* Nothing but ASCII letters, digits, '.', '_' and '-'. */
+bool slice_is_code(slice s);
 bool slice_utf8_valid(slice s); /* RFC 3629: no surrogates, no over-long forms, <= U+10FFFF */

@@ -64,6 +64,9 @@ static err open_request(batch *b) {
     r->target = absolute ? b->part.target : arena_fmt(b->mem, "/%.*s", SLICE_ARG(b->part.target));
     take_headers(b);
     err e = ops_route(r);
+    r->purpose = o->purpose; /* unless it says another */
+    r->reason = o->reason;
+    r->purpose_default = o->purpose_default;
     r->version = o->version;
     return e;
 }

@@ -199,11 +199,15 @@ static err admit_local(ops_request *r, const blob_source_asks *a, const place *p
     add_source_key(r, n->headers, &n->header_count);
     TRY(ops_route(n));
     n->version = r->version;
+    n->purpose = r->purpose;
+    n->reason = r->reason;
+    n->purpose_default = r->purpose_default;
     ENSURE(strcmp(n->row->name, "Get Blob Properties") == 0, ERR_INVALID_INPUT,
            "x-ms-copy-source does not name a blob");
     TRY(blob_names_check(n));
     bool bare = !has_param(n, "sig") && a->authorization.len == 0;
-    if (bare && ops_begin_as(n, r) == OK) return OK;
+    err e = bare ? ops_begin_as(n, r) : ERR_AUTHORIZATION_FAILURE;
+    if (e == OK || e == ERR_PURPOSE_REQUIRED) return e;
     return ops_begin(n);
 }
 

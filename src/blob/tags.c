@@ -177,7 +177,7 @@ static err check_include(const ops_request *r) {
 
 static err read_find(const ops_request *r, store_find *ret) {
     slice where = ops_param(r, "where");
-    *ret = (store_find){.marker = ops_param(r, "marker")};
+    *ret = (store_find){.marker = ops_param(r, "marker"), .unstated = r->purpose.len == 0};
     ENSURE(where.len > 0, ERR_MISSING_REQUIRED_QUERY_PARAMETER,
            "where is missing: an expression like \"Status\" = 'Done'");
     TRY(check_include(r));

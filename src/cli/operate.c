@@ -198,6 +198,9 @@ static void add_flags(operation *op, const command *c, cli_flag *to) {
 }
 
 static slice about_settings(arena *a, slice about) {
+    static const char *const kinds[] = {[STORE_SETTING_SWITCH] = "on|off",
+                                        [STORE_SETTING_NUMBER] = "NUMBER",
+                                        [STORE_SETTING_CODE] = "CODE"};
     size_t n;
     const store_setting *list = store_setting_list(&n);
     buf b;
@@ -205,8 +208,7 @@ static slice about_settings(arena *a, slice about) {
     buf_put(&b, about);
     buf_str(&b, "\n\nSettings:\n");
     for (size_t i = 0; i < n; i++)
-        buf_fmt(&b, "  %s=%s\n      %s\n", list[i].name,
-                list[i].kind == STORE_SETTING_SWITCH ? "on|off" : "NUMBER", list[i].about);
+        buf_fmt(&b, "  %s=%s\n      %s\n", list[i].name, kinds[list[i].kind], list[i].about);
     return buf_slice(&b);
 }
 
@@ -306,15 +308,18 @@ static const command commands[] = {
      0},
     {"container",
      "set",
-     "retention policy and legal holds of all its blobs",
+     "retention policy, legal holds, and whether accesses must say their purpose",
      "ACCOUNT NAME SETTING=VALUE [flags]",
-     "Protects all blobs of a container, whoever asks:\n"
+     "Sets what holds for all blobs of a container, whoever asks:\n"
      "  immutable_days=N         no blob is changed, and none deleted before N days after its "
      "last\n"
      "                           change; 0 removes the policy\n"
      "  immutable_append=on|off  append blobs still take blocks\n"
      "  immutable_lock=on        from then on N can become more, and nothing else; for good\n"
      "  hold=NAME, release=NAME  a legal hold: nothing is changed or deleted until it is released\n"
+     "  purpose=required|optional  only accesses with a purpose are let in (x-ms-purpose, or the "
+     "default\n"
+     "                           of their key: account set … purpose_key1=CODE)\n"
      "A container with a policy or a hold is not deleted.",
      {"account", "name", "setting"},
      0},

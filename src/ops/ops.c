@@ -115,12 +115,38 @@ err ops_route(ops_request *r) {
     return route(r);
 }
 
+static void default_purpose(ops_request *r) {
+    if (r->purpose.len > 0 || r->account == NULL) return;
+    const store_settings *v = &r->account->settings;
+    if (r->caller.key_index == 0) r->purpose = v->purpose_key1;
+    if (r->caller.key_index == 1) r->purpose = v->purpose_key2;
+    r->purpose_default = r->purpose.len > 0;
+}
+
+/* A container may ask for a purpose of whoever comes (`container set … purpose=required`). One that is not there
+ * is the handler's matter. */
+static err check_purpose(ops_request *r) {
+    const store_container *k;
+    if (!r->server->authenticate || r->purpose.len > 0 || r->account == NULL) return OK;
+    if (r->container.len == 0) return OK;
+    err e = store_container_get(r->server->store, ops_call(r), r->account, r->container, &k);
+    if (e == ERR_WOULD_BLOCK) return e;
+    if (e != OK) return OK;
+    const bool required = k->guard.purpose;
+    store_container_unref(k);
+    ENSURE(!required, ERR_PURPOSE_REQUIRED, "container '%.*s' is one of these",
+           SLICE_ARG(slice_take(r->container, 64)));
+    return OK;
+}
+
 err ops_begin(ops_request *r) {
     err_clear();
     TRY(ops_route(r));
     TRY(check_place(r));
     TRY(ops_parse_purpose(r));
     TRY(authorize(r));
+    default_purpose(r);
+    TRY(check_purpose(r));
     TRY(settle_version(r));
     TRY(check_body(r));
     r->authorized = true;
@@ -149,6 +175,7 @@ err ops_begin_as(ops_request *r, const ops_request *by) {
         TRY(auth_permit(r->server->store, ops_call(r), &a, &by->caller, r->account, &r->row->need));
     }
     r->caller = by->caller;
+    TRY(check_purpose(r));
     r->authorized = true;
     return OK;
 }

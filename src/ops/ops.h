@@ -159,6 +159,7 @@ struct ops_request {
     store_recorder recorder; /* of its record (record.c) */
     store_recorder *record;  /* that; NULL: the server keeps none */
     slice purpose, reason;   /* x-ms-purpose, once it was read */
+    bool purpose_default;    /* the purpose is its key's, which the account's settings name */
     const char *recorded_as; /* the record's action, when it is not the row's; NULL: it is */
     err outcome;             /* what the record says of it; OK while the handler runs */
     int status;              /* likewise; 0: not known yet */

@@ -111,6 +111,7 @@ static void make(store_recorder *s, buf *entry, buf *private_part) {
     audit_event_object(&x, r->account_name, r->container, r->blob, t);
     tell_actor(&x, r, &actor);
     audit_event_purpose(&x, r->purpose, r->reason);
+    x.record.purpose_default = r->purpose_default;
     tell_outcome(&x, r, decision);
     const store_container *k = container_of_record(r);
     audit_event_write(&x, k, entry, private_part);
@@ -126,6 +127,7 @@ void ops_record_begin(ops_request *r) {
 err ops_parse_purpose(ops_request *r) {
     const slice text = ops_header(r, "x-ms-purpose");
     if (text.p == NULL || !r->server->authenticate) return OK;
+    r->purpose_default = false;
     return audit_purpose_parse(text, &r->purpose, &r->reason);
 }
 

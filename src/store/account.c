@@ -91,6 +91,8 @@ static err account_load(store *s, slice name, arena *scratch, struct account **r
     a->pub.created_us = row.created_us;
     a->pub.id = row.id;
     a->pub.settings = row.settings;
+    a->pub.settings.purpose_key1 = arena_dup(mem, row.settings.purpose_key1);
+    a->pub.settings.purpose_key2 = arena_dup(mem, row.settings.purpose_key2);
     err e = root_key(s, scratch, row.id, row.slot, &a->key);
     if (e == OK) crypto_derive(&a->key, RECORDS_LABEL, &a->records);
     if (e == OK) e = open_shared_keys(a, &row);

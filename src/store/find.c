@@ -166,7 +166,12 @@ static void end_before(find *f, slice key) {
 
 /* ---- containers of an account ---- */
 
-static bool is_container(const find *f, slice name, uint64_t id) {
+/* Whether what is in a container may not be found. */
+static bool hidden(const find *f, const store_guard *g) {
+    return f->q->unstated && g->purpose;
+}
+
+static bool is_container(const find *f, slice name, uint64_t id, bool *ret_hidden) {
     const store_container *k;
     arena_reset(f->scratch);
     store_call c = {.arena = f->scratch};
@@ -175,6 +180,7 @@ static bool is_container(const find *f, slice name, uint64_t id) {
         return false;
     }
     bool same = k->id == id;
+    *ret_hidden = hidden(f, &k->guard);
     store_container_unref(k);
     return same;
 }
@@ -197,6 +203,7 @@ static err search_container(find *f, uint64_t id, slice *ret) {
         if (!more) break;
         TRY_TO(out, row_container_get(value, &row));
         if (row.id != id) continue;
+        if (hidden(f, &row.guard)) break;
         *ret = arena_dup(f->names, slice_skip(key, 1 + KEY_ID_LEN));
         break;
     }
@@ -205,7 +212,7 @@ out:
     return e;
 }
 
-/* The name of the container with this id, empty when it is gone. hint: what it was called. */
+/* The name of the container with this id, empty when it is gone or hidden. hint: what it was called. */
 static err container_name(find *f, uint64_t id, slice hint, slice *ret) {
     if (f->k) {
         *ret = f->k->name;
@@ -219,8 +226,9 @@ static err container_name(find *f, uint64_t id, slice hint, slice *ret) {
         }
     known_container *n = arena_alloc(f->names, sizeof *n);
     *n = (known_container){.id = id, .next = *bucket};
-    if (is_container(f, hint, id))
-        n->name = arena_dup(f->names, hint);
+    bool hides;
+    if (is_container(f, hint, id, &hides))
+        n->name = hides ? SLICE_NONE : arena_dup(f->names, hint);
     else
         TRY(search_container(f, id, &n->name));
     *bucket = n;
@@ -304,7 +312,7 @@ static err find_where(find *f) {
     if (e == ERR_CONTAINER_NOT_FOUND) return OK;
     TRY(e);
     f->k = k;
-    e = find_in(f);
+    e = hidden(f, &k->guard) ? OK : find_in(f);
     store_container_unref(k);
     return e;
 }

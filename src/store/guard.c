@@ -111,15 +111,21 @@ static err release_hold(arena *a, slice name, store_guard *g) {
     return OK;
 }
 
+static err set_purpose(arena *a, slice value, store_guard *g) {
+    (void)a;
+    g->purpose = slice_eq(value, S("required"));
+    ENSURE(g->purpose || slice_eq(value, S("optional")), ERR_INVALID_INPUT,
+           "purpose is required or optional");
+    return OK;
+}
+
 err guard_change(arena *a, slice setting, store_guard *g) {
     static const struct {
         const char *name;
         err (*set)(arena *a, slice value, store_guard *g);
-    } settings[] = {{"immutable_days", set_days},
-                    {"immutable_append", set_append},
-                    {"immutable_lock", set_lock},
-                    {"hold", add_hold},
-                    {"release", release_hold}};
+    } settings[] = {{"immutable_days", set_days}, {"immutable_append", set_append},
+                    {"immutable_lock", set_lock}, {"hold", add_hold},
+                    {"release", release_hold},    {"purpose", set_purpose}};
     size_t at = slice_find(setting, 0, '=');
     ENSURE(at < setting.len, ERR_INVALID_INPUT, "a setting is written NAME=VALUE");
     for (size_t i = 0; i < ARRAY_LEN(settings); i++)

@@ -43,7 +43,9 @@ typedef struct row_account {
     B(5, keys[1])                                                                                  \
     N(6, settings.versioning)                                                                      \
     N(7, settings.container_delete_days)                                                           \
-    N(8, settings.rehydrate_seconds) N(9, settings.last_access_tracking)
+    N(8, settings.rehydrate_seconds)                                                               \
+    N(9, settings.last_access_tracking)                                                            \
+    B(10, settings.purpose_key1) B(11, settings.purpose_key2)
 
 typedef struct row_container {
     uint64_t id, slot, etag;
@@ -71,7 +73,9 @@ typedef struct row_container {
     T(12, lease.until_us)                                                                          \
     T(15, deleted_us)                                                                              \
     T(16, purge_us)                                                                                \
-    B(17, account) N(25, guard.days) N(26, guard.locked) N(27, guard.append) B(28, guard.holds)
+    B(17, account)                                                                                 \
+    N(25, guard.days)                                                                              \
+    N(26, guard.locked) N(27, guard.append) B(28, guard.holds) N(29, guard.purpose)
 
 #define ROW_POLICY(N, T, B)                                                                        \
     B(1, id)                                                                                       \

@@ -166,18 +166,20 @@ typedef struct store_settings {
     uint32_t container_delete_days; /* 0: a deleted container is gone at once */
     uint32_t rehydrate_seconds;     /* what rehydration from Archive takes */
     bool last_access_tracking;
+    slice purpose_key1, purpose_key2; /* the purpose of who comes with that key and says none */
 } store_settings;
 
 typedef struct store_setting { /* what operators see of one */
     const char *name;
-    enum { STORE_SETTING_SWITCH, STORE_SETTING_NUMBER } kind;
-    uint32_t max;
+    enum { STORE_SETTING_SWITCH, STORE_SETTING_NUMBER, STORE_SETTING_CODE } kind;
+    uint32_t max;  /* of a number; characters of a code */
     size_t offset; /* in store_settings */
     const char *about;
 } store_setting;
 const store_setting *store_setting_list(size_t *ret_count);
-uint32_t store_setting_get(const store_settings *v, const store_setting *which);
-/* Changes v by "name=value" (on, off; a number). ERR_INVALID_INPUT. */
+/* As it is written after the name; the arena's. */
+slice store_setting_text(arena *a, const store_settings *v, const store_setting *which);
+/* Changes v by "name=value" (on, off; a number; a code, which text holds from then on). ERR_INVALID_INPUT. */
 err store_setting_parse(store_settings *v, slice text) CHECKED;
 
 /* ---- accounts ---- */
@@ -361,6 +363,7 @@ typedef struct store_guard {
     bool locked;   /* the policy can be extended and nothing else */
     bool append;   /* append blobs still take blocks (allowProtectedAppendWrites) */
     slice holds;   /* names of legal holds, with commas between */
+    bool purpose;  /* only accesses that say their purpose are let in; who lets in asks */
 } store_guard;
 
 typedef struct store_container {
@@ -893,6 +896,7 @@ typedef struct store_find {
     const store_tag_query *query; /* of store_tag_where */
     slice marker;                 /* position from an earlier page, or empty */
     size_t max;                   /* 1..STORE_LIST_MAX */
+    bool unstated; /* without a purpose: nothing of containers that ask for one is found */
 } store_find;
 typedef struct store_found {
     slice container, name;

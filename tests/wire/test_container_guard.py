@@ -97,7 +97,7 @@ def test_what_an_operator_sees(server, api, container, guard):
     guard("hold=case17")
     code, out, _ = ask(server, "show", wire.ACCOUNT, container, "--json")
     assert code == 0 and json.loads(out)["protection"] == {"immutable_days": 3, "immutable_append": "off",
-                                                           "locked": False, "holds": "case17"}
+                                                           "locked": False, "holds": "case17", "purpose": "optional"}
     for setting, says in (("immutable_days=x", "number from 0"), ("colour=red", "no setting 'colour'"),
                           ("release=other", "no hold 'other'"), ("hold=a", "3 to 23")):
         code, _, err = ask(server, "set", wire.ACCOUNT, container, setting)

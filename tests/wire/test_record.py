@@ -327,3 +327,88 @@ def test_answers_outlive_kill_9_in_the_record():
     blobs = int(re.search(r"clean: (\d+) blobs", check.stdout.replace(",", "")).group(1))
     assert blobs == len(put)
     own.stop()
+
+
+# ---- purposes ---------------------------------------------------------------------------------------------------------
+
+def operate(server, *words):
+    r = subprocess.run([server.program, *words, "--data", server.folder], text=True, capture_output=True,
+                       timeout=wire.TIMEOUT_S)
+    return r.returncode, r.stdout + r.stderr
+
+
+@pytest.fixture
+def strict(own, api):
+    """A container that asks for a purpose, with one blob."""
+    name = api.create_container()
+    api.put_ok(name, "b", b"abc", {"x-ms-tags": "kind=secret"})
+    assert operate(own, "container", "set", wire.ACCOUNT, name, "purpose=required")[0] == 0
+    return name
+
+
+WHY = {"x-ms-purpose": "TREAT; visit of 3 May"}
+
+
+def test_a_container_can_ask_for_a_purpose(own, api, strict):
+    path = f"/{strict}/b"
+    for method, target in (("GET", path), ("HEAD", path), ("DELETE", path), ("PUT", path + "?comp=metadata"),
+                           ("GET", f"/{strict}?restype=container&comp=list"), ("DELETE", f"/{strict}?restype=container"),
+                           ("GET", f"/{strict}?restype=container&comp=blobs&where=kind%3D'secret'")):
+        r = api(method, target)
+        assert_error(r, 403, "PurposeRequired", head=method == "HEAD")
+        assert api(method, target, {"x-ms-purpose": ""}).status == 400
+    assert_error(api.put(strict, "c", b"x"), 403, "PurposeRequired", says="x-ms-purpose")
+    assert_error(api("GET", path, sas=wire.account_sas(), sign=False), 403, "PurposeRequired")
+    assert api("GET", path, WHY).body == b"abc"
+    assert api.put(strict, "c", b"x", WHY).status == 201
+    r = api("GET", path)
+    refused = by_request(entries(own))[r.get("x-ms-request-id")]["entry"]
+    assert refused["class"] == "refused" and refused["outcome"]["code"] == "PurposeRequired"
+    assert operate(own, "container", "set", wire.ACCOUNT, strict, "purpose=sometimes")[0] != 0
+    assert operate(own, "container", "set", wire.ACCOUNT, strict, "purpose=optional")[0] == 0
+    assert api("GET", path).body == b"abc"
+
+
+def test_no_way_around_the_purpose(own, api, strict):
+    """As the source of a copy, as a part of a batch, through a search of the account."""
+    source = {"x-ms-copy-source": f"http://127.0.0.1:{own.port}/{wire.ACCOUNT}/{strict}/b"}
+    other = api.create_container()
+    for extra in ({}, {"x-ms-requires-sync": "true"}, {"x-ms-blob-type": "BlockBlob"}):
+        r = api("PUT", f"/{other}/copy", source | extra)
+        assert r.status == 403, (extra, r)
+        assert not api.exists(other, "copy")
+    assert api("PUT", f"/{other}/copy", source | WHY).status == 202
+
+    def found(headers):
+        r = api("GET", "/?comp=blobs&where=kind%3D'secret'", headers)
+        return [b.findtext("ContainerName") for b in r.xml.iter("Blob")]
+    assert strict not in found({}) and strict in found(WHY)
+    where = f"/?comp=blobs&where=%40container%3D'{strict}'%20AND%20kind%3D'secret'"
+    assert not list(api("GET", where).xml.iter("Blob")) and list(api("GET", where, WHY).xml.iter("Blob"))
+
+    def delete(headers, inner=""):
+        body = ("--b\r\nContent-Type: application/http\r\nContent-ID: 0\r\n\r\n"
+                f"DELETE /{wire.ACCOUNT}/{strict}/b?{wire.account_sas()} HTTP/1.1\r\n{inner}\r\n--b--\r\n").encode()
+        return api("POST", "/?comp=batch", {"Content-Type": "multipart/mixed; boundary=b"} | headers, body).body
+    assert b"403" in delete({}) and api("HEAD", f"/{strict}/b", WHY).status == 200
+    assert b"202" in delete(WHY) and api("HEAD", f"/{strict}/b", WHY).status == 404
+
+
+def test_a_key_can_have_a_purpose_by_default(own, api, strict):
+    start = mark(own)
+    assert operate(own, "account", "set", wire.ACCOUNT, "purpose_key1=BATCH")[0] == 0
+    assert "BATCH" in operate(own, "account", "show", wire.ACCOUNT)[1]
+    r = api("GET", f"/{strict}/b")
+    token = api("GET", f"/{strict}/b", sas=wire.account_sas(), sign=False)
+    said = api("GET", f"/{strict}/b", WHY)
+    anonymous = api("GET", f"/{strict}/b", sign=False)
+    assert (r.body, token.body, said.body, anonymous.status) == (b"abc", b"abc", b"abc", 404)
+    found = by_request(entries(own, first=start))
+    for answer in (r, token):
+        assert found[answer.get("x-ms-request-id")]["entry"]["purpose"] == {"code": "BATCH", "default": True}
+    purpose = found[said.get("x-ms-request-id")]["entry"]["purpose"]
+    assert purpose["code"] == "TREAT" and "default" not in purpose
+    for bad in ("purpose_key1=with space", "purpose_key1=" + "x" * 65, "purpose_key3=A"):
+        assert operate(own, "account", "set", wire.ACCOUNT, bad)[0] != 0
+    assert operate(own, "account", "set", wire.ACCOUNT, "purpose_key1=")[0] == 0
+    assert_error(api("GET", f"/{strict}/b"), 403, "PurposeRequired")
