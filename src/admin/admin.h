@@ -52,7 +52,9 @@ err admin_log_signer(store *s, arena *a, slice wanted_origin, audit_signer *ret)
  * {account, prefix, marker}  container show|delete {account, name} container set {account, name, setting: "name=value"} key show|rotate {name, key}
  *   lifecycle set {account, policy: text}  lifecycle show|remove {account}  lifecycle run {account, dry: "yes"}
  *   audit key {}
- *   audit list {from, count, open: "yes"}
+ *   audit search {from, count, open: "yes", and what entries must say: since, until, class, action, result,
+ *   purpose, account, container, blob, actor}  audit export {the same without count, format}
+ *   audit watch {the same without count, wait: "yes"}
  * "endpoint" may be given wherever a connection string is answered. Shared keys are in the answers
  * of `account create` and `key show` only. The errors are those of the store, ERR_INVALID_INPUT for
  * what it does not understand. */
@@ -66,7 +68,7 @@ slice admin_request(arena *a, const char *command, const pair *fields, size_t co
 err admin_reply(arena *a, int status, slice body, slice *ret_response) CHECKED;
 /* A response as a person reads it: lines of "name: value", lists as tables. */
 void admin_text(slice response, buf *out);
-/* The elements of a list in a response, each as one line of JSON. */
+/* The elements of a list in a response, each as one line: of JSON, or the text that it is. */
 void admin_lines(slice response, const char *list, buf *out);
 /* The text value of a field of a response; p NULL when it has none. */
 slice admin_field(arena *a, slice response, const char *name);

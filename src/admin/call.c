@@ -15,6 +15,15 @@ err call_field(const call *k, const char *name, bool required, slice *ret) {
     return OK;
 }
 
+err call_number(const call *k, const char *name, uint64_t otherwise, uint64_t *ret) {
+    slice text;
+    TRY(call_field(k, name, false, &text));
+    *ret = otherwise;
+    if (text.len == 0) return OK;
+    ENSURE(slice_u64(text, ret) == OK, ERR_INVALID_INPUT, "'%s' is a number", name);
+    return OK;
+}
+
 void call_set(json_t *to, const char *name, slice v) {
     const char *text = v.p ? (const char *)v.p : ""; /* jansson takes no NULL, however short */
     MUST(json_object_set_new_nocheck(to, name, json_stringn_nocheck(text, v.len)) == 0);
@@ -347,10 +356,14 @@ static err container_delete(call *k) {
 
 /* ---- dispatch ---- */
 
+#define SEARCH_FIELDS                                                                              \
+    "from", "since", "until", "class", "action", "result", "purpose", "account", "container",      \
+        "blob", "actor"
+
 static const struct command {
     const char *name;
     err (*run)(call *k);
-    const char *fields[4]; /* what it understands beside "command"; others are refused */
+    const char *fields[16]; /* what it understands beside "command"; others are refused */
     const char *audit_class;
 } commands[] = {
     {"account create", account_create, {"name", "keys", "endpoint"}, "admin"},
@@ -369,7 +382,9 @@ static const struct command {
     {"lifecycle remove", lifecycle_remove, {"account"}, "policy"},
     {"lifecycle run", lifecycle_run, {"account", "dry"}, "admin"},
     {"audit key", audit_key, {NULL}, "consultation"},
-    {"audit list", audit_list, {"from", "count", "open"}, "oversight"},
+    {"audit search", audit_search, {SEARCH_FIELDS, "count", "open"}, "oversight"},
+    {"audit watch", audit_watch, {SEARCH_FIELDS, "open", "wait"}, "oversight"},
+    {"audit export", audit_export, {SEARCH_FIELDS, "open", "format"}, "disclosure"},
     {"key show", key_show, {"name", "endpoint"}, "key"},
     {"key rotate", key_rotate, {"name", "key"}, "key"},
 };

@@ -4,6 +4,7 @@
 #include <jansson.h>
 
 #include "admin/admin.h"
+#include "audit/record.h"
 
 /* Prometheus text of everything that is not an operation: engine, store, process, and what the
  * state's extra_metrics adds. */
@@ -21,10 +22,13 @@ typedef struct call {
     json_t *in, *out;
     const char *command, *audit_class; /* NULL: none was understood */
     store_recorder recorder;
-    err outcome; /* for the record */
+    err outcome;      /* for the record */
+    bool saw_nothing; /* it leaves no record */
 } call;
 /* A string field of the request; empty when absent. ERR_INVALID_INPUT. */
 err call_field(const call *k, const char *name, bool required, slice *ret) CHECKED;
+/* A number in a string field; `otherwise` when it is absent. ERR_INVALID_INPUT. */
+err call_number(const call *k, const char *name, uint64_t otherwise, uint64_t *ret) CHECKED;
 void call_set(json_t *to, const char *name, slice v);
 void call_set_time(arena *a, json_t *to, const char *name, int64_t us);
 /* Calls `then` with the account that the request names. ERR_NOT_FOUND. */
@@ -39,8 +43,42 @@ err call_record_end(call *k, err e) CHECKED;
 err audit_key(call *k) CHECKED;
 void log_metrics(const admin_state *st, buf *out);
 
+/* ---- search.c: entries of the record ---- */
+typedef struct audit_opened {
+    bool known;
+    audit_opening opening;
+    slice why; /* not known: why not */
+} audit_opened;
+typedef struct audit_seeker {
+    void *ctx;
+    /* An entry that is asked for. o: NULL unless `opens`. All of it lives until this returns. */
+    void (*found)(void *ctx, uint64_t index, json_t *entry, const audit_opened *o);
+    bool opens;
+    size_t max;    /* entries of one answer */
+    uint64_t next; /* where to go on */
+} audit_seeker;
+/* Calls each entry that has what the request's fields ask for, in order, and answers with the record's size and,
+ * when there may be more, with where to go on. ERR_INVALID_INPUT; ERR_NOT_FOUND for entries no longer kept. */
+err audit_seek(call *k, audit_seeker *to) CHECKED;
+
 /* ---- audit.c ---- */
-err audit_list(call *k) CHECKED;
+err audit_search(call *k) CHECKED;
+err audit_watch(call *k) CHECKED;
+err audit_export(call *k) CHECKED;
+
+/* ---- export.c: entries as others write them ---- */
+typedef struct audit_exported {
+    uint64_t index;
+    const json_t *entry;
+    const audit_opening *o; /* empty when it cannot be opened */
+    const char *endpoint;   /* of the server, for addresses of blobs */
+} audit_exported;
+typedef struct audit_format {
+    const char *name, *head, *tail; /* what stands before and behind all entries */
+    void (*put)(buf *out, const audit_exported *x);
+} audit_format;
+/* ERR_INVALID_INPUT, which names those there are. */
+err audit_format_find(slice name, const audit_format **ret) CHECKED;
 
 /* ---- lifecycle.c ---- */
 err lifecycle_set(call *k) CHECKED;

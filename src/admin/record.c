@@ -3,13 +3,18 @@
 #include "admin/internal.h"
 #include "audit/event.h"
 
+static slice name_in(const call *k, const char *field) {
+    slice name;
+    return call_field(k, field, false, &name) == OK ? name : SLICE_NONE;
+}
+
 static void tell_object(audit_event *x, const call *k) {
-    slice name, account;
-    if (call_field(k, "name", false, &name) != OK) name = SLICE_NONE;
-    if (call_field(k, "account", false, &account) != OK) account = SLICE_NONE;
-    const bool of_container = account.len > 0; /* then `name` is the container's */
-    audit_event_object(x, of_container ? account : name, of_container ? name : SLICE_NONE,
-                       SLICE_NONE, NULL);
+    const slice account = name_in(k, "account"), name = name_in(k, "name");
+    const slice container = name_in(k, "container"), blob = name_in(k, "blob");
+    if (account.len == 0) /* of which `name` is the name, then */
+        audit_event_object(x, name, SLICE_NONE, SLICE_NONE, NULL);
+    else
+        audit_event_object(x, account, container.len > 0 ? container : name, blob, NULL);
 }
 
 static const store_account *account_of_call(const call *k) {
@@ -44,6 +49,7 @@ void call_record_begin(call *k) {
 
 err call_record_end(call *k, err e) {
     if (!k->c.record || (k->recorder.taken && e == OK)) return e;
+    if (k->saw_nothing && e == OK) return OK;
     char why[512];
     snprintf(why, sizeof why, "%s", err_detail());
     k->outcome = e;

@@ -179,9 +179,9 @@ void admin_lines(slice response, const char *list, buf *out) {
     json_t *root = json_loadb((const char *)response.p, response.len, 0, NULL), *v;
     size_t i;
     json_array_foreach(json_object_get(root, list), i, v) {
-        char *text = json_dumps(v, JSON_COMPACT | JSON_PRESERVE_ORDER);
-        MUST(text != NULL);
-        buf_str(out, text);
+        char *text = json_is_string(v) ? NULL : json_dumps(v, JSON_COMPACT | JSON_PRESERVE_ORDER);
+        MUST(text != NULL || json_is_string(v));
+        buf_str(out, text ? text : json_string_value(v));
         buf_byte(out, '\n');
         free(text);
     }

@@ -87,6 +87,37 @@ void audit_checkpoint_put(buf *out, const audit_checkpoint *c); /* the text of i
 /* Extension lines are passed over. ERR_INVALID_INPUT. */
 err audit_checkpoint_parse(slice text, audit_checkpoint *ret) CHECKED;
 
+/* ---- witnesses: who must cosign (policy.c; https://c2sp.org/tlog-policy) ---- */
+
+#define AUDIT_POLICY_MAX 32 /* logs, witnesses and groups, of each */
+#define AUDIT_POLICY_LEN (64u << 10)
+
+typedef struct audit_policy_witness {
+    slice name; /* in the policy */
+    audit_verifier key;
+    slice url; /* its submission prefix; empty: it is only checked */
+} audit_policy_witness;
+
+typedef struct audit_policy {
+    audit_verifier log[AUDIT_POLICY_MAX];
+    audit_policy_witness witness[AUDIT_POLICY_MAX];
+    struct audit_policy_group {
+        slice name;
+        unsigned need, members;
+        unsigned member[2 * AUDIT_POLICY_MAX]; /* witnesses; from AUDIT_POLICY_MAX on groups */
+    } group[AUDIT_POLICY_MAX];
+    unsigned logs, witnesses, groups;
+    bool member[2 * AUDIT_POLICY_MAX]; /* who is a member of a group */
+    bool has_quorum, demands;          /* demands: the quorum is not "none" */
+    unsigned quorum;
+} audit_policy;
+/* ret's slices point into text. ERR_INVALID_INPUT, which names the line and what is wrong in it. */
+err audit_policy_parse(slice text, audit_policy *ret) CHECKED;
+/* Whether these witnesses are enough. */
+bool audit_policy_met(const audit_policy *p, const bool cosigned[AUDIT_POLICY_MAX]);
+/* Whether the note's cosignatures are. ERR_CORRUPT: they are not, or one does not verify. */
+err audit_policy_check(const audit_policy *p, const audit_note *n) CHECKED;
+
 /* ---- the tree (tree.c; RFC 6962, 2.1) ---- */
 
 void audit_leaf_hash(slice entry, audit_hash *ret);

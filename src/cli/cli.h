@@ -134,6 +134,9 @@ void cli_folder_unmake(const cli_folder *f);
  * address (a descriptor of the folder then stays open). */
 err cli_socket_path(arena *a, const char *data, const char **ret) CHECKED;
 
+/* A command to the running server, or to the folder itself when none runs (operate.c). */
+err cli_operator_call(arena *a, const cli_folder *f, slice request, slice *ret) CHECKED;
+
 /* One call to a running server. ret_running false when no server listens there. */
 err cli_remote_call(arena *a, const char *socket_path, slice request, bool *ret_running,
                     slice *ret_response) CHECKED;
@@ -197,6 +200,9 @@ int cli_audit(int argc, char **argv);
 int cli_audit_verify(int argc, char **argv); /* audit.c, as the next two */
 int cli_audit_prove(int argc, char **argv);
 int cli_audit_check(int argc, char **argv);
+int cli_audit_search(int argc, char **argv); /* audit_read.c, as the next two */
+int cli_audit_watch(int argc, char **argv);
+int cli_audit_export(int argc, char **argv);
 int cli_lifecycle(int argc, char **argv);
 int cli_key(int argc, char **argv);
 int cli_check(int argc, char **argv);

@@ -9,8 +9,8 @@
 /* What flags say. */
 typedef struct operation {
     cli_folder folder;
-    const char *endpoint, *key, *access, *prefix, *from, *count;
-    bool json, yes, dry, open;
+    const char *endpoint, *key, *access, *prefix;
+    bool json, yes, dry;
     slice file; /* WITH_FILE: what is in it */
 } operation;
 
@@ -23,8 +23,7 @@ enum { /* flags a command knows beside those of every command */
        WITH_SETTINGS = 1u << 5, /* no flag: its help lists the settings */
        WITH_FILE = 1u << 6,     /* no flag: the second word names a file, whose text is sent */
        WITH_DRY = 1u << 7,
-       WITH_LOG = 1u << 9,     /* --from, --count, --open */
-       SHOWS_KEY = 1u << 10,   /* no flag: its answer is one text, printed as it is */
+       SHOWS_KEY = 1u << 9,    /* no flag: its answer is one text, printed as it is */
        SHOWS_POLICY = 1u << 8, /* no flag: its answer is a document, printed as it is */
 };
 
@@ -38,12 +37,12 @@ typedef struct command {
     int (*run)(int argc, char **argv); /* NULL: admin_call's; else a command of its own */
 } command;
 
-static err call_folder(arena *a, const operation *op, slice request, slice *ret) {
+static err call_folder(arena *a, const cli_folder *f, slice request, slice *ret) {
     store *s;
     slice region = SLICE_NONE;
     const store_deeds deeds = audit_deeds(&region);
     const cli_open how = {.cache_bytes = 32 << 20, .deeds = &deeds};
-    TRY(cli_folder_open(&op->folder, &how, &s));
+    TRY(cli_folder_open(f, &how, &s));
     admin_state state = {.store = s, .records = true};
     err e = rules_start(s, false, &state.rules);
     if (e == OK) e = admin_call(&state, a, request, ret);
@@ -52,12 +51,12 @@ static err call_folder(arena *a, const operation *op, slice request, slice *ret)
     return e;
 }
 
-static err call(arena *a, operation *op, slice request, slice *ret) {
+err cli_operator_call(arena *a, const cli_folder *f, slice request, slice *ret) {
     const char *socket_path;
     bool running = false;
-    TRY(cli_socket_path(a, op->folder.data, &socket_path));
+    TRY(cli_socket_path(a, f->data, &socket_path));
     TRY(cli_remote_call(a, socket_path, request, &running, ret));
-    return running ? OK : call_folder(a, op, request, ret);
+    return running ? OK : call_folder(a, f, request, ret);
 }
 
 /* As it was given, to be changed and set again. */
@@ -67,15 +66,12 @@ static void show_policy(arena *a, slice response) {
     fprintf(stderr, "last run: %.*s\n", SLICE_ARG(run.p ? run : S("not yet")));
 }
 
-/* lines: the list whose elements are shown, one a line; NULL: all of the answer, as text. */
-static void show(const operation *op, const char *lines, slice response) {
+static void show(const operation *op, slice response) {
     buf out;
     buf_init(&out, (size_t)4 * ADMIN_RESPONSE_MAX); /* tables are padded */
     if (op->json) {
         buf_put(&out, response);
         buf_byte(&out, '\n');
-    } else if (lines != NULL) {
-        admin_lines(response, lines, &out);
     } else {
         admin_text(response, &out);
     }
@@ -137,23 +133,17 @@ static err run(arena *a, operation *op, const command *c, const cli_args *args) 
             {S("key"), slice_str(op->key)},
             {S("public"), slice_str(op->access)},
             {S("prefix"), slice_str(op->prefix)},
-            {S("marker"), c->with & WITH_LOG ? SLICE_NONE : next},
-            {S("from"), slice_str(op->from)},
-            {S("count"), slice_str(op->count)},
-            {S("open"), op->open ? S("yes") : SLICE_NONE},
+            {S("marker"), next},
         };
-        TRY(call(a, op, admin_request(a, request_name, fields, ARRAY_LEN(fields)), &response));
+        TRY(cli_operator_call(
+            a, &op->folder, admin_request(a, request_name, fields, ARRAY_LEN(fields)), &response));
         if (c->with & SHOWS_POLICY && !op->json)
             show_policy(a, response);
         else if (c->with & SHOWS_KEY && !op->json)
             printf("%.*s\n", SLICE_ARG(admin_field(a, response, "key")));
         else
-            show(op, c->with & WITH_LOG ? "entries" : NULL, response);
+            show(op, response);
         next = admin_field(a, response, "next");
-        if (c->with & WITH_LOG) {
-            if (op->count) break; /* no more were asked for */
-            op->from = arena_cstr(a, next);
-        }
     } while (!slice_empty(next));
     return OK;
 }
@@ -186,13 +176,6 @@ static void add_flags(operation *op, const command *c, cli_flag *to) {
     if (c->with & WITH_DRY)
         *to++ =
             (cli_flag){"dry-run", NULL, NULL, &op->dry, "change nothing, show what would be done"};
-    if (c->with & WITH_LOG) {
-        *to++ = (cli_flag){"from", "N", &op->from, NULL, "the first entry; default: the oldest"};
-        *to++ = (cli_flag){"count", "N", &op->count, NULL, "how many, up to 1000"};
-        *to++ =
-            (cli_flag){"open", NULL, NULL, &op->open,
-                       "with names, actors, addresses and reasons, as far as their keys are there"};
-    }
     if (c->with & WITH_YES) *to++ = (cli_flag){"yes", NULL, NULL, &op->yes, "do not ask"};
     *to = (cli_flag){0};
 }
@@ -349,15 +332,15 @@ static const command commands[] = {
      .summary = "a receipt for one entry",
      .run = cli_audit_prove},
     {.group = "audit", .name = "check", .summary = "a receipt, offline", .run = cli_audit_check},
-    {"audit",
-     "list",
-     "entries of the record",
-     "[--from N] [--count N] [--open] [flags]",
-     "Lists entries of the record of accesses, one line of JSON each. With --open each is shown "
-     "with\n"
-     "what its commitments stand for. Whoever lists leaves an entry too.",
-     {NULL},
-     WITH_LOG},
+    {.group = "audit",
+     .name = "search",
+     .summary = "entries of the record: who did what",
+     .run = cli_audit_search},
+    {.group = "audit", .name = "watch", .summary = "entries as they come", .run = cli_audit_watch},
+    {.group = "audit",
+     .name = "export",
+     .summary = "entries as Azure, FHIR, PREMIS or CSV write them",
+     .run = cli_audit_export},
     {"lifecycle",
      "set",
      "rules by which an account's blobs change tier or are deleted",

@@ -20,6 +20,7 @@ RECORDS = 70000
 VERIFIERS = ENV / "bin/verifiers"
 PYTHON = ENV / "verifiers/bin/python"
 CHECK_LOG = ROOT / "tests/verifiers/check_log.py"
+CHECK_FHIR = ROOT / "tests/verifiers/check_fhir.py"
 
 
 def run(*argv, **kwargs):
@@ -305,3 +306,14 @@ def test_another_logs_files_are_refused(tmp_path):
     assert set(judge(two.data / "log", two_key).values()) == {0}
     assert 0 not in judge(two.data / "log", key).values()
     assert run(PYTHON, CHECK_LOG, two.data / "log", key).returncode != 0
+
+
+def test_exported_audit_events_are_fhir(log):
+    """Every kind of entry: changes, reads, refusals, commands."""
+    data = log.folder.parent
+    for words in ([], ["--open"]):
+        entries = good(BINARY, "audit", "search", "--data", data, "--from", RECORDS - 100, *words)
+        events = good(BINARY, "audit", "export", "--format", "fhir", "--data", data, "--from", RECORDS - 100, *words)
+        known, profiled = good(PYTHON, CHECK_FHIR, input=events).split()
+        assert int(known) == len(entries.splitlines()) + 1  # the search's own
+        assert 1000 < int(profiled) < int(known)

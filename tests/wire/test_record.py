@@ -1,10 +1,13 @@
 """The record of accesses: every request leaves one entry, allowed or refused, and no entry names anyone."""
+import csv
+import io
 import json
 import re
 import signal
 import subprocess
 import threading
 import time
+import xml.etree.ElementTree as ElementTree
 
 import pytest
 import wire
@@ -22,17 +25,17 @@ def api(own):
 
 def entries(server, *flags, first=0):
     """The entries from `first` on, opened; those of listing the record itself left out."""
-    r = subprocess.run([server.program, "audit", "list", "--open", "--from", str(first), "--data", server.folder, *flags],
+    r = subprocess.run([server.program, "audit", "search", "--open", "--from", str(first), "--data", server.folder, *flags],
                        text=True, capture_output=True, timeout=wire.TIMEOUT_S)
     assert r.returncode == 0, r.stderr
     found = [json.loads(line) for line in r.stdout.splitlines()]
     assert [e["index"] for e in found] == list(range(first, first + len(found)))
-    return [e for e in found if e["entry"]["action"] != "audit list"]
+    return [e for e in found if e["entry"]["action"] != "audit search"]
 
 
 def mark(server):
     """Where the record ends now."""
-    r = subprocess.run([server.program, "audit", "list", "--json", "--count", "1", "--data", server.folder], text=True,
+    r = subprocess.run([server.program, "audit", "search", "--json", "--count", "1", "--data", server.folder], text=True,
                        capture_output=True, timeout=wire.TIMEOUT_S)
     assert r.returncode == 0, r.stderr
     return json.loads(r.stdout)["size"]
@@ -276,10 +279,10 @@ def test_operators_leave_entries(own):
 def test_listing_is_recorded(own):
     start = mark(own)
     mark(own)
-    r = subprocess.run([own.program, "audit", "list", "--from", str(start), "--data", own.folder], text=True,
+    r = subprocess.run([own.program, "audit", "search", "--from", str(start), "--data", own.folder], text=True,
                        capture_output=True, timeout=wire.TIMEOUT_S)
     found = [json.loads(line)["entry"] for line in r.stdout.splitlines()]
-    assert found and all(e["action"] == "audit list" and e["class"] == "oversight" for e in found)
+    assert found and all(e["action"] == "audit search" and e["class"] == "oversight" for e in found)
 
 
 def test_answers_outlive_kill_9_in_the_record():
@@ -329,13 +332,137 @@ def test_answers_outlive_kill_9_in_the_record():
     own.stop()
 
 
-# ---- purposes ---------------------------------------------------------------------------------------------------------
-
 def operate(server, *words):
     r = subprocess.run([server.program, *words, "--data", server.folder], text=True, capture_output=True,
                        timeout=wire.TIMEOUT_S)
     return r.returncode, r.stdout + r.stderr
 
+
+# ---- looking for entries ----------------------------------------------------------------------------------------------
+
+def search(server, *flags, command="search"):
+    code, out = operate(server, "audit", command, *flags)
+    assert code == 0, out
+    return out
+
+
+def found_by(server, start, *flags):
+    return [json.loads(line) for line in search(server, "--from", str(start), *flags).splitlines()]
+
+
+@pytest.fixture(scope="module")
+def busy(own):
+    """What somebody did, and from which entry on."""
+    api, start = wire.Api(own), mark(own)
+    one, two = api.create_container(), api.create_container()
+    api.put_ok(one, 'a "b"/c', b"abc", {"x-ms-purpose": "TREAT; visit"})
+    api.put_ok(two, "=1+1", b"abc")
+    for name, blob in ((one, "a%20%22b%22/c"), (two, "%3D1%2B1"), (one, "none")):
+        api("GET", f"/{name}/{blob}", {"x-ms-purpose": "RESEARCH; study"})
+    api("DELETE", f"/{two}/%3D1%2B1", sas=wire.account_sas(), sign=False)
+    api.close()
+    return own, start, one, two
+
+
+def test_entries_are_found_by_what_they_say(busy):
+    own, start, one, two = busy
+    this = ["--account", wire.ACCOUNT, "--container"]
+
+    def actions(*flags):
+        return [e["entry"]["action"] for e in found_by(own, start, *flags) if not e["entry"]["action"].startswith("audit")]
+    assert actions("--class", "erasure") == ["Delete Blob"]
+    assert actions("--action", "Get Blob") == ["Get Blob"] * 3
+    assert actions("--action", "Get Blob", "--result", "refused") == ["Get Blob"]
+    assert actions("--purpose", "TREAT") == ["Put Blob"] and actions("--purpose", "TREA") == []
+    assert actions(*this, one) == ["Create Container", "Put Blob", "Get Blob", "Get Blob"]
+    assert actions(*this, two, "--blob", "=1+1") == ["Put Blob", "Get Blob", "Delete Blob"]
+    assert actions(*this, one, "--blob", 'a "b"/c', "--class", "consultation") == ["Get Blob"]
+    assert actions("--actor", f"key 1 of {wire.ACCOUNT}") and not actions("--actor", "nobody")
+    assert len(actions("--since", "2026-01-01")) == 8 and not actions("--until", "2026-01-01")
+    middle = found_by(own, start)[4]["entry"]["time"]
+    assert len(actions("--since", middle)) + len(actions("--until", middle)) == 8
+    assert len(found_by(own, start, "--count", "2")) == 2
+    for flags, says in ((["--blob", "x"], "say which one"), (["--container", "x"], "say which one"),
+                        (["--since", "now"], "a time in UTC"), (["--from", "x"], "a number")):
+        code, out = operate(own, "audit", "search", *flags)
+        assert code == 1 and says in out, out
+
+
+def test_a_search_is_recorded_with_what_it_was_for(busy):
+    own, _, one, _ = busy
+    start = mark(own)
+    search(own, "--account", wire.ACCOUNT, "--container", one, "--blob", "b")
+    e, = (e for e in found_by(own, start, "--open", "--action", "audit search") if "blob" in e["opening"])
+    assert e["entry"]["class"] == "oversight"
+    assert e["opening"]["container"] == one and e["opening"]["blob"] == "b"
+
+
+def test_entries_are_shown_as_they_come(busy, api):
+    own, _, one, _ = busy
+    watch = subprocess.Popen([own.program, "audit", "watch", "--open", "--action", "Get Blob", "--data", own.folder],
+                             stdout=subprocess.PIPE, text=True)
+    seen, deadline = [], time.monotonic() + wire.TIMEOUT_S
+    reader = threading.Thread(target=lambda: seen.extend(json.loads(line) for line in watch.stdout), daemon=True)
+    reader.start()
+    while not seen and time.monotonic() < deadline:
+        api("GET", f"/{one}/watched")
+        time.sleep(0.2)
+    end = mark(own)
+    time.sleep(1)
+    after = mark(own)
+    watch.terminate()
+    watch.wait(wire.TIMEOUT_S)
+    reader.join(wire.TIMEOUT_S)
+    assert seen and all(e["opening"]["blob"] == "watched" for e in seen)
+    assert after - end <= 2, "watching what does not happen fills the record"
+
+
+def test_exports_can_be_read_by_others(busy):
+    own, start, one, two = busy
+    flags = ("--from", str(start), "--open", "--account", wire.ACCOUNT)
+
+    def exported(name):
+        return search(own, "--format", name, *flags, command="export")
+    rows = list(csv.DictReader(io.StringIO(exported("csv"))))
+    kept = [r for r in rows if r["container"] in (one, two)]
+    assert [r["action"] for r in kept][:4] == ["Create Container", "Create Container", "Put Blob", "Put Blob"]
+    assert kept[2]["blob"] == 'a "b"/c' and kept[2]["reason"] == "visit" and kept[2]["bytes"] == "3"
+    assert kept[3]["blob"] == "'=1+1"  # no formula
+
+    azure = [json.loads(line) for line in exported("azure").splitlines()]
+    by_name = {}
+    for e in azure:
+        by_name.setdefault(e["operationName"], []).append(e)
+    get = by_name["GetBlob"][0]
+    assert get["category"] == "StorageRead" and get["statusCode"] == 200 and get["statusText"] == "Success"
+    assert get["properties"]["objectKey"] == f'/{wire.ACCOUNT}/{one}/a "b"/c' and get["callerIpAddress"] == "127.0.0.1"
+    assert get["uri"].endswith(f"/{wire.ACCOUNT}/{one}/a%20%22b%22/c")
+    assert by_name["GetBlob"][2]["statusText"] == "BlobNotFound"
+    assert by_name["DeleteBlob"][0]["category"] == "StorageDelete" and by_name["DeleteBlob"][0]["identity"]["type"] == "SAS Key"
+
+    name = "{http://www.loc.gov/premis/v3}"
+    root = ElementTree.fromstring(exported("premis"))
+    events = root.findall(name + "event")
+    assert root.tag == name + "premis" and len(events) >= 8
+    put = next(e for e in events if e.findtext(f"{name}eventDetailInformation/{name}eventDetail") == "Put Blob")
+    assert [c.tag.replace(name, "") for c in put] == [
+        "eventIdentifier", "eventType", "eventDateTime", "eventDetailInformation", "eventOutcomeInformation",
+        "linkingAgentIdentifier", "linkingObjectIdentifier"]
+    assert put.findtext(name + "eventType") == "ingestion"
+
+    fhir = [json.loads(line) for line in exported("fhir").splitlines()]
+    read = next(e for e in fhir if e["subtype"][1]["code"] == "Get Blob")
+    assert read["action"] == "R" and read["purposeOfEvent"][0]["coding"][0]["code"] == "RESEARCH"
+    assert read["meta"]["profile"][0].endswith("IHE.BasicAudit.Read") and read["outcome"] == "0"
+    refused = next(e for e in fhir if e["outcome"] == "4")
+    assert "meta" not in refused and refused["outcomeDesc"]
+    closed = search(own, "--format", "csv", "--from", str(start), command="export")
+    for secret in (one, two, 'b""/c', "127.0.0.1", "visit"):
+        assert secret not in closed
+    assert operate(own, "audit", "export", "--format", "pdf")[0] == 1
+
+
+# ---- purposes ---------------------------------------------------------------------------------------------------------
 
 @pytest.fixture
 def strict(own, api):

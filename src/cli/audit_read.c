@@ -1,0 +1,201 @@
+/* `strongroom audit search`, `watch` and `export`: entries of the record, for those who may open the data folder or
+ * its socket. What needs only the published record stands in audit.c. */
+#include "cli/cli.h"
+
+typedef struct reading {
+    cli_folder folder;
+    const char *from, *count, *format;
+    const char *since, *until, *audit_class, *action, *result, *purpose;
+    const char *account, *container, *blob, *actor;
+    bool open, json;
+} reading;
+
+#define FLAGS_MAX 24
+
+static void add_flags(reading *r, cli_flag to[FLAGS_MAX]) {
+    const cli_flag all[] = {
+        {"data", "DIR", &r->folder.data, NULL, "the data folder"},
+        {"config", "FILE", &r->folder.config, NULL,
+         "take data and root_key from this configuration"},
+        {"root-key", "FILE", &r->folder.root_key, NULL,
+         "the root key, if not DIR/root.key (needed when no server runs)"},
+        {"from", "N", &r->from, NULL, "the first entry to look at"},
+        {"since", "TIME", &r->since, NULL,
+         "not before this time (UTC): 2026-11-26, 2026-11-26T20:15:00Z"},
+        {"until", "TIME", &r->until, NULL, "before this time"},
+        {"class", "WORD", &r->audit_class, NULL,
+         "collection, alteration, consultation, disclosure, combination, erasure, policy, key, "
+         "admin, "
+         "oversight or refused"},
+        {"action", "NAME", &r->action, NULL, "an operation, as \"Get Blob\", or a command"},
+        {"result", "WORD", &r->result, NULL, "ok, refused or failed"},
+        {"purpose", "CODE", &r->purpose, NULL, "accesses for this purpose"},
+        {"account", "NAME", &r->account, NULL, "what was done in this account"},
+        {"container", "NAME", &r->container, NULL, "in this container of it"},
+        {"blob", "NAME", &r->blob, NULL, "to this blob of it"},
+        {"actor", "TEXT", &r->actor, NULL, "by whom, as openings have it: \"key 1 of records\""},
+        {"open", NULL, NULL, &r->open,
+         "with names, actors, addresses and reasons, as far as their keys are there"},
+    };
+    memcpy(to, all, sizeof all);
+    to[ARRAY_LEN(all)] = (cli_flag){0};
+}
+
+/* A command's own flag, behind the others. */
+static void add_flag(cli_flag flags[FLAGS_MAX], cli_flag one) {
+    size_t n = 0;
+    while (flags[n].name) n++;
+    MUST(n + 1 < FLAGS_MAX);
+    flags[n] = one;
+    flags[n + 1] = (cli_flag){0};
+}
+
+/* One page. wait: of `audit watch`. */
+static err ask(arena *a, const reading *r, const char *command, const char *from, bool wait,
+               slice *ret) {
+    const pair fields[] = {{S("from"), slice_str(from)},
+                           {S("since"), slice_str(r->since)},
+                           {S("until"), slice_str(r->until)},
+                           {S("class"), slice_str(r->audit_class)},
+                           {S("action"), slice_str(r->action)},
+                           {S("result"), slice_str(r->result)},
+                           {S("purpose"), slice_str(r->purpose)},
+                           {S("account"), slice_str(r->account)},
+                           {S("container"), slice_str(r->container)},
+                           {S("blob"), slice_str(r->blob)},
+                           {S("actor"), slice_str(r->actor)},
+                           {S("count"), slice_str(r->count)},
+                           {S("format"), slice_str(r->format)},
+                           {S("open"), r->open ? S("yes") : SLICE_NONE},
+                           {S("wait"), wait ? S("yes") : SLICE_NONE}};
+    return cli_operator_call(a, &r->folder, admin_request(a, command, fields, ARRAY_LEN(fields)),
+                             ret);
+}
+
+/* Writes the entries of a page; what cannot be written ends the command. */
+static err show_page(const reading *r, slice response) {
+    buf out;
+    buf_init(&out, (size_t)4 * ADMIN_RESPONSE_MAX);
+    if (r->json) {
+        buf_put(&out, response);
+        buf_byte(&out, '\n');
+    } else {
+        admin_lines(response, "entries", &out);
+    }
+    const bool written = fwrite(out.p, 1, out.len, stdout) == out.len && fflush(stdout) == 0;
+    crypto_wipe(out.p, out.len);
+    buf_done(&out);
+    ENSURE(written, ERR_IO, "standard output takes no more");
+    return OK;
+}
+
+static err show_text(arena *a, slice response, const char *field) {
+    const slice text = admin_field(a, response, field);
+    ENSURE(fwrite(text.p ? (const char *)text.p : "", 1, text.len, stdout) == text.len, ERR_IO,
+           "standard output takes no more");
+    return OK;
+}
+
+/* Page after page. The arena is of one page: `from` is kept outside of it. */
+static err all_pages(arena *a, const reading *r, const char *command) {
+    char from[24] = "";
+    slice response, next;
+    bool first = true;
+    if (r->from) snprintf(from, sizeof from, "%s", r->from);
+    do {
+        arena_reset(a);
+        TRY(ask(a, r, command, from, false, &response));
+        if (first && r->format) TRY(show_text(a, response, "head"));
+        first = false;
+        TRY(show_page(r, response));
+        next = admin_field(a, response, "next");
+        snprintf(from, sizeof from, "%.*s", SLICE_ARG(next));
+    } while (next.len > 0 && !r->count);
+    return r->format ? show_text(a, response, "tail") : OK;
+}
+
+static err follow(arena *a, const reading *r) {
+    char from[24] = "";
+    slice response;
+    TRY(ask(a, r, "audit watch", r->from, false, &response));
+    for (;;) {
+        const slice next = admin_field(a, response, "next");
+        snprintf(from, sizeof from, "%.*s", SLICE_ARG(next));
+        TRY(show_page(r, response));
+        arena_reset(a);
+        TRY(ask(a, r, "audit watch", from, true, &response));
+    }
+}
+
+static err run(arena *a, arena *kept, reading *r, const char *command) {
+    TRY(cli_folder_resolve(kept, &r->folder, NULL));
+    if (strcmp(command, "audit export") == 0 && !r->format) r->format = "azure";
+    return strcmp(command, "audit watch") == 0 ? follow(a, r) : all_pages(a, r, command);
+}
+
+static int finish(reading *r, const cli_spec *spec, int argc, char **argv) {
+    arena *a = arena_new(64 << 10, CLI_ARENA_MAX), *kept = arena_new(4096, CLI_ARENA_MAX);
+    cli_args args;
+    err e = cli_parse(spec, argc, argv, &args);
+    if (e == OK && !args.help) e = run(a, kept, r, spec->name);
+    arena_free(kept);
+    arena_free(a);
+    return e == OK ? CLI_EXIT_OK : cli_fail(spec->name, e);
+}
+
+#define WHO_LOOKS "\nWhoever looks leaves an entry too."
+
+int cli_audit_search(int argc, char **argv) {
+    reading r = {0};
+    cli_flag flags[FLAGS_MAX];
+    add_flags(&r, flags);
+    add_flag(flags, (cli_flag){"count", "N", &r.count, NULL, "how many, up to 1000; default: all"});
+    add_flag(flags, (cli_flag){"json", NULL, NULL, &r.json, "answers as the server gives them"});
+    const cli_spec spec = {
+        "audit search",
+        "[flags]",
+        "Shows the entries of the record that have all that is asked for, one line of JSON each. "
+        "With\n"
+        "--open each stands with what its pseudonyms and commitments stand for." WHO_LOOKS,
+        flags,
+        0,
+        0};
+    return finish(&r, &spec, argc, argv);
+}
+
+int cli_audit_watch(int argc, char **argv) {
+    reading r = {0};
+    cli_flag flags[FLAGS_MAX];
+    add_flags(&r, flags);
+    const cli_spec spec = {
+        "audit watch",
+        "[flags]",
+        "Shows entries as they come, from now on or from --from N on, until it is interrupted.\n"
+        "Entries of watching itself are left out." WHO_LOOKS,
+        flags,
+        0,
+        0};
+    return finish(&r, &spec, argc, argv);
+}
+
+int cli_audit_export(int argc, char **argv) {
+    reading r = {0};
+    cli_flag flags[FLAGS_MAX];
+    add_flags(&r, flags);
+    add_flag(flags, (cli_flag){"format", "NAME", &r.format, NULL,
+                               "azure (the default), fhir, premis or csv"});
+    const cli_spec spec = {
+        "audit export",
+        "[flags]",
+        "Writes entries of the record in the form of others:\n"
+        "  azure   Azure Monitor's resource logs (StorageBlobLogs), a line of JSON each\n"
+        "  fhir    FHIR R4 AuditEvent after IHE BALP, a line of JSON each\n"
+        "  premis  PREMIS 3.0 events, one XML document\n"
+        "  csv     RFC 4180; what a spreadsheet would take for a formula begins with '\n"
+        "Names, actors and addresses stand there with --open, else what stands for them in the\n"
+        "record." WHO_LOOKS,
+        flags,
+        0,
+        0};
+    return finish(&r, &spec, argc, argv);
+}
