@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 BUILD="build-essential pkg-config libmicrohttpd-dev libgnutls28-dev librocksdb-dev libssl-dev libjansson-dev libexpat1-dev
 libcurl4-openssl-dev libyaml-dev libseccomp-dev ca-certificates"
 TEST="libcmocka-dev clang clang-tidy clang-format libclang-rt-14-dev python3 python3-venv strace openssl curl rclone
-nginx-light fio wrk xz-utils"
+nginx-light fio wrk xz-utils openssh-client"
 
 apt_install() {
     local missing=()

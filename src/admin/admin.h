@@ -30,6 +30,7 @@ typedef struct admin_state {
     slice region;        /* what they name as the place */
     const char *log_folder;                     /* of the published record; NULL: none */
     audit_builder *builder;                     /* NULL: none */
+    audit_witnesses *witnesses;                 /* likewise */
     void (*extra_metrics)(void *ctx, buf *out); /* http's; may be NULL */
     void *extra_ctx;
 } admin_state;

@@ -96,11 +96,44 @@ err audit_key(call *k) {
     return OK;
 }
 
+/* One line a witness. */
+static void witness_metric(buf *out, const char *name, const char *type, const char *help,
+                           const audit_witness_stats *w, size_t count, size_t offset) {
+    buf_fmt(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t value;
+        memcpy(&value, (const uint8_t *)&w[i] + offset, sizeof value);
+        buf_fmt(out, "%s{witness=\"", name);
+        json_put(out, w[i].name);
+        buf_fmt(out, "\"} %llu\n", (unsigned long long)value);
+    }
+}
+
+static void witness_metrics(audit_witnesses *all, buf *out) {
+    audit_witness_stats w[AUDIT_POLICY_MAX];
+    const size_t n = audit_witnesses_stats(all, w);
+#define EACH(name, type, help, member)                                                             \
+    witness_metric(out, "strongroom_audit_witness_" name, type, help, w, n,                        \
+                   offsetof(audit_witness_stats, member))
+    EACH("entries", "gauge", "Entries under the last checkpoint that it cosigned.", size);
+    EACH("cosignatures_total", "counter", "Checkpoints that it cosigned since the start.",
+         cosignatures);
+    EACH("failures_total", "counter", "Questions that it did not answer with a cosignature.",
+         failures);
+    EACH("cosigned_seconds", "gauge", "When it cosigned last, in seconds since 1970; 0: not yet.",
+         cosigned_s);
+    EACH("refuses", "gauge",
+         "1 when what it has cosigned contradicts this server's record: the log says how.",
+         refuses);
+#undef EACH
+}
+
 void log_metrics(const admin_state *st, buf *out) {
     engine_stats e;
     engine_get_stats(store_engine(st->store), &e);
     admin_metric(out, "strongroom_audit_entries_total", "counter", "Entries in the record.",
                  e.log_next);
+    if (st->witnesses) witness_metrics(st->witnesses, out);
     if (!st->builder) return;
     audit_builder_stats b;
     audit_builder_get_stats(st->builder, &b);

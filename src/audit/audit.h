@@ -193,6 +193,10 @@ err audit_verify(const audit_source *s, const audit_checkpoint *c,
  * source's checkpoint. ERR_NOT_FOUND for an entry that it does not cover. */
 err audit_prove(const audit_source *s, arena *a, uint64_t index, const audit_checkpoint *c,
                 slice note, buf *out) CHECKED;
+/* That the tree of `size` entries begins with that of old_size, from the source's tiles; 0 < old_size <= size.
+ * ret has room for AUDIT_PROOF_HASHES. */
+err audit_prove_growth(const audit_source *s, arena *a, uint64_t old_size, uint64_t size,
+                       audit_hash *ret, size_t *ret_count) CHECKED;
 typedef struct audit_proof {
     uint64_t index;
     slice entry; /* the extra data; empty: none */
@@ -205,6 +209,32 @@ err audit_proof_parse(arena *a, slice in, audit_proof *ret) CHECKED;
 /* Whether the receipt holds for `entry` under v's key. ERR_CORRUPT with what does not. */
 err audit_proof_check(arena *a, const audit_proof *p, slice entry, const audit_verifier *v,
                       audit_checkpoint *ret) CHECKED;
+
+/* ---- witnesses: asking them (witness.c; https://c2sp.org/tlog-witness) ---- */
+
+typedef struct audit_witnesses audit_witnesses;
+/* A thread for each witness of the policy that has a URL. folder: the published log. policy_text and folder are
+ * copied. ca_file: authorities for https instead of the system's, or NULL. ERR_INVALID_INPUT: the policy, as
+ * audit_policy_parse; it has logs and not this one's key; the quorum cannot be met by those with URLs. */
+err audit_witnesses_start(slice policy_text, const char *folder, const audit_verifier *log,
+                          const char *ca_file, audit_witnesses **ret) CHECKED;
+audit_witnesses *audit_witnesses_stop(audit_witnesses *w);
+/* Asks all for cosignatures of a checkpoint, whose tiles are durable, and appends those that came to out, after
+ * the note itself. Returns whether the policy is met. Waits until all have answered, soon after the policy is met,
+ * and AUDIT_WITNESS_WAIT_US at most. */
+bool audit_witnesses_collect(audit_witnesses *w, const audit_checkpoint *c, slice note, buf *out);
+/* Ends a collect under way, and makes those after it short. */
+void audit_witnesses_hurry(audit_witnesses *w);
+#define AUDIT_WITNESS_WAIT_US 10000000
+
+typedef struct audit_witness_stats {
+    slice name;          /* the witnesses' */
+    uint64_t size;       /* the largest checkpoint that it cosigned */
+    uint64_t cosigned_s; /* when, in seconds since 1970; 0: not yet */
+    uint64_t cosignatures, failures;
+    uint64_t refuses; /* 1: what it says contradicts the log: the server's log says how */
+} audit_witness_stats;
+size_t audit_witnesses_stats(audit_witnesses *w, audit_witness_stats ret[AUDIT_POLICY_MAX]);
 
 /* ---- a published log: writing (publish.c, build.c) ---- */
 
@@ -219,14 +249,18 @@ uint64_t audit_publisher_size(const audit_publisher *p); /* of its checkpoint */
 bool audit_publisher_ends_with(const audit_publisher *p, slice entry);
 /* The next entry; full tiles and bundles are written as they fill up. ERR_IO, and then nothing more is taken. */
 err audit_publisher_add(audit_publisher *p, slice entry) CHECKED;
-/* Makes all that was added durable, then signs and writes the checkpoint. */
-err audit_publisher_checkpoint(audit_publisher *p) CHECKED;
+uint64_t audit_publisher_added(const audit_publisher *p); /* of what was added */
+/* Makes all that was added durable, then signs its checkpoint. ret's origin is the publisher's. */
+err audit_publisher_sign(audit_publisher *p, audit_checkpoint *ret, buf *note) CHECKED;
+/* Writes the checkpoint that was signed last, perhaps with more signatures. */
+err audit_publisher_put(audit_publisher *p, slice note) CHECKED;
 
 typedef struct audit_builder audit_builder;
 typedef struct audit_builder_options {
     engine *engine;
     const char *folder;
     audit_signer signer;
+    audit_witnesses *witnesses; /* outlive it; NULL: none */
 } audit_builder_options;
 typedef struct audit_builder_stats {
     uint64_t published; /* entries under the checkpoint */

@@ -15,6 +15,7 @@
 
 struct audit_builder {
     engine *engine;
+    audit_witnesses *witnesses; /* NULL: none */
     audit_publisher *publisher;
     pthread_t thread;
     pthread_mutex_t mutex; /* guards stop and stats */
@@ -28,14 +29,33 @@ static err add(void *ctx, uint64_t index, slice entry, slice private_part) {
     return audit_publisher_add(ctx, entry);
 }
 
+/* The checkpoint of what was added, with the witnesses' cosignatures. Without enough of them the last one stays
+ * what is published, and the next is asked for again. */
+static err checkpoint(audit_builder *b, bool *ret_enough) {
+    audit_checkpoint c;
+    buf note, cosigned;
+    buf_init(&note, AUDIT_CHECKPOINT_MAX);
+    buf_init(&cosigned, AUDIT_CHECKPOINT_MAX);
+    err e = audit_publisher_sign(b->publisher, &c, &note);
+    *ret_enough =
+        e == OK &&
+        (!b->witnesses || audit_witnesses_collect(b->witnesses, &c, buf_slice(&note), &cosigned));
+    if (*ret_enough)
+        e = audit_publisher_put(b->publisher, buf_slice(b->witnesses ? &cosigned : &note));
+    buf_done(&cosigned);
+    buf_done(&note);
+    return e;
+}
+
 /* Publishes up to STEP_ENTRIES. ret_more: there are more. */
 static err publish(audit_builder *b, bool *ret_more) {
-    const uint64_t from = audit_publisher_size(b->publisher), next = engine_log_next(b->engine);
+    const uint64_t from = audit_publisher_added(b->publisher), next = engine_log_next(b->engine);
     const uint64_t to = next - from > STEP_ENTRIES ? from + STEP_ENTRIES : next;
+    bool enough;
     *ret_more = to < next;
-    if (from == next) return OK;
-    TRY(engine_log_read(b->engine, from, to, add, b->publisher));
-    TRY(audit_publisher_checkpoint(b->publisher));
+    if (from < to) TRY(engine_log_read(b->engine, from, to, add, b->publisher));
+    TRY(checkpoint(b, &enough));
+    if (!enough) return OK;
     pthread_mutex_lock(&b->mutex);
     b->stats.published = audit_publisher_size(b->publisher);
     b->stats.checkpoints++;
@@ -60,11 +80,13 @@ static void *run(void *arg) {
     audit_builder *b = arg;
     pthread_setname_np(pthread_self(), "audit-builder");
     int64_t last_us = clock_mono_us() - PERIOD_US;
-    for (bool stop = false, more = false;;) {
+    for (bool stop = false, last = false, more = false;;) {
         const bool due = more || stop || clock_mono_us() - last_us >= PERIOD_US;
+        if (last) return NULL;
         if (due && engine_log_next(b->engine) > audit_publisher_size(b->publisher)) {
             last_us = clock_mono_us();
             if (publish(b, &more) != OK) break;
+            last = stop && !more; /* also when the witnesses do not answer */
         } else if (stop) {
             return NULL;
         }
@@ -127,6 +149,7 @@ err audit_builder_start(const audit_builder_options *o, audit_builder **ret) {
     pthread_condattr_t attr;
     MUST(b != NULL);
     b->engine = o->engine;
+    b->witnesses = o->witnesses;
     MUST(pthread_condattr_init(&attr) == 0);
     MUST(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
     MUST(pthread_mutex_init(&b->mutex, NULL) == 0 && pthread_cond_init(&b->wake, &attr) == 0);
@@ -147,6 +170,7 @@ audit_builder *audit_builder_stop(audit_builder *b) {
     if (!b) return NULL;
     pthread_mutex_lock(&b->mutex);
     b->stop = true;
+    if (b->witnesses) audit_witnesses_hurry(b->witnesses);
     pthread_cond_signal(&b->wake);
     pthread_mutex_unlock(&b->mutex);
     pthread_join(b->thread, NULL);

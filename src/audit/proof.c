@@ -64,6 +64,13 @@ err audit_prove(const audit_source *s, arena *a, uint64_t index, const audit_che
     return buf_check(out);
 }
 
+err audit_prove_growth(const audit_source *s, arena *a, uint64_t old_size, uint64_t size,
+                       audit_hash *ret, size_t *ret_count) {
+    tile_hashes t = {.s = s, .size = size, .a = a};
+    const audit_hashes h = {&t, hash_from_tile};
+    return audit_prove_consistency(&h, old_size, size, ret, ret_count);
+}
+
 err audit_proof_check(arena *a, const audit_proof *p, slice entry, const audit_verifier *v,
                       audit_checkpoint *ret) {
     audit_note *n = arena_alloc(a, sizeof *n);

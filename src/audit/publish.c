@@ -206,21 +206,22 @@ static void drop_old_partials(audit_publisher *p, uint64_t before) {
     }
 }
 
-err audit_publisher_checkpoint(audit_publisher *p) {
+err audit_publisher_sign(audit_publisher *p, audit_checkpoint *ret, buf *note) {
     ENSURE(!p->failed, ERR_IO, "%s: an earlier write failed", p->folder);
     TRY(write_partials(p));
     TRY(sync_folders(p));
-    audit_checkpoint c = {.origin = p->signer.name, .size = p->size};
-    audit_tree_root(&p->tree, &c.root);
-    buf text, note;
+    *ret = (audit_checkpoint){.origin = p->signer.name, .size = p->size};
+    audit_tree_root(&p->tree, &ret->root);
+    buf text;
     buf_init(&text, AUDIT_CHECKPOINT_MAX);
-    buf_init(&note, AUDIT_CHECKPOINT_MAX);
-    audit_checkpoint_put(&text, &c);
-    audit_note_sign(&note, buf_slice(&text), &p->signer);
-    err e = write_file(p, "checkpoint", buf_slice(&note));
+    audit_checkpoint_put(&text, ret);
+    audit_note_sign(note, buf_slice(&text), &p->signer);
     buf_done(&text);
-    buf_done(&note);
-    TRY(e);
+    return buf_check(note);
+}
+
+err audit_publisher_put(audit_publisher *p, slice note) {
+    TRY(write_file(p, "checkpoint", note));
     TRY(sync_folders(p));
     drop_old_partials(p, p->published);
     p->published = p->size;
@@ -229,6 +230,10 @@ err audit_publisher_checkpoint(audit_publisher *p) {
 
 uint64_t audit_publisher_size(const audit_publisher *p) {
     return p->published;
+}
+
+uint64_t audit_publisher_added(const audit_publisher *p) {
+    return p->size;
 }
 
 bool audit_publisher_ends_with(const audit_publisher *p, slice entry) {

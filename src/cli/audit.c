@@ -1,7 +1,6 @@
 /* `strongroom audit verify`, `prove` and `check`: what anyone can do with a published record, without the server and
  * without trusting it. The operator's commands on it stand in operate.c. */
 #include <curl/curl.h>
-#include <errno.h>
 #include <unistd.h>
 
 #include "audit/audit.h"
@@ -57,7 +56,7 @@ static err remote_get(void *ctx, arena *a, const char *path, size_t max, slice *
 typedef struct auditing {
     arena *a;
     remote remote;
-    const char *key; /* flag */
+    const char *key, *policy; /* flags */
     audit_verifier verifier;
     audit_source source;
 } auditing;
@@ -89,19 +88,20 @@ static err take_key(auditing *x) {
     return audit_verifier_parse(slice_str(x->key), &x->verifier);
 }
 
-/* Reads a file, or standard input for "-". */
-static err read_file(arena *a, const char *path, size_t max, slice *ret) {
-    const bool standard = strcmp(path, "-") == 0;
-    FILE *f = standard ? stdin : fopen(path, "re");
-    if (!f) return err_fail_errno(ERR_USAGE, errno, "%s", path);
-    uint8_t *p = arena_alloc(a, max + 1);
-    const size_t n = fread(p, 1, max + 1, f);
-    const bool failed = ferror(f) != 0;
-    if (!standard) (void)fclose(f);
-    ENSURE(!failed && n <= max, ERR_USAGE, "%s cannot be read, or is longer than %zu bytes", path,
-           max);
-    *ret = slice_of(p, n);
-    return OK;
+/* The witnesses that --policy demands have cosigned it. */
+static err check_policy(auditing *x, slice note) {
+    slice text;
+    if (!x->policy) return OK;
+    audit_policy *p = arena_alloc(x->a, sizeof *p);
+    audit_note *n = arena_alloc(x->a, sizeof *n);
+    TRY(cli_read_file(x->a, x->policy, AUDIT_POLICY_LEN, &text));
+    if (audit_policy_parse(text, p) != OK) {
+        char why[256];
+        snprintf(why, sizeof why, "%s", err_detail());
+        return err_fail(ERR_USAGE, "%s: %s", x->policy, why);
+    }
+    TRY(audit_note_parse(x->a, note, n));
+    return audit_policy_check(p, n);
 }
 
 /* ---- verify ---- */
@@ -133,6 +133,7 @@ static err verify(auditing *x, const char *where) {
     TRY(take_key(x));
     TRY(open_source(x, where));
     TRY(audit_read_checkpoint(&x->source, x->a, &x->verifier, &c, &note));
+    TRY(check_policy(x, note));
     bar b = {.on = isatty(STDERR_FILENO), .started_us = clock_mono_us(), .all = c.size};
     err e = audit_verify(&x->source, &c, draw, NULL, &b, &report);
     if (b.drawn) fputs("\r\033[K", stderr);
@@ -172,12 +173,13 @@ static err check_receipt(auditing *x, const char *file, const char *entry_file) 
     audit_checkpoint c;
     slice in, entry;
     TRY(take_key(x));
-    TRY(read_file(x->a, file, (size_t)4 * AUDIT_NOTE_MAX, &in));
+    TRY(cli_read_file(x->a, file, (size_t)4 * AUDIT_NOTE_MAX, &in));
     TRY(audit_proof_parse(x->a, in, &p));
     entry = p.entry;
-    if (entry_file) TRY(read_file(x->a, entry_file, ENGINE_LOG_ENTRY_MAX, &entry));
+    if (entry_file) TRY(cli_read_file(x->a, entry_file, ENGINE_LOG_ENTRY_MAX, &entry));
     ENSURE(entry.len > 0, ERR_USAGE, "the receipt does not hold its entry: say --entry FILE");
     TRY(audit_proof_check(x->a, &p, entry, &x->verifier, &c));
+    TRY(check_policy(x, p.note));
     fprintf(stderr, "genuine: entry %llu of %llu in the log %.*s\n", (unsigned long long)p.index,
             (unsigned long long)c.size, SLICE_ARG(c.origin));
     cli_print(stdout, entry);
@@ -189,6 +191,12 @@ static err check_receipt(auditing *x, const char *file, const char *entry_file) 
 
 #define KEY_FLAG(x)                                                                                \
     { "key", "VKEY", &(x)->key, NULL, "the log's verifier key (required)" }
+
+#define POLICY_FLAG(x)                                                                             \
+    {                                                                                              \
+        "policy", "FILE", &(x)->policy, NULL,                                                      \
+            "who must have cosigned (C2SP tlog-policy), beside the log itself"                     \
+    }
 
 static int finish(const char *name, auditing *x, err e) {
     close_source(x);
@@ -202,10 +210,10 @@ static int finish(const char *name, auditing *x, err e) {
 
 int cli_audit_verify(int argc, char **argv) {
     auditing x = {.a = arena_new(64 << 10, ARENA_MAX)};
-    const cli_flag flags[] = {KEY_FLAG(&x), {0}};
+    const cli_flag flags[] = {KEY_FLAG(&x), POLICY_FLAG(&x), {0}};
     const cli_spec spec = {
         "audit verify",
-        "DIR|URL --key VKEY",
+        "DIR|URL --key VKEY [--policy FILE]",
         "Verifies a whole published record: every entry against its tile, every tile against the "
         "one\n"
         "above, the root against the signed checkpoint. DIR is the folder log/ of a data folder or "
@@ -244,11 +252,12 @@ int cli_audit_check(int argc, char **argv) {
     const char *entry = NULL;
     const cli_flag flags[] = {
         KEY_FLAG(&x),
+        POLICY_FLAG(&x),
         {"entry", "FILE", &entry, NULL, "the entry; default: the one that the receipt holds"},
         {0}};
     const cli_spec spec = {
         "audit check",
-        "RECEIPT --key VKEY [--entry FILE]",
+        "RECEIPT --key VKEY [--policy FILE] [--entry FILE]",
         "Checks a receipt, offline, and prints the entry that it is for (-: standard "
         "input)." EXIT_ABOUT,
         flags,

@@ -68,7 +68,7 @@ typedef struct cli_settings {
     slice tls_certificate, tls_key;
     slice log_level, log_file;
     bool allow_plain_http, sandbox, record;
-    slice region, log_listen, log_origin, website_suffix;
+    slice region, log_listen, log_origin, log_witnesses, log_witnesses_ca, website_suffix;
     uint64_t cache_bytes, opened_bytes, workers, upload_workers, connections_max;
     uint64_t idle_timeout_ms, shutdown_grace_ms;
     config_strings copy_sources, copy_sources_private; /* fetch_options says what an entry is */
@@ -133,6 +133,9 @@ void cli_folder_unmake(const cli_folder *f);
 /* Path of the operator's socket; through /proc/self/fd where it would be too long for a socket
  * address (a descriptor of the folder then stays open). */
 err cli_socket_path(arena *a, const char *data, const char **ret) CHECKED;
+
+/* A file's bytes, or standard input's for "-" (input.c). ERR_USAGE: it cannot be read, is empty, or longer. */
+err cli_read_file(arena *a, const char *path, size_t max, slice *ret) CHECKED;
 
 /* A command to the running server, or to the folder itself when none runs (operate.c). */
 err cli_operator_call(arena *a, const cli_folder *f, slice request, slice *ret) CHECKED;

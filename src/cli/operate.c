@@ -1,6 +1,5 @@
 /* `strongroom account`, `container`, `lifecycle` and `key`: to the running server through its socket, or on the
  * folder itself when no server runs. */
-#include <errno.h>
 #include <unistd.h>
 
 #include "audit/event.h"
@@ -100,26 +99,12 @@ static slice word(const cli_args *args, size_t i) {
     return slice_str(i < args->count ? args->arg[i] : NULL);
 }
 
-static err read_file(arena *a, const char *path, slice *ret) {
-    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-    if (!f) return err_fail_errno(ERR_USAGE, errno, "%s", path);
-    uint8_t *p = arena_alloc(a, RULES_POLICY_MAX + 1);
-    size_t n = fread(p, 1, RULES_POLICY_MAX + 1, f);
-    bool failed = ferror(f) != 0;
-    if (f != stdin) (void)fclose(f);
-    ENSURE(!failed, ERR_USAGE, "%s cannot be read", path);
-    ENSURE(n > 0 && n <= RULES_POLICY_MAX, ERR_USAGE, "%s has %s bytes; a policy is 1 to %u", path,
-           n ? "more" : "no", RULES_POLICY_MAX);
-    *ret = slice_of(p, n);
-    return OK;
-}
-
 /* Sends the command and prints the answer; follows the pages of a list. */
 static err run(arena *a, operation *op, const command *c, const cli_args *args) {
     const char *from_config = NULL;
     slice endpoint = SLICE_NONE, next = SLICE_NONE, response;
     TRY(cli_folder_resolve(a, &op->folder, &from_config));
-    if (c->with & WITH_FILE) TRY(read_file(a, args->arg[1], &op->file));
+    if (c->with & WITH_FILE) TRY(cli_read_file(a, args->arg[1], RULES_POLICY_MAX, &op->file));
     if (c->with & WITH_ENDPOINT) endpoint = slice_str(op->endpoint ? op->endpoint : from_config);
     slice name = arena_fmt(a, "%s %s", c->group, c->name);
     const char *request_name = arena_cstr(a, name);

@@ -32,6 +32,7 @@ typedef struct serve {
     ops_server blobs, admin_public, admin_operator, log;
     const char *log_folder;
     audit_builder *builder;
+    audit_witnesses *witnesses;
     http_listener listeners[LISTENERS_MAX];
     size_t listener_count;
     bool tls;
@@ -169,6 +170,7 @@ static void prepare_servers(serve *s) {
                                    .context = &s->admin};
     s->admin.log_folder = s->log_folder;
     s->admin.builder = s->builder;
+    s->admin.witnesses = s->witnesses;
     s->log = s->admin_public;
     s->log.protocols = log_protocols;
     s->admin_operator = s->admin_public;
@@ -198,6 +200,22 @@ static err start_listeners(serve *s) {
 
 /* ---- life ---- */
 
+/* Those who cosign the record, when there is a policy that names them. */
+static err start_witnesses(serve *s, const audit_signer *signer) {
+    const cli_settings *c = &s->plan->settings;
+    slice policy;
+    audit_verifier v;
+    if (c->log_witnesses.len == 0) return OK;
+    const char *path = arena_cstr(s->arena, c->log_witnesses);
+    const char *ca = c->log_witnesses_ca.len > 0 ? arena_cstr(s->arena, c->log_witnesses_ca) : NULL;
+    TRY(cli_read_file(s->arena, path, AUDIT_POLICY_LEN, &policy));
+    audit_verifier_of(signer, &v);
+    if (audit_witnesses_start(policy, s->log_folder, &v, ca, &s->witnesses) == OK) return OK;
+    char why[256];
+    snprintf(why, sizeof why, "%s", err_detail());
+    return err_fail(ERR_CONFIG, "%s: %s", path, why);
+}
+
 /* The record's published folder, and who fills it. */
 static err start_builder(serve *s) {
     if (!s->plan->settings.record) return OK;
@@ -205,7 +223,9 @@ static err start_builder(serve *s) {
     const slice folder = arena_fmt(s->arena, "%s/log", s->plan->folder.data);
     o.folder = s->log_folder = arena_cstr(s->arena, folder);
     TRY(admin_log_signer(s->store, s->arena, s->plan->settings.log_origin, &o.signer));
-    err e = audit_builder_start(&o, &s->builder);
+    err e = start_witnesses(s, &o.signer);
+    o.witnesses = s->witnesses;
+    if (e == OK) e = audit_builder_start(&o, &s->builder);
     crypto_wipe(o.signer.seed, sizeof o.signer.seed);
     return e;
 }
@@ -272,6 +292,7 @@ static void stop(serve *s) {
     }
     s->rules = rules_stop(s->rules);
     s->builder = audit_builder_stop(s->builder);
+    s->witnesses = audit_witnesses_stop(s->witnesses);
     if (s->store) s->store = store_close(s->store);
     s->copying.fetch = fetch_free(s->copying.fetch);
     s->metrics = ops_metrics_free(s->metrics);

@@ -67,6 +67,11 @@ void cli_settings_keys(cli_settings *s, config_key ret[CLI_SETTINGS_MAX]) {
          .help = "the record's name in its checkpoints, as example.org/records; settled at the "
                  "first start; "
                  "default: made from its key"},
+        {"audit.witnesses", CONFIG_STRING, &s->log_witnesses,
+         .help = "policy file (C2SP tlog-policy): who must cosign the record's checkpoints before "
+                 "they are published; default: none"},
+        {"audit.witnesses_ca", CONFIG_STRING, &s->log_witnesses_ca,
+         .help = "PEM file: authorities that sign for witnesses; default: the system's"},
         {"region", CONFIG_STRING, &s->region,
          .help = "what the record names as the place of this server; default: local"},
         {"sandbox", CONFIG_BOOL, &s->sandbox,

@@ -133,12 +133,12 @@ static err unreachable(const fetch_stream *s) {
     if (s->refused_address)
         return err_fail(
             ERR_COPY_SOURCE_REFUSED,
-            "the copy source's name leads to an address that is not public; its operator "
+            "the other server's name leads to an address that is not public; its operator "
             "lists sources that may in copy_sources_private");
     if (s->head_bad)
         return err_fail(ERR_COPY_SOURCE_UNREACHABLE,
-                        "the copy source's answer has too many headers");
-    return err_fail(ERR_COPY_SOURCE_UNREACHABLE, "the copy source could not be read: %s",
+                        "the other server's answer has too many headers");
+    return err_fail(ERR_COPY_SOURCE_UNREACHABLE, "the other server could not be read: %s",
                     s->why[0] != '\0' ? s->why : curl_easy_strerror(s->result));
 }
 
@@ -162,7 +162,7 @@ static err drive(fetch_stream *s, bool head) {
         see_end(s);
         if (s->ended || (head ? s->head_done : s->len > 0)) break;
         ENSURE(clock_mono_us() < s->deadline_us, ERR_COPY_SOURCE_UNREACHABLE,
-               "the copy source did not answer in time");
+               "the other server did not answer in time");
         MUST(curl_multi_poll(s->multi, NULL, 0, WAIT_MS, NULL) == CURLM_OK);
     }
     if (s->ended && s->result != CURLE_OK) return unreachable(s);
@@ -197,6 +197,11 @@ static void set_up(fetch_stream *s, const fetch_ask *ask) {
     SET(CURLOPT_WRITEFUNCTION, take_body);
     SET(CURLOPT_WRITEDATA, s);
     if (s->headers != NULL) SET(CURLOPT_HTTPHEADER, s->headers);
+    if (ask->post.p != NULL) {
+        SET(CURLOPT_POST, 1L);
+        SET(CURLOPT_POSTFIELDS, (const char *)ask->post.p);
+        SET(CURLOPT_POSTFIELDSIZE, (long)ask->post.len);
+    }
     if (!ask->ranged) return;
     char range[48];
     if (ask->last == UINT64_MAX)
@@ -256,7 +261,7 @@ err fetch_open(fetch *f, arena *a, const fetch_ask *ask, fetch_answer *ret,
     err e = drive(s, true);
     if (e == OK && !s->head_done)
         e = err_fail(ERR_COPY_SOURCE_UNREACHABLE,
-                     "the copy source's answer has no end to its head");
+                     "the other server's answer has no end to its head");
     if (e != OK) {
         fetch_close(s);
         return e;

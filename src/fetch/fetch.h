@@ -1,5 +1,5 @@
-/* fetch: reads from other servers, for copies whose source is not here. The only code that opens
- * connections to somewhere else.
+/* fetch: asks other servers: for copies whose source is not here, and witnesses of the record. The only code that
+ * opens connections to somewhere else.
  *
  * What it promises
  *  1. Only what the operator listed is asked: a URL is admitted by an entry (allow.c) or refused
@@ -53,6 +53,7 @@ typedef struct fetch_ask {
     uint64_t first, last; /* of the range; last UINT64_MAX: to the end */
     const pair *headers;  /* more headers: conditions, Authorization, x-ms-version */
     size_t header_count;
+    slice post;                   /* sent with POST, kept until the stream is closed; p NULL: GET */
     unsigned total_s;             /* the whole transfer ends within so many seconds */
     const atomic_bool *cancelled; /* NULL, or: set by another thread to end it (ERR_CANCELLED) */
 } fetch_ask;

@@ -1,4 +1,4 @@
-/* What verifiers read: notes, verifier keys, checkpoints, receipts, paths of tiles, openings, purposes. What is taken is
+/* What verifiers read: notes, verifier keys, policies, checkpoints, receipts, paths of tiles, openings, purposes. What is taken is
  * written again the same, and nothing that was made up verifies. fuzz-folders: base crypto engine audit */
 #include "audit/audit.h"
 #include "fuzz.h"
@@ -52,6 +52,14 @@ static void check_tile(slice path) {
     MUST(slice_eq(buf_slice(&again), path) && slice_find_slice(path, 0, S("..")) == path.len);
 }
 
+static void check_policy(slice text) {
+    audit_policy p;
+    bool nobody_signed[AUDIT_POLICY_MAX] = {false}, all[AUDIT_POLICY_MAX];
+    if (audit_policy_parse(text, &p) != OK) return;
+    memset(all, true, sizeof all);
+    MUST(audit_policy_met(&p, all) && audit_policy_met(&p, nobody_signed) == !p.demands);
+}
+
 static void check_opening(slice in) {
     audit_opening o, back;
     buf again;
@@ -67,6 +75,7 @@ FUZZ(data) {
     arena *a = arena_new(64 << 10, (size_t)64 << 20);
     slice code, reason;
     check_key(data);
+    check_policy(data);
     check_note(a, data);
     check_receipt(a, data);
     check_tile(data);

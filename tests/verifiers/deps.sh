@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the independent verifiers of the published record: a program of Go libraries, and a Python environment. Quick
+# Builds the independent verifiers of the published record: a program of Go libraries, a witness, a Python environment. Quick
 # when nothing has changed. Go comes from where there is one that is new enough, else Debian's fetches it as a Go module.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -40,7 +40,8 @@ find_go() {
 if ! fresh "$env/verifiers-go.stamp" $here/go.mod $here/go.sum $here/main.go; then
     echo "deps: Go libraries of $here/go.mod"
     go=$(find_go)
-    (cd $here && "$go" build -o "../../$env/bin/verifiers" .)
+    (cd $here && "$go" build -o "../../$env/bin/verifiers" . &&
+        "$go" build -o "../../$env/bin/litewitness" filippo.io/torchwood/cmd/litewitness)
     sum $here/go.mod $here/go.sum $here/main.go >"$env/verifiers-go.stamp"
 fi
 if ! fresh "$env/verifiers.stamp" $here/requirements.txt; then

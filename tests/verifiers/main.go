@@ -4,6 +4,7 @@
 //	verifiers sumdb URL VKEY           golang.org/x/mod/sumdb: the note, and the tree built from the entries
 //	verifiers torchwood URL VKEY       filippo.io/torchwood: a client that reads all entries with their proofs
 //	verifiers receipt FILE VKEY        transparency-dev/merkle: a receipt's inclusion proof
+//	verifiers cosigned NOTE VKEY WITNESS  x/mod and torchwood: that log and witness have both signed the checkpoint
 //	verifiers grown URL OLD-NOTE VKEY  x/mod: that the log at URL is OLD-NOTE's, and only has more entries
 package main
 
@@ -272,6 +273,30 @@ func runReceipt(file, vkey string) error {
 	return proof.VerifyInclusion(rfc6962.DefaultHasher, index, c.Size, rfc6962.DefaultHasher.HashLeaf(entry), hashes, c.Hash)
 }
 
+// runCosigned opens a checkpoint that must carry both signatures.
+func runCosigned(file, logKey, witnessKey string) error {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	log, err := note.NewVerifier(logKey)
+	if err != nil {
+		return err
+	}
+	witness, err := torchwood.NewCosignatureVerifier(witnessKey)
+	if err != nil {
+		return err
+	}
+	n, err := note.Open(raw, note.VerifierList(log, witness))
+	if err != nil {
+		return err
+	}
+	if len(n.Sigs) != 2 {
+		return fmt.Errorf("%d of 2 signatures", len(n.Sigs))
+	}
+	return nil
+}
+
 func main() {
 	commands := map[string]struct {
 		args int
@@ -281,10 +306,11 @@ func main() {
 		"sumdb":     {2, func(a []string) error { return runSumdb(a[0], a[1]) }},
 		"torchwood": {2, func(a []string) error { return runTorchwood(a[0], a[1]) }},
 		"receipt":   {2, func(a []string) error { return runReceipt(a[0], a[1]) }},
+		"cosigned":  {3, func(a []string) error { return runCosigned(a[0], a[1], a[2]) }},
 		"grown":     {3, func(a []string) error { return runGrown(a[0], a[1], a[2]) }},
 	}
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: verifiers fsck|sumdb|torchwood|receipt|grown …")
+		fmt.Fprintln(os.Stderr, "usage: verifiers fsck|sumdb|torchwood|receipt|cosigned|grown …")
 		os.Exit(2)
 	}
 	c, known := commands[os.Args[1]]

@@ -315,5 +315,5 @@ def test_exported_audit_events_are_fhir(log):
         entries = good(BINARY, "audit", "search", "--data", data, "--from", RECORDS - 100, *words)
         events = good(BINARY, "audit", "export", "--format", "fhir", "--data", data, "--from", RECORDS - 100, *words)
         known, profiled = good(PYTHON, CHECK_FHIR, input=events).split()
-        assert int(known) == len(entries.splitlines()) + 1  # the search's own
+        assert 1 <= int(known) - len(entries.splitlines()) <= 3  # those of searching, one a page
         assert 1000 < int(profiled) < int(known)

@@ -1,0 +1,292 @@
+"""Witnesses: torchwood's litewitness cosigns the record, and finds what only somebody outside can find; others misbehave."""
+import http.server
+import pathlib
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/clients"))
+from server import BINARY, ENV, Process, free_port  # noqa: E402
+
+VERIFIERS = ENV / "bin/verifiers"
+EMPTY_ROOT = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="  # SHA-256 of nothing (RFC 6962, 2.1)
+PATIENCE_S = 60
+
+
+def run(*argv):
+    return subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=120)
+
+
+def good(*argv):
+    r = run(*argv)
+    assert r.returncode == 0, f"{argv}\n{r.stdout}\n{r.stderr}"
+    return r.stdout
+
+
+def wait_for(what, seconds=PATIENCE_S):
+    end = time.monotonic() + seconds
+    while not (seen := what()):
+        assert time.monotonic() < end, f"it did not come to that: {what}"
+        time.sleep(0.1)
+    return seen
+
+
+class Litewitness:
+    """Its key is in an ssh-agent of its own; the logs it knows stand in its database (witnessctl's tables)."""
+
+    def __init__(self, folder, name):
+        self.folder = folder
+        folder.mkdir()
+        good("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key")
+        fingerprint = good("ssh-keygen", "-lf", folder / "key.pub").split()[1]
+        self.agent = subprocess.Popen(["ssh-agent", "-D", "-a", folder / "agent"], stdout=subprocess.DEVNULL)
+        wait_for((folder / "agent").exists)
+        subprocess.run(["ssh-add", "-q", folder / "key"], env={"SSH_AUTH_SOCK": str(folder / "agent")}, check=True,
+                       capture_output=True)
+        port = free_port(1)
+        self.url = f"http://127.0.0.1:{port}"
+        self.process = Process([ENV / "bin/litewitness", "-name", name, "-db", folder / "db", "-ssh-agent", folder / "agent",
+                                "-key", fingerprint, "-listen", f"127.0.0.1:{port}"])
+        self.key = re.search(r'vkey="?([^" ]+)', self.process.wait_for_line("vkey="))[1]
+
+    def knows(self, log_key):
+        with sqlite3.connect(self.folder / "db") as db:
+            origin = log_key.split("+")[0]
+            db.execute("INSERT INTO log VALUES (?, 0, ?)", (origin, EMPTY_ROOT))
+            db.execute("INSERT INTO key VALUES (?, ?)", (origin, log_key))
+
+    def stop(self):
+        self.process.kill()
+        self.agent.kill()
+        self.agent.wait()
+
+
+class Log:
+    """A server with a policy, and what it publishes."""
+
+    def __init__(self, folder):
+        self.folder, self.data, self.policy = folder, folder / "data", folder / "policy"
+        self.config, self.port, self.server = folder / "strongroom.yaml", free_port(), None
+        good(BINARY, "init", "--data", self.data, "--root-key", folder / "root.key", "--account", "records", "--config", self.config)
+        self.config.write_text(f"data: {self.data}\nroot_key: {folder}/root.key\nlisten:\n  - 127.0.0.1:{self.port}\n"
+                               f"admin:\n  listen: 127.0.0.1:{self.port + 1}\n"
+                               f"audit:\n  witnesses: {self.policy}\n")
+        self.key = self.operate("audit", "key").strip()
+
+    def operate(self, *words):
+        return good(BINARY, *words, "--config", self.config)
+
+    def start(self, policy):
+        self.policy.write_text(policy)
+        self.server = Process([BINARY, "serve", "--config", self.config])
+        wait_for(lambda: self.server.process.poll() is not None or "strongroom_" in self.metrics())
+        assert self.server.process.poll() is None, self.server.output
+        return self
+
+    def stop(self):
+        if self.server:
+            assert self.server.stop() == 0, self.server.output
+        self.server = None
+
+    def metrics(self):
+        try:
+            return urllib.request.urlopen(f"http://127.0.0.1:{self.port + 1}/metrics", timeout=10).read().decode()
+        except OSError:
+            return ""
+
+    def metric(self, name, witness="w"):
+        return int(re.search(rf'^strongroom_audit_witness_{name}{{witness="{witness}"}} (\d+)$', self.metrics(), re.M)[1])
+
+    def work(self, n=3):
+        """n entries; where the record ends then."""
+        for _ in range(n):
+            self.operate("account", "list")
+        return int(re.search(r"^strongroom_audit_entries_total (\d+)$", self.metrics(), re.M)[1])
+
+    def checkpoint(self):
+        path = self.data / "log/checkpoint"
+        return path.read_text() if path.exists() else ""
+
+    def published(self):
+        lines = self.checkpoint().split("\n")
+        return int(lines[1]) if len(lines) > 1 else 0
+
+    def until_published(self, size):
+        wait_for(lambda: self.published() >= size)
+
+
+@pytest.fixture
+def witness(tmp_path):
+    w = Litewitness(tmp_path / "witness", "witness.test/w")
+    yield w
+    w.stop()
+
+
+@pytest.fixture
+def log(tmp_path):
+    one = Log(tmp_path)
+    yield one
+    one.stop()
+
+
+def by_one(witness, more=""):
+    return f"# who must sign\nwitness w {witness.key} {witness.url}\n{more}quorum w\n"
+
+
+def test_a_real_witness_cosigns(log, witness, tmp_path):
+    witness.knows(log.key)
+    log.start(f"log {log.key}\n" + by_one(witness))
+    log.until_published(log.work())
+    good(VERIFIERS, "cosigned", log.data / "log/checkpoint", log.key, witness.key)
+    size = log.published()
+    assert log.metric("entries") == size and log.metric("refuses") == 0 and log.metric("cosignatures_total") > 0
+    # a receipt carries the cosignature, and is checked offline
+    receipt = tmp_path / "receipt"
+    receipt.write_text(good(BINARY, "audit", "prove", log.data / "log", 0, "--key", log.key))
+    good(BINARY, "audit", "check", receipt, "--key", log.key, "--policy", log.policy)
+    good(BINARY, "audit", "verify", log.data / "log", "--key", log.key, "--policy", log.policy)
+    # somebody else's cosignature is asked for
+    other = tmp_path / "other"
+    other.write_text(log.policy.read_text().replace(f"log {log.key}\n", "").replace(
+        witness.key, "other.test/w+00000000+BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"))
+    for words in (("check", receipt), ("verify", log.data / "log")):
+        assert run(BINARY, "audit", *words, "--key", log.key, "--policy", other).returncode == 2  # the key's number is wrong
+        stranger = run(BINARY, "audit", *words, "--key", log.key, "--policy", stranger_policy(tmp_path))
+        assert stranger.returncode == 1 and "no witness of it has cosigned" in stranger.stderr
+    # it goes on after a restart, and learns where the witness is
+    log.stop()
+    log.start(log.policy.read_text())
+    log.until_published(log.work())
+    assert log.published() > size
+    good(VERIFIERS, "cosigned", log.data / "log/checkpoint", log.key, witness.key)
+
+
+def vkey(name, kind, key):
+    import base64
+    import hashlib
+    number = hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + key).hexdigest()[:8]
+    return f"{name}+{number}+{base64.b64encode(bytes([kind]) + key).decode()}"
+
+
+def stranger_policy(folder):
+    path = folder / "stranger"
+    path.write_text(f"witness s {vkey('stranger.test/s', 4, bytes(range(32)))}\nquorum s\n")
+    return path
+
+
+def test_a_restored_backup_is_refused_by_the_witness(log, witness, tmp_path):
+    """Store and published record of yesterday, together: nothing here contradicts itself. Then the other history grows."""
+    witness.knows(log.key)
+    log.start(by_one(witness))
+    log.until_published(log.work())
+    log.stop()
+    shutil.copytree(log.data, tmp_path / "yesterday")
+    log.start(by_one(witness))
+    log.until_published(log.work(20))
+    log.stop()
+    seen = log.published()
+    shutil.rmtree(log.data)
+    shutil.copytree(tmp_path / "yesterday", log.data)
+    old = log.published()
+    log.start(by_one(witness))
+    log.work(2)
+    wait_for(lambda: log.metric("refuses") == 1)
+    assert "audit.witness_refuses" in log.server.output and "as after a backup was restored" in log.server.output
+    assert log.published() == old, "what no witness cosigned was published"
+    log.work(seen - old + 20)
+    wait_for(lambda: "are not the beginning of" in log.server.output)
+    assert log.metric("refuses") == 1 and log.published() == old
+
+
+# ---- witnesses that misbehave -----------------------------------------------------------------------------------------
+
+class Fake:
+    """Answers add-checkpoint with what `answer` gives for its body: (status, body), or None for no answer at all."""
+
+    def __init__(self, answer, key=bytes(range(32))):
+        self.asked = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(handler):
+                body = handler.rfile.read(int(handler.headers["Content-Length"])).decode()
+                self.asked.append((handler.path, body))
+                reply = answer(body)
+                if reply is None:
+                    time.sleep(20)
+                    return
+                handler.send_response(reply[0])
+                handler.send_header("Content-Length", str(len(reply[1])))
+                handler.end_headers()
+                handler.wfile.write(reply[1].encode())
+
+            def log_message(handler, *_):
+                pass
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}/prefix/"
+        self.key = vkey("fake.test/f", 4, key)
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.mark.parametrize("answer, says", [
+    (lambda body: (200, "\u2014 fake.test/f AAAAAAAA\n"), "no cosignature"),
+    (lambda body: (200, "nonsense\n"), "no cosignature"),
+    (lambda body: (200, "x" * 100_000), "more than"),
+    (lambda body: (404, ""), "does not know this log"),
+    (lambda body: (403, ""), "another key"),
+    (lambda body: (500, ""), "status 500"),
+    (lambda body: (409, "x\n"), "without the size"),
+    (lambda body: (409, "0\n" if body.startswith("old 1\n") else "1\n"), "another size each time"),
+    (lambda body: (409, "99999999\n"), "as after a backup was restored"),
+    (lambda body: (422, ""), "not the beginning"),
+])
+def test_a_witness_that_does_not_cosign_is_said_and_asked_again(log, answer, says):
+    fake = Fake(answer)
+    log.start(f"witness w {fake.key} {fake.url}\nquorum w\n")
+    log.work(1)
+    wait_for(lambda: says in log.server.output)
+    wait_for(lambda: log.metric("failures_total") >= 2)
+    assert log.published() == 0 and fake.asked[0][0] == "/prefix/add-checkpoint"
+    assert log.server.output.count(says) == 1, "an alarm each time that it is asked"
+    log.stop()
+    fake.stop()
+
+
+def test_who_is_slow_or_dead_holds_up_nobody(log, witness):
+    witness.knows(log.key)
+    slow, key = Fake(lambda body: None), bytes(reversed(range(32)))
+    log.start(by_one(witness).replace("quorum w", f"witness slow {slow.key} {slow.url}\n"
+              f"witness dead {vkey('dead.test/d', 4, key)} http://127.0.0.1:9/\ngroup g any w slow dead\nquorum g"))
+    for _ in range(3):
+        log.until_published(log.work())
+    good(VERIFIERS, "cosigned", log.data / "log/checkpoint", log.key, witness.key)
+    wait_for(lambda: log.metric("failures_total", "dead") > 0)
+    assert log.metric("cosignatures_total", "slow") == 0 and log.metric("refuses", "dead") == 0
+    slow.stop()
+
+
+@pytest.mark.parametrize("policy, says", [
+    ("quorum w\n", "line 1: no line before this one defines 'w'"),
+    ("witness w KEY URL\n", "no quorum line"),
+    ("witness w KEY\nquorum w\n", "cannot be met"),
+    ("witness w LOG URL\nquorum w\n", "line 1: a witness' key is of type 0x04"),
+    ("log OTHER\nwitness w KEY URL\nquorum w\n", "its logs are others"),
+])
+def test_a_policy_that_cannot_be_is_refused_at_the_start(log, policy, says):
+    words = {"KEY": vkey("w.test/w", 4, bytes(32)), "LOG": log.key, "OTHER": vkey("other.test/l", 1, bytes(32)),
+             "URL": "http://127.0.0.1:9"}
+    log.policy.write_text(re.sub("KEY|LOG|OTHER|URL", lambda m: words[m[0]], policy))
+    r = run(BINARY, "serve", "--config", log.config)
+    assert r.returncode != 0 and says in r.stderr + r.stdout, r.stderr + r.stdout
