@@ -117,12 +117,14 @@ static bool has_all(const search *q, slice entry) {
 }
 
 /* In the scratch arena. */
-static void open_entry(const search *q, slice sealed, audit_opened *ret) {
+static void open_entry(const search *q, slice entry, slice sealed, audit_opened *ret) {
     const store_call c = {.arena = q->scratch};
     buf plain;
     buf_init_arena(&plain, q->scratch, AUDIT_OPENING_MAX);
     err e = store_opening_open(q->k->st->store, c, sealed, &plain);
     if (e == OK) e = audit_opening_get(buf_slice(&plain), &ret->opening);
+    if (e == OK && !audit_opening_fits(&ret->opening, entry))
+        e = err_fail(ERR_CORRUPT, "another entry's: it does not open the commitments of this one");
     ret->known = e == OK;
     if (e == OK) return;
     ret->opening = (audit_opening){0};
@@ -141,7 +143,7 @@ static err look_at(void *ctx, uint64_t index, slice entry, slice private_part) {
     q->next = index + 1;
     if (!has_all(q, entry)) return OK;
     arena_reset(q->scratch);
-    if (q->opens) open_entry(q, private_part, &o);
+    if (q->opens) open_entry(q, entry, private_part, &o);
     if (!is_asked_for(q, &o)) return OK;
     json_t *parsed = json_loadb((const char *)entry.p, entry.len, JSON_REJECT_DUPLICATES, NULL);
     ENSURE(parsed != NULL, ERR_CORRUPT, "entry %llu is not JSON", (unsigned long long)index);

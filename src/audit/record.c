@@ -198,12 +198,6 @@ void audit_commit(slice value, uint8_t ret_salt[AUDIT_SALT_LEN],
     commitment(slice_of(ret_salt, AUDIT_SALT_LEN), value, ret);
 }
 
-bool audit_commit_opens(slice salt, slice value, slice expected) {
-    uint8_t made[AUDIT_COMMITMENT_LEN];
-    commitment(salt, value, made);
-    return slice_eq(slice_of(made, sizeof made), expected);
-}
-
 /* ---- openings ---- */
 
 #define OPENING(B)                                                                                 \
@@ -238,6 +232,27 @@ err audit_opening_get(slice in, audit_opening *ret) {
         OPENING(GET)
 #undef GET
     }
+}
+
+/* A commitment stands in the entry, in hexadecimal, when its value is in the opening; of canonical JSON `before`
+ * is what stands before it. */
+static bool fits(slice entry, const char *before, slice salt, slice value) {
+    uint8_t made[AUDIT_COMMITMENT_LEN];
+    char room[2 * AUDIT_COMMITMENT_LEN + 64];
+    buf want;
+    buf_init_fixed(&want, room, sizeof room);
+    buf_str(&want, before);
+    if (value.len > 0) {
+        commitment(salt, value, made);
+        hex_put(&want, slice_of(made, sizeof made));
+    }
+    const bool there = slice_find_slice(entry, 0, buf_slice(&want)) < entry.len;
+    return there == (value.len > 0);
+}
+
+bool audit_opening_fits(const audit_opening *o, slice entry) {
+    return fits(entry, "\"name\":\"", o->name_salt, o->blob) &&
+           fits(entry, "\"reason\":\"", o->reason_salt, o->reason);
 }
 
 /* ---- purposes ---- */

@@ -62,8 +62,6 @@ slice audit_text(slice name);
 
 /* A fresh salt and the commitment to a value under it. */
 void audit_commit(slice value, uint8_t ret_salt[AUDIT_SALT_LEN], uint8_t ret[AUDIT_COMMITMENT_LEN]);
-/* Whether the salt and the value open the commitment. */
-bool audit_commit_opens(slice salt, slice value, slice commitment);
 
 /* What opens an entry. Bytes as they were; empty: none. */
 typedef struct audit_opening {
@@ -74,6 +72,9 @@ typedef struct audit_opening {
 void audit_opening_put(buf *out, const audit_opening *o);
 /* Slices point into `in`. ERR_CORRUPT. */
 err audit_opening_get(slice in, audit_opening *ret) CHECKED;
+
+/* Whether it is this entry's: what it holds opens the commitments that stand there. */
+bool audit_opening_fits(const audit_opening *o, slice entry);
 
 /* "CODE" or "CODE; reason". ERR_INVALID_HEADER_VALUE. */
 err audit_purpose_parse(slice text, slice *ret_code, slice *ret_reason) CHECKED;

@@ -131,16 +131,42 @@ static void commitments_open_with_their_salt_only(void **state) {
     uint8_t salt[2][AUDIT_SALT_LEN], c[2][AUDIT_COMMITMENT_LEN];
     for (int i = 0; i < 2; i++) audit_commit(S("patients/7.json"), salt[i], c[i]);
     assert_memory_not_equal(c[0], c[1], AUDIT_COMMITMENT_LEN); /* the same name is not seen to be */
-    const slice s0 = slice_of(salt[0], AUDIT_SALT_LEN), c0 = slice_of(c[0], AUDIT_COMMITMENT_LEN);
-    assert_true(audit_commit_opens(s0, S("patients/7.json"), c0));
-    assert_false(audit_commit_opens(s0, S("patients/8.json"), c0));
-    assert_false(audit_commit_opens(slice_of(salt[1], AUDIT_SALT_LEN), S("patients/7.json"), c0));
     /* SHA-256(salt || value), as anyone can compute it. */
     uint8_t both[AUDIT_SALT_LEN + 15], want[32];
     memcpy(both, salt[0], AUDIT_SALT_LEN);
     memcpy(both + AUDIT_SALT_LEN, "patients/7.json", 15);
     crypto_sha256(slice_of(both, sizeof both), want);
     assert_memory_equal(want, c[0], sizeof want);
+}
+
+/* Openings of two entries, exchanged: each is seen to be another's. */
+static void openings_fit_their_entry_only(void **state) {
+    (void)state;
+    static const char *const values[][2] = {{"patients/7.json", "visit"},
+                                            {"patients/8.json", "visit"},
+                                            {"patients/7.json", ""},
+                                            {"", ""}};
+    enum { N = 4 };
+    uint8_t salt[N][2][AUDIT_SALT_LEN], c[N][2][AUDIT_COMMITMENT_LEN];
+    buf entry[N];
+    audit_opening o[N];
+    for (int i = 0; i < N; i++) {
+        const slice blob = slice_str(values[i][0]), reason = slice_str(values[i][1]);
+        audit_record r = full();
+        audit_commit(blob, salt[i][0], c[i][0]);
+        audit_commit(reason, salt[i][1], c[i][1]);
+        r.name = blob.len > 0 ? slice_of(c[i][0], sizeof c[i][0]) : SLICE_NONE;
+        r.reason = reason.len > 0 ? slice_of(c[i][1], sizeof c[i][1]) : SLICE_NONE;
+        render(&entry[i], &r);
+        o[i] = (audit_opening){.blob = blob,
+                               .name_salt = slice_of(salt[i][0], AUDIT_SALT_LEN),
+                               .reason = reason,
+                               .reason_salt = slice_of(salt[i][1], AUDIT_SALT_LEN)};
+    }
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < N; j++)
+            assert_int_equal(audit_opening_fits(&o[i], buf_slice(&entry[j])), i == j);
+    for (int i = 0; i < N; i++) buf_done(&entry[i]);
 }
 
 static void openings_come_back(void **state) {
@@ -229,6 +255,7 @@ int main(void) {
         cmocka_unit_test(addresses_are_told_by_their_network),
         cmocka_unit_test(each_record_has_its_own_id_in_the_order_of_time),
         cmocka_unit_test(commitments_open_with_their_salt_only),
+        cmocka_unit_test(openings_fit_their_entry_only),
         cmocka_unit_test(openings_come_back),
         cmocka_unit_test(names_are_bounded),
         cmocka_unit_test(purposes_are_a_code_and_a_reason),
