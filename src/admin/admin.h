@@ -11,6 +11,7 @@
 #include "audit/audit.h"
 #include "ops/ops.h"
 #include "rules/rules.h"
+#include "upkeep/upkeep.h"
 
 #define ADMIN_SOCKET           "admin.sock" /* under the data folder */
 #define ADMIN_REQUEST_MAX      (512u << 10)
@@ -21,6 +22,7 @@
 typedef struct admin_state {
     store *store;
     rules *rules;
+    upkeep *upkeep; /* NULL: nothing is scrubbed */
     ops_metrics *metrics;
     atomic_bool ready; /* set when listeners are up; cleared when stopping */
     const char

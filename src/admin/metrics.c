@@ -106,6 +106,24 @@ static void process_metrics(buf *out) {
                  files.rlim_cur);
 }
 
+static void upkeep_metrics(upkeep *u, buf *out) {
+    upkeep_stats s;
+    upkeep_get_stats(u, &s);
+    admin_metric(out, "strongroom_scrub_bytes", "gauge",
+                 "Bytes verified in the pass over all content under way, or else in the last one.",
+                 s.bytes);
+    admin_metric(out, "strongroom_scrub_blobs", "gauge", "Blobs likewise.", s.blobs);
+    admin_metric(out, "strongroom_scrub_damaged", "gauge",
+                 "What did not verify in it: the log names each.", s.damaged);
+    admin_metric(out, "strongroom_scrub_passes_total", "counter",
+                 "Passes that ended since the start.", s.passes);
+    admin_metric(out, "strongroom_scrub_running", "gauge", "1 while a pass is under way.",
+                 s.begun_us != STORE_TIME_NONE);
+    admin_metric(out, "strongroom_scrub_last_end_seconds", "gauge",
+                 "When the last pass ended, in seconds since 1970; 0: none has.",
+                 s.ended_us == STORE_TIME_NONE ? 0 : (uint64_t)(s.ended_us / 1000000));
+}
+
 void admin_metrics_render(const admin_state *st, buf *out) {
     buf_fmt(out,
             "# HELP strongroom_info The program that answers.\n# TYPE strongroom_info gauge\n"
@@ -118,6 +136,7 @@ void admin_metrics_render(const admin_state *st, buf *out) {
     }
     log_metrics(st, out);
     if (st->rules) lifecycle_metrics(st->rules, out);
+    if (st->upkeep) upkeep_metrics(st->upkeep, out);
     if (st->extra_metrics) st->extra_metrics(st->extra_ctx, out);
     process_metrics(out);
 }

@@ -71,13 +71,14 @@ typedef struct cli_settings {
     slice region, log_listen, log_origin, log_witnesses, log_witnesses_ca, website_suffix;
     uint64_t cache_bytes, opened_bytes, workers, upload_workers, connections_max;
     uint64_t idle_timeout_ms, shutdown_grace_ms;
+    uint64_t scrub_rate, scrub_pause_ms;
     config_strings copy_sources, copy_sources_private; /* fetch_options says what an entry is */
     slice copy_sources_ca;
 } cli_settings;
 
 #define CLI_LISTEN_MAX   16
 #define CLI_REGION_MAX   64
-#define CLI_SETTINGS_MAX 32
+#define CLI_SETTINGS_MAX 40
 
 void cli_settings_defaults(cli_settings *s);
 /* The keys of the file, bound to s; ended by {0}. */

@@ -24,6 +24,7 @@ typedef struct serve {
 
     store *store;
     rules *rules;
+    upkeep *upkeep;
     ops_metrics *metrics;
     admin_state admin;
     blob_service copying;
@@ -146,6 +147,7 @@ static void prepare_servers(serve *s) {
     s->metrics = ops_metrics_new();
     s->admin.store = s->store;
     s->admin.rules = s->rules;
+    s->admin.upkeep = s->upkeep;
     s->admin.metrics = s->metrics;
     s->admin.version = CLI_VERSION;
     s->admin.records = s->plan->settings.record;
@@ -244,7 +246,9 @@ static err open_folder(serve *s) {
     TRY(cli_folder_open(&s->plan->folder, &how, &s->store));
     TRY(s->plan->accounts(s->plan, s->arena, s->store));
     TRY(start_builder(s));
-    return rules_start(s->store, true, &s->rules);
+    TRY(rules_start(s->store, true, &s->rules));
+    if (s->plan->development || c->scrub_rate == 0) return OK;
+    return upkeep_start(s->store, c->scrub_rate, (int64_t)c->scrub_pause_ms * 1000, &s->upkeep);
 }
 
 static void reload(serve *s) {
@@ -291,6 +295,7 @@ static void stop(serve *s) {
         (void)unlink(s->socket_path);
     }
     s->rules = rules_stop(s->rules);
+    s->upkeep = upkeep_stop(s->upkeep);
     s->builder = audit_builder_stop(s->builder);
     s->witnesses = audit_witnesses_stop(s->witnesses);
     if (s->store) s->store = store_close(s->store);

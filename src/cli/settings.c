@@ -12,6 +12,8 @@ void cli_settings_defaults(cli_settings *s) {
         .opened_bytes = 128ull << 20,
         .idle_timeout_ms = 120000,
         .shutdown_grace_ms = 30000,
+        .scrub_rate = UPKEEP_RATE_DEFAULT,
+        .scrub_pause_ms = UPKEEP_PAUSE_US / 1000,
         .sandbox = true,
         .record = true,
         .region = S("local"),
@@ -74,6 +76,12 @@ void cli_settings_keys(cli_settings *s, config_key ret[CLI_SETTINGS_MAX]) {
          .help = "PEM file: authorities that sign for witnesses; default: the system's"},
         {"region", CONFIG_STRING, &s->region,
          .help = "what the record names as the place of this server; default: local"},
+        {"scrub_rate", CONFIG_SIZE, &s->scrub_rate, 0, 1ull << 40,
+         .help =
+             "bytes a second at which all content is read and verified in the background; 0: it "
+             "is not; default: 16MiB"},
+        {"scrub_pause", CONFIG_DURATION, &s->scrub_pause_ms, 1000, 366ull * 24 * 3600 * 1000,
+         .help = "from the end of a pass over everything to the next one; default: 7 days"},
         {"sandbox", CONFIG_BOOL, &s->sandbox,
          .help = "forbid itself all system calls that serving does not take; default: true"},
         {"shutdown_grace", CONFIG_DURATION, &s->shutdown_grace_ms, 0, 3600000,

@@ -168,6 +168,12 @@ static void check_log_row(check *ck, slice key, slice value) {
     arena_free(a);
 }
 
+static void check_scrub_row(check *ck, slice key, slice value) {
+    store_scrub v;
+    if (key.len != 1 || row_scrub_get(value, &v) != OK)
+        check_report_row(ck, "META", key, err_detail());
+}
+
 static void check_meta_row(check *ck, slice key, slice value) {
     slice rest = slice_skip(key, 1), name;
     uint64_t account, version;
@@ -175,6 +181,8 @@ static void check_meta_row(check *ck, slice key, slice value) {
         check_account_row(ck, key, value);
     else if (key.p[0] == KEY_LOG)
         check_log_row(ck, key, value);
+    else if (key.p[0] == KEY_SCRUB)
+        check_scrub_row(ck, key, value);
     else if (!strchr("cdls", key.p[0]) || id_take(&rest, &account) != OK)
         check_report_row(ck, "META", key, "a row of unknown kind");
     else if (key.p[0] == 's')

@@ -71,7 +71,8 @@
 #define KEY_PAGE_PIECE 'q'
 #define KEY_FROZEN     'x'
 
-#define KEY_LOG 'L'
+#define KEY_LOG   'L'
+#define KEY_SCRUB 'S'
 
 #define KEY_JOB_STAGING       's'
 #define KEY_JOB_HEAD          'h'

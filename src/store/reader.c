@@ -157,7 +157,7 @@ static err open_once(store_reader *r, store_call c, slice name, store_pick pick,
                      const store_conditions *cond, row_blob *row) {
     blob_key key;
     uint64_t version;
-    bool current = !pick.snapshot && !pick.version; /* only such are kept in memory */
+    bool current = !pick.snapshot && !pick.version && !c.verifies; /* only such are in memory */
     if (current)
         TRY(hot_find(r->store, c, &r->container->pub, name, cond, &key, row, &r->hot, &version));
     if (r->hot) {
@@ -174,7 +174,8 @@ static err open_once(store_reader *r, store_call c, slice name, store_pick pick,
         TRY(open_inline(r, c, &key, row));
         if (current) offer(r, c, &key, row, version);
     }
-    if (row->past == ROW_PAST_NONE) access_note(r->store, r->container, key_base(&key), name, row);
+    if (row->past == ROW_PAST_NONE && !c.verifies)
+        access_note(r->store, r->container, key_base(&key), name, row);
     keep(r, &key, row);
     return OK;
 }

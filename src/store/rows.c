@@ -272,6 +272,11 @@ static err purge_valid(const row_purge *r) {
     return OK;
 }
 
+static err scrub_valid(const store_scrub *r) {
+    (void)r;
+    return OK;
+}
+
 static err log_valid(const row_log *r) {
     ENSURE(r->id != 0, ERR_CORRUPT, "the log's row names no key");
     return OK;
@@ -283,6 +288,7 @@ ROW_DEFINE(static, policy, store_policy, ROW_POLICY, policy_valid)
 ROW_DEFINE(, service, row_service, ROW_SERVICE, service_valid)
 ROW_DEFINE(, document, store_document, ROW_DOCUMENT, document_valid)
 ROW_DEFINE(, log, row_log, ROW_LOG, log_valid)
+ROW_DEFINE(, scrub, store_scrub, ROW_SCRUB, scrub_valid)
 ROW_DEFINE(static, cors_rule, store_cors_rule, ROW_CORS, cors_valid)
 ROW_DEFINE(, blob, row_blob, ROW_BLOB, blob_valid)
 ROW_DEFINE(, staged, row_staged, ROW_STAGED, staged_valid)

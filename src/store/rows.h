@@ -337,6 +337,11 @@ typedef struct row_log {
 } row_log;
 #define ROW_LOG(N, T, B) N(1, id) N(2, slot) T(3, created_us) B(4, origin)
 
+#define ROW_SCRUB(N, T, B)                                                                         \
+    B(1, account)                                                                                  \
+    B(2, container) B(3, marker) T(4, begun_us) T(5, ended_us) N(6, bytes) N(7, blobs)             \
+        N(8, damaged)
+
 /* ---- made from the tables ---- */
 #define ROW_DECLARE(name, type)                                                                    \
     void row_##name##_put(buf *b, const type *r);                                                  \
@@ -347,6 +352,7 @@ ROW_DECLARE(container, row_container)
 ROW_DECLARE(service, row_service)
 ROW_DECLARE(document, store_document)
 ROW_DECLARE(log, row_log)
+ROW_DECLARE(scrub, store_scrub)
 ROW_DECLARE(blob, row_blob)
 ROW_DECLARE(staged, row_staged)
 ROW_DECLARE(chunk, row_chunk)

@@ -92,6 +92,8 @@ typedef struct store_call {
     store_later *later;             /* NULL: changes are waited for */
     const store_customer *customer; /* NULL: the caller brings no key */
     bool archived; /* store_blob_open: of an archived blob too, for a copy that rehydrates it */
+    bool
+        verifies; /* store_blob_open: from the disk, and no access that last access tracking counts */
     store_recorder *record; /* NULL: its changes leave no entry in the log */
 } store_call;
 
@@ -890,6 +892,21 @@ typedef struct store_blob_list {
 err store_blob_scan(store *s, store_call c, const store_container *k, const store_blob_list *q,
                     err (*each)(void *ctx, const store_blob *b, slice prefix), void *ctx,
                     slice *ret_next) CHECKED;
+
+/* ---- where verifying all content has come to (scrub.c) ---- */
+typedef struct store_scrub {
+    slice account, container, marker; /* what is next; empty: a pass is about to begin */
+    int64_t begun_us, ended_us; /* of the pass under way, of the last one; STORE_TIME_NONE: none */
+    uint64_t bytes, blobs, damaged; /* of the pass under way, or else of the last */
+} store_scrub;
+/* In the arena; all empty at first. */
+err store_scrub_get(store *s, store_call c, store_scrub *ret) CHECKED;
+err store_scrub_put(store *s, store_call c, const store_scrub *v) CHECKED;
+#define STORE_TABLES ENGINE_TABLE_COUNT
+/* Reads rows of a table (0 to STORE_TABLES - 1) with their checksums, from a key on (empty: all), until there were
+ * max bytes of them. ret_next: the key to go on from, in the arena; empty: that was all. ERR_CORRUPT. */
+err store_rows_read(store *s, store_call c, unsigned table, slice from, uint64_t max,
+                    slice *ret_next, uint64_t *ret_bytes) CHECKED;
 
 /* ---- Find Blobs by Tags ---- */
 typedef struct store_find {
