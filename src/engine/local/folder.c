@@ -9,6 +9,7 @@
  *   1  tables meta, blob, block, content, job, system
  *   2  and history, index; rows may hold fields that a program of format 1 would drop
  *   3  and log
+ *   4  and the file CLOSED, which a program of format 3 would leave behind
  *
  * A folder that has FORMAT.new and no FORMAT never took a change: opening returns only when it is
  * whole. One that has parts and neither of the two may be somebody's data and is never touched. */

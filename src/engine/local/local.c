@@ -67,9 +67,11 @@ static void local_stats(engine *e, engine_stats *ret) {
 
 static void local_close(engine *e) {
     local *l = local_of(e);
+    bool flushed;
     extents_close(l); /* the last to commit */
     commit_stop(l);
-    rows_close(l);
+    rows_close(l, &flushed);
+    if (flushed) closed_write(l);
     vault_close(l);
     fds_done(l);
     writers_done(l);
@@ -168,6 +170,7 @@ err engine_local_open_tuned(const engine_local_options *o, const local_tune *tun
     err e;
     TRY_TO(failed, folder_open(l, o->create));
     if (!o->read_only) TRY_TO(failed, room_to_open(l));
+    if (!o->create) TRY_TO(failed, closed_check(l));
     TRY_TO(failed, rows_open(l, o->create));
     TRY_TO(failed, folder_upgrade(l));
     TRY_TO(failed, log_open(l));

@@ -1,17 +1,18 @@
 /* engine/local: the engine on one machine. RocksDB rows, extent files, a key vault, one folder.
  *
- *   FORMAT    "strongroom 3\n": the format version; read before anything else
+ *   FORMAT    "strongroom 4\n": the format version; read before anything else
  *   LOCK      held while open (flock); a second program is refused with ERR_IN_USE
  *   rows/     RocksDB, one column family a table, and one for extents
  *   extents/  NNNNNNNN.ext, append-only, 256 MiB
  *   vault     slots of 128 bytes, overwritten in place
+ *   CLOSED    while it is closed in order: what rows/MANIFEST is
  *
  * See engine/engine.h for what it promises. */
 #pragma once
 
 #include "engine/engine.h"
 
-#define ENGINE_LOCAL_FORMAT        3
+#define ENGINE_LOCAL_FORMAT        4
 #define ENGINE_LOCAL_FORMAT_OLDEST 1 /* upgraded when opened for writing */
 
 typedef struct engine_local_options {

@@ -109,7 +109,8 @@ typedef struct rows {
 } rows;
 
 err rows_open(local *l, bool create) CHECKED;
-void rows_close(local *l); /* flushes unless the engine failed or is read-only */
+/* Flushes unless the engine failed or is read-only; ret_flushed: nothing stands in logs only. */
+void rows_close(local *l, bool *ret_flushed);
 err rows_get(local *l, int cf, slice key, arena *a, bool nowait, slice *ret) CHECKED;
 /* Iterates the system rows from `lower` while keys start with `prefix`. */
 rocksdb_iterator_t *rows_system_iter(local *l, rocksdb_readoptions_t *own);
@@ -146,6 +147,8 @@ static inline slice system_key_slice(const system_key *k) {
 
 /* ---- wal.c ---- */
 
+/* Before RocksDB recovers: ERR_CORRUPT when a log is damaged, and not only torn. */
+err wal_check(local *l) CHECKED;
 /* Is the log's damage no more than what a power cut left of the one batch that nobody was told of? ret_last: the
  * number of the last log. */
 err wal_torn(local *l, bool *ret_torn, uint64_t *ret_last) CHECKED;
@@ -496,6 +499,9 @@ err local_check(engine *e, engine_report *report, void *ctx) CHECKED;
 
 /* Reads FORMAT, takes LOCK; or makes a new folder, without FORMAT yet. */
 err folder_open(local *l, bool create) CHECKED;
+/* closed.c: before RocksDB is opened. ERR_CORRUPT: its MANIFEST is not as it was left. */
+err closed_check(local *l) CHECKED;
+void closed_write(local *l); /* after it was closed, with nothing in logs only */
 /* After new tables were made: FORMAT says so. Nothing to do when it does already. */
 err folder_upgrade(local *l) CHECKED;
 err folder_finish_create(local *l) CHECKED; /* writes FORMAT: from here on the folder is whole */

@@ -194,21 +194,30 @@ err rows_open(local *l, bool create) {
     r->flush = rocksdb_flushoptions_create();
     rocksdb_flushoptions_set_wait(r->flush, 1);
 
+    if (!create) TRY(wal_check(l));
     err e = open_db(l);
     if (e == ERR_CORRUPT && !create) e = open_torn(l);
     TRY(e);
     return open_epoch(l);
 }
 
-void rows_close(local *l) {
+/* Writes all that only the log holds into tables. A failed flush loses nothing: the log still holds it. */
+static bool flush_all(local *l) {
     rows *r = &l->rows;
+    bool flushed = !l->read_only && !local_failed(l);
+    for (int i = 0; i < ROWS_CF_COUNT && flushed; i++) {
+        char *text = NULL;
+        rocksdb_flush_cf(r->db, r->flush, r->cf[i], &text);
+        flushed = text == NULL;
+        if (text != NULL) rocksdb_free(text);
+    }
+    return flushed;
+}
+
+void rows_close(local *l, bool *ret_flushed) {
+    rows *r = &l->rows;
+    *ret_flushed = r->db != NULL && flush_all(l);
     if (r->db != NULL) {
-        for (int i = 0; i < ROWS_CF_COUNT && !l->read_only && !local_failed(l); i++) {
-            char *text = NULL;
-            /* A failed flush loses nothing: the log still holds it all. */
-            rocksdb_flush_cf(r->db, r->flush, r->cf[i], &text);
-            if (text != NULL) rocksdb_free(text);
-        }
         for (int i = 0; i <= ROWS_CF_COUNT; i++) rocksdb_column_family_handle_destroy(r->cf[i]);
         rocksdb_close(r->db);
     }

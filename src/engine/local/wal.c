@@ -1,5 +1,8 @@
 /* What a damaged write-ahead log lost.
  *
+ * It is judged before RocksDB sees it: RocksDB takes a record whose damaged length leads behind the end of the file
+ * for the last one, and forgets all that follow.
+ *
  * A power cut may leave of the batch that was being written some disk sectors and not others, in
  * any order. RocksDB's strict recovery takes a log that simply ends early, and refuses all else: it
  * cannot tell such a batch from rot in one that was acknowledged. Its lenient recovery drops
@@ -188,9 +191,10 @@ static int by_number(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static err judge_all(local *l, int dir, const log_files *f, bool *ret_torn) {
+/* ret: of all of them together. */
+static err judge_all(local *l, int dir, const log_files *f, log_state *ret) {
     bool torn = false;
-    *ret_torn = false;
+    *ret = LOG_DAMAGED;
     for (size_t i = 0; i < f->count; i++) {
         uint8_t *p = NULL;
         size_t len = 0;
@@ -201,7 +205,7 @@ static err judge_all(local *l, int dir, const log_files *f, bool *ret_torn) {
         if (state == LOG_DAMAGED || (torn && changes)) return OK;
         torn |= state == LOG_TORN;
     }
-    *ret_torn = torn;
+    *ret = torn ? LOG_TORN : LOG_WHOLE;
     return OK;
 }
 
@@ -222,20 +226,30 @@ static err in_folder(local *l, with_logs *fn, void *ctx) {
 }
 
 typedef struct judgement {
-    bool torn;
+    log_state state;
     uint64_t last;
 } judgement;
 
 static err judge_logs(local *l, int dir, const log_files *f, void *ctx) {
     judgement *j = ctx;
     j->last = f->count > 0 ? f->numbers[f->count - 1] : 0;
-    return judge_all(l, dir, f, &j->torn);
+    return judge_all(l, dir, f, &j->state);
+}
+
+err wal_check(local *l) {
+    judgement j = {0};
+    TRY(in_folder(l, judge_logs, &j));
+    ENSURE(j.state != LOG_DAMAGED, ERR_CORRUPT,
+           "%s/rows: a log is damaged, not torn by a power cut: opened like this, the folder would "
+           "lose changes that were acknowledged; restore it from a backup",
+           l->path);
+    return OK;
 }
 
 err wal_torn(local *l, bool *ret_torn, uint64_t *ret_last) {
     judgement j = {0};
     TRY(in_folder(l, judge_logs, &j));
-    *ret_torn = j.torn;
+    *ret_torn = j.state == LOG_TORN;
     *ret_last = j.last;
     return OK;
 }
