@@ -339,8 +339,7 @@ typedef struct row_log {
 
 #define ROW_SCRUB(N, T, B)                                                                         \
     B(1, account)                                                                                  \
-    B(2, container) B(3, marker) T(4, begun_us) T(5, ended_us) N(6, bytes) N(7, blobs)             \
-        N(8, damaged)
+    B(2, container) B(3, marker) T(4, begun_us) T(5, ended_us) N(6, bytes) N(7, blobs) N(8, damaged)
 
 /* ---- made from the tables ---- */
 #define ROW_DECLARE(name, type)                                                                    \

@@ -54,7 +54,7 @@ static err checksum(local *l, int fd, uint64_t *ret_len, uint64_t *ret_crc) {
 /* The file's text for the folder as it is. */
 static err describe(local *l, char out[TEXT_MAX]) {
     char name[MANIFEST_NAME];
-    uint64_t len, crc;
+    uint64_t len = 0, crc = 0;
     int rows_fd = l->io->open(l->io, l->dir_fd, "rows", O_RDONLY | O_DIRECTORY);
     if (rows_fd < 0) return failed(l, rows_fd, "rows");
     err e = current_manifest(l, rows_fd, name);
