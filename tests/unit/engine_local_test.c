@@ -816,6 +816,53 @@ static void rows_drop_tables(void) {
     rocksdb_options_destroy(o);
 }
 
+/* The file in rows/ that CURRENT names. */
+static void manifest_path(char out[256]) {
+    char path[128], name[64] = "";
+    snprintf(path, sizeof path, "%s/rows/CURRENT", folder);
+    int fd = open(path, O_RDONLY);
+    assert_true(fd >= 0 && read(fd, name, sizeof name - 1) > 0);
+    close(fd);
+    name[strcspn(name, "\n")] = '\0';
+    snprintf(out, 256, "%s/rows/%s", folder, name);
+}
+
+/* A folder at rest whose MANIFEST is another is refused each time, and harmed by it in no way. */
+static void a_closed_folder_says_what_it_was(void **state) {
+    (void)state;
+    char closed[128], manifest[256];
+    struct stat st;
+    engine *e = open_ok(true);
+    snprintf(closed, sizeof closed, "%s/CLOSED", folder);
+    ok(put_row(e, "k", S("v")));
+    assert_int_equal(stat(closed, &st), -1); /* not while it is open */
+    engine_close(e);
+    assert_int_equal(stat(closed, &st), 0);
+    manifest_path(manifest);
+    assert_int_equal(stat(manifest, &st), 0);
+    int fd = open(manifest, O_WRONLY | O_APPEND);
+    assert_int_equal(write(fd, "x", 1), 1);
+    close(fd);
+    const engine_local_options reading = {.path = folder, .read_only = true};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(open_tuned(false, &e), ERR_CORRUPT);
+        assert_non_null(strstr(err_detail(), "MANIFEST"));
+        assert_int_equal(engine_local_open(&reading, &e), ERR_CORRUPT);
+    }
+    assert_int_equal(truncate(manifest, st.st_size), 0);
+    ok(engine_local_open(&reading, &e));
+    engine_close(e);
+    assert_int_equal(stat(closed, &st), 0); /* reading leaves it */
+    e = open_ok(false);
+    assert_int_equal(stat(closed, &st), -1);
+    arena *a = arena_new(4096, 0);
+    slice got;
+    ok(engine_get(e, ENGINE_META, S("k"), a, false, &got));
+    assert_true(slice_eq(got, S("v")));
+    arena_free(a);
+    engine_close(e);
+}
+
 static void other_formats_are_refused(void **state) {
     (void)state;
     engine_close(open_ok(true));
@@ -1192,6 +1239,7 @@ int main(void) {
     failed += engine_suite_run("engine/local, small extents", open_tuned);
     const struct CMUnitTest plain[] = {
         cmocka_unit_test(a_folder_is_opened_once),
+        cmocka_unit_test(a_closed_folder_says_what_it_was),
         cmocka_unit_test(other_formats_are_refused),
         cmocka_unit_test(an_older_format_is_upgraded),
         cmocka_unit_test(read_only_changes_nothing),

@@ -107,9 +107,10 @@ err closed_check(local *l) {
     said[n] = '\0';
     TRY(describe(l, now));
     ENSURE(strcmp(said, now) == 0, ERR_CORRUPT,
-           "%s/rows: its MANIFEST is not the one that was there when the folder was closed: one of "
-           "the two files, or %s/" NAME ", is damaged, or they are of different times. Opened like "
-           "this, the folder could lose what was acknowledged; restore it from a backup",
+           "%s/rows: its MANIFEST is not the one that was there when the folder was closed: it or "
+           "%s/" NAME " is damaged, or they are of different times. Opened like this, the folder "
+           "could lose what was acknowledged: restore it from a backup. If there is none, copy the "
+           "folder, remove " NAME " and see what `strongroom check` finds",
            l->path, l->path);
     return l->read_only ? OK : forget(l);
 }
