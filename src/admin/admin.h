@@ -57,7 +57,7 @@ err admin_log_signer(store *s, arena *a, slice wanted_origin, audit_signer *ret)
  *   audit key {}
  *   audit search {from, count, open: "yes", and what entries must say: since, until, class, action, result,
  *   purpose, account, container, blob, actor}  audit export {the same without count, format}
- *   audit watch {the same without count, wait: "yes"}
+ *   audit watch {the same without count, wait: "yes"}  audit receipts {what entries must say}
  * "endpoint" may be given wherever a connection string is answered. Shared keys are in the answers
  * of `account create` and `key show` only. The errors are those of the store, ERR_INVALID_INPUT for
  * what it does not understand. */
@@ -73,5 +73,8 @@ err admin_reply(arena *a, int status, slice body, slice *ret_response) CHECKED;
 void admin_text(slice response, buf *out);
 /* The elements of a list in a response, each as one line: of JSON, or the text that it is. */
 void admin_lines(slice response, const char *list, buf *out);
+/* A line of `audit receipts`: the receipt, and what opens its entry (nothing when it could not be opened). In the
+ * arena. ERR_INVALID_INPUT. */
+err admin_receipt(arena *a, slice line, slice *ret_receipt, audit_opening *ret) CHECKED;
 /* The text value of a field of a response; p NULL when it has none. */
 slice admin_field(arena *a, slice response, const char *name);

@@ -30,7 +30,7 @@ static void set_hex(json_t *to, const char *name, slice v) {
 }
 
 /* An opening whose key is gone is told as such: the entry stays valid. */
-static void add_opening(json_t *row, const audit_opened *opened) {
+void call_add_opening(json_t *row, const audit_opened *opened) {
     const audit_opening *o = &opened->opening;
     if (!opened->known) {
         call_set(row, "opening", opened->why);
@@ -59,7 +59,7 @@ static void add_entry(void *ctx, uint64_t index, json_t *entry, const audit_open
     json_t *row = json_object();
     MUST(json_object_set_new(row, "index", json_integer((json_int_t)index)) == 0);
     MUST(json_object_set(row, "entry", entry) == 0);
-    if (o) add_opening(row, o);
+    if (o) call_add_opening(row, o);
     MUST(json_array_append_new(l->rows, row) == 0);
 }
 

@@ -384,6 +384,7 @@ static const struct command {
     {"audit key", audit_key, {NULL}, "consultation"},
     {"audit search", audit_search, {SEARCH_FIELDS, "count", "open"}, "oversight"},
     {"audit watch", audit_watch, {SEARCH_FIELDS, "open", "wait"}, "oversight"},
+    {"audit receipts", audit_receipts, {SEARCH_FIELDS}, "disclosure"},
     {"audit export", audit_export, {SEARCH_FIELDS, "open", "format"}, "disclosure"},
     {"key show", key_show, {"name", "endpoint"}, "key"},
     {"key rotate", key_rotate, {"name", "key"}, "key"},

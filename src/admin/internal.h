@@ -66,6 +66,12 @@ err audit_search(call *k) CHECKED;
 err audit_watch(call *k) CHECKED;
 err audit_export(call *k) CHECKED;
 
+/* The member "opening" of an entry's row. */
+void call_add_opening(json_t *row, const audit_opened *opened);
+
+/* ---- receipts.c ---- */
+err audit_receipts(call *k) CHECKED;
+
 /* ---- export.c: entries as others write them ---- */
 typedef struct audit_exported {
     uint64_t index;

@@ -9,7 +9,8 @@
 #define EXIT_NOT_GENUINE 1
 #define EXIT_NOT_RUN     2
 #define URL_TIMEOUT_S    60L
-#define ARENA_MAX        (64u << 20)
+#define ARENA_MAX        (256u << 20)
+#define RECEIPTS_MAX     ((size_t)16 << 20) /* bytes of a file with receipts */
 #define BAR_WIDTH        30
 #define BAR_PERIOD_US    100000
 
@@ -168,21 +169,61 @@ static err prove(auditing *x, const char *where, const char *number) {
     return OK;
 }
 
+/* The entry is genuine. */
+static err check_one(auditing *x, slice receipt, slice entry, audit_proof *ret,
+                     audit_checkpoint *ret_c) {
+    TRY(audit_proof_parse(x->a, receipt, ret));
+    if (entry.len == 0) entry = ret->entry;
+    ENSURE(entry.len > 0, ERR_USAGE, "the receipt does not hold its entry: say --entry FILE");
+    ret->entry = entry;
+    TRY(audit_proof_check(x->a, ret, entry, &x->verifier, ret_c));
+    return check_policy(x, ret->note);
+}
+
+static void show_name(slice name, const char *before) {
+    if (name.len == 0) return;
+    fputs(before, stdout);
+    cli_print(stdout, name);
+}
+
+/* What `audit receipts` writes: each entry, and that its names open it. */
+static err check_lines(auditing *x, slice lines) {
+    slice line;
+    size_t n = 0;
+    while (slice_split(&lines, '\n', &line)) {
+        slice receipt;
+        audit_opening o;
+        audit_proof p;
+        audit_checkpoint c;
+        if (line.len == 0) continue;
+        TRY(admin_receipt(x->a, line, &receipt, &o));
+        TRY(check_one(x, receipt, SLICE_NONE, &p, &c));
+        ENSURE(o.account.len == 0 || audit_opening_fits(&o, p.entry), ERR_CORRUPT,
+               "entry %llu: the names that stand with it are not those that it commits to",
+               (unsigned long long)p.index);
+        cli_print(stdout, p.entry);
+        show_name(o.account, "  ");
+        show_name(o.container, "/");
+        show_name(o.blob, "/");
+        fputs("\n", stdout);
+        n++;
+    }
+    fprintf(stderr, "genuine: %zu entries of the log %.*s\n", n, SLICE_ARG(x->verifier.name));
+    return OK;
+}
+
 static err check_receipt(auditing *x, const char *file, const char *entry_file) {
     audit_proof p;
     audit_checkpoint c;
-    slice in, entry;
+    slice in, entry = SLICE_NONE;
     TRY(take_key(x));
-    TRY(cli_read_file(x->a, file, (size_t)4 * AUDIT_NOTE_MAX, &in));
-    TRY(audit_proof_parse(x->a, in, &p));
-    entry = p.entry;
+    TRY(cli_read_file(x->a, file, RECEIPTS_MAX, &in));
+    if (slice_starts(in, S("{"))) return check_lines(x, in);
     if (entry_file) TRY(cli_read_file(x->a, entry_file, ENGINE_LOG_ENTRY_MAX, &entry));
-    ENSURE(entry.len > 0, ERR_USAGE, "the receipt does not hold its entry: say --entry FILE");
-    TRY(audit_proof_check(x->a, &p, entry, &x->verifier, &c));
-    TRY(check_policy(x, p.note));
+    TRY(check_one(x, in, entry, &p, &c));
     fprintf(stderr, "genuine: entry %llu of %llu in the log %.*s\n", (unsigned long long)p.index,
             (unsigned long long)c.size, SLICE_ARG(c.origin));
-    cli_print(stdout, entry);
+    cli_print(stdout, p.entry);
     fputs("\n", stdout);
     return OK;
 }
@@ -255,14 +296,15 @@ int cli_audit_check(int argc, char **argv) {
         POLICY_FLAG(&x),
         {"entry", "FILE", &entry, NULL, "the entry; default: the one that the receipt holds"},
         {0}};
-    const cli_spec spec = {
-        "audit check",
-        "RECEIPT --key VKEY [--policy FILE] [--entry FILE]",
-        "Checks a receipt, offline, and prints the entry that it is for (-: standard "
-        "input)." EXIT_ABOUT,
-        flags,
-        1,
-        1};
+    const cli_spec spec = {"audit check",
+                           "RECEIPT --key VKEY [--policy FILE] [--entry FILE]",
+                           "Checks a receipt, or all that `audit receipts` wrote, offline, and "
+                           "prints the entries that "
+                           "they are\n"
+                           "for (-: standard input)." EXIT_ABOUT,
+                           flags,
+                           1,
+                           1};
     cli_args args;
     err e = cli_parse(&spec, argc, argv, &args);
     if (e == OK && !args.help) e = check_receipt(&x, args.arg[0], entry);

@@ -199,3 +199,22 @@ int cli_audit_export(int argc, char **argv) {
         0};
     return finish(&r, &spec, argc, argv);
 }
+
+int cli_audit_receipts(int argc, char **argv) {
+    reading r = {0};
+    cli_flag flags[FLAGS_MAX];
+    add_flags(&r, flags);
+    const cli_spec spec = {"audit receipts",
+                           "--account NAME --container NAME --blob NAME [flags]",
+                           "Writes a receipt (C2SP tlog-proof) for each published entry that has "
+                           "what is asked for, with what\n"
+                           "opens it, a line of JSON each: the history of a blob, or with --class "
+                           "erasure that it is gone.\n"
+                           "Whoever has the log's key checks them offline with `strongroom audit "
+                           "check`. They hold names:\n"
+                           "give them to nobody but those whom the blob concerns." WHO_LOOKS,
+                           flags,
+                           0,
+                           0};
+    return finish(&r, &spec, argc, argv);
+}

@@ -204,9 +204,10 @@ int cli_audit(int argc, char **argv);
 int cli_audit_verify(int argc, char **argv); /* audit.c, as the next two */
 int cli_audit_prove(int argc, char **argv);
 int cli_audit_check(int argc, char **argv);
-int cli_audit_search(int argc, char **argv); /* audit_read.c, as the next two */
+int cli_audit_search(int argc, char **argv); /* audit_read.c, as the next three */
 int cli_audit_watch(int argc, char **argv);
 int cli_audit_export(int argc, char **argv);
+int cli_audit_receipts(int argc, char **argv);
 int cli_lifecycle(int argc, char **argv);
 int cli_key(int argc, char **argv);
 int cli_check(int argc, char **argv);

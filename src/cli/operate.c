@@ -42,7 +42,8 @@ static err call_folder(arena *a, const cli_folder *f, slice request, slice *ret)
     const store_deeds deeds = audit_deeds(&region);
     const cli_open how = {.cache_bytes = 32 << 20, .deeds = &deeds};
     TRY(cli_folder_open(f, &how, &s));
-    admin_state state = {.store = s, .records = true};
+    const slice log = arena_fmt(a, "%s/log", f->data);
+    admin_state state = {.store = s, .records = true, .log_folder = arena_cstr(a, log)};
     err e = rules_start(s, false, &state.rules);
     if (e == OK) e = admin_call(&state, a, request, ret);
     rules_stop(state.rules);
@@ -322,6 +323,10 @@ static const command commands[] = {
      .summary = "entries of the record: who did what",
      .run = cli_audit_search},
     {.group = "audit", .name = "watch", .summary = "entries as they come", .run = cli_audit_watch},
+    {.group = "audit",
+     .name = "receipts",
+     .summary = "receipts for a blob's history, with its names",
+     .run = cli_audit_receipts},
     {.group = "audit",
      .name = "export",
      .summary = "entries as Azure, FHIR, PREMIS or CSV write them",

@@ -2,6 +2,7 @@
 import csv
 import io
 import json
+import pathlib
 import re
 import signal
 import subprocess
@@ -460,6 +461,44 @@ def test_exports_can_be_read_by_others(busy):
     for secret in (one, two, 'b""/c', "127.0.0.1", "visit"):
         assert secret not in closed
     assert operate(own, "audit", "export", "--format", "pdf")[0] == 1
+
+
+def test_a_blobs_history_is_proved_to_somebody_else(own, api, tmp_path):
+    """With the log's key alone: what was done to the blob, in its names, and that it was erased."""
+    name = api.create_container()
+    for blob in ("patients/7.json", "patients/8.json"):
+        api.put_ok(name, blob, b"abc", {"x-ms-purpose": "TREAT; visit"})
+        assert api("GET", f"/{name}/{blob}").status == 200
+    assert api("DELETE", f"/{name}/patients/7.json").status == 202
+    end, key = mark(own), operate(own, "audit", "key")[1].strip()
+    checkpoint = pathlib.Path(own.folder, "log/checkpoint")
+    deadline = time.monotonic() + wire.TIMEOUT_S
+    while not checkpoint.exists() or int(checkpoint.read_text().split("\n")[1]) < end:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    which = ["--account", wire.ACCOUNT, "--container", name, "--blob", "patients/7.json"]
+    history = search(own, *which, command="receipts")
+    lines = [json.loads(line) for line in history.splitlines()]
+    assert len(lines) == 3 and all(x["opening"]["blob"] == "patients/7.json" for x in lines)
+    file = tmp_path / "history"
+
+    def check(text, *flags):
+        file.write_text(text)
+        r = subprocess.run([own.program, "audit", "check", str(file), "--key", key, *flags], capture_output=True, text=True)
+        return r.returncode, r.stdout, r.stderr
+    code, out, err = check(history)
+    assert code == 0 and "genuine: 3 entries" in err
+    assert [json.loads(x.rsplit("}  ", 1)[0] + "}")["action"] for x in out.splitlines()] == ["Put Blob", "Get Blob", "Delete Blob"]
+    assert out.count(f"{wire.ACCOUNT}/{name}/patients/7.json") == 3
+    erased = search(own, *which, "--class", "erasure", command="receipts")
+    assert check(erased)[0] == 0 and check(erased)[1].startswith('{"action":"Delete Blob"')
+    for change in (lambda x: x["opening"].update(blob="patients/8.json"), lambda x: x["opening"].update(name_salt="00" * 16),
+                   lambda x: x["opening"].update(reason="nothing"), lambda x: x.update(receipt=lines[1]["receipt"])):
+        forged = json.loads(json.dumps(lines[0]))
+        change(forged)
+        code, _, err = check(json.dumps(forged) + "\n")
+        assert code == 1, err
+    assert check("{}\n")[0] == 2 and check("{nonsense\n")[0] == 2
 
 
 # ---- purposes ---------------------------------------------------------------------------------------------------------
