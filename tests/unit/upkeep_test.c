@@ -91,6 +91,29 @@ static void damage_is_counted_and_the_rest_is_read(void **state) {
     assert_int_equal(one_pass(f).damaged, 2);
 }
 
+/* A blob's row: the rest of its container cannot be listed, other containers can. */
+static void a_damaged_row_is_no_end(void **state) {
+    fixture *f = *state;
+    const store_container *k;
+    put(f, S("a"), content(f->c.arena, 2, 3000));
+    assert_ok(store_container_create(f->s, f->c, f->a, S("zoo"), STORE_PRIVATE, NULL, 0, &k));
+    const store_container *box = f->k;
+    f->k = k;
+    put(f, S("b"), content(f->c.arena, 3, 3000));
+    f->k = box;
+    store_container_unref(k);
+    blob_key key;
+    engine_txn *t;
+    key_blob(&key, f->k->id, S("a"));
+    assert_ok(engine_txn_begin(f->s->engine, key_base(&key), &t));
+    engine_txn_put(t, ENGINE_BLOB, key_state(&key), S("nonsense"));
+    assert_ok(engine_txn_commit(t));
+    fixture_restart(f);
+    const upkeep_stats s = one_pass(f);
+    assert_int_equal(s.damaged, 1);
+    assert_int_equal(s.blobs, 1); /* the one in the other */
+}
+
 static void it_goes_on_where_it_was(void **state) {
     fixture *f = *state;
     upkeep *u;
@@ -160,6 +183,7 @@ int main(void) {
         T(everything_is_read),
         T(a_pass_is_over_until_it_is_due),
         T(damage_is_counted_and_the_rest_is_read),
+        T(a_damaged_row_is_no_end),
         T(it_goes_on_where_it_was),
         T(changes_under_it_are_no_damage),
         T(nothing_runs_when_it_is_off),
