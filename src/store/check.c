@@ -405,11 +405,13 @@ static err check_all(check *ck) {
     return engine_check(ck->s->engine, count_defect, ck);
 }
 
-err store_check(store *s, engine_report *report_, void (*progress)(void *, store_check_progress),
-                void *ctx, store_check_progress *ret) {
+static err run(store *s, bool repair, engine_report *report_,
+               void (*progress)(void *, store_check_progress), void *ctx,
+               store_check_progress *ret) {
     check *ck = calloc(1, sizeof *ck);
     MUST(ck);
     ck->s = s;
+    ck->repair = repair;
     ck->report = report_;
     ck->progress = progress;
     ck->ctx = ctx;
@@ -431,4 +433,20 @@ err store_check(store *s, engine_report *report_, void (*progress)(void *, store
     arena_free(ck->mem);
     free(ck);
     return e;
+}
+
+err store_check(store *s, engine_report *report_, void (*progress)(void *, store_check_progress),
+                void *ctx, store_check_progress *ret) {
+    return run(s, false, report_, progress, ctx, ret);
+}
+
+err store_repair(store *s, engine_report *report_, void (*progress)(void *, store_check_progress),
+                 void *ctx, store_check_progress *ret) {
+    uint64_t given_back = 0;
+    MUST(!s->background);
+    TRY(run(s, true, report_, progress, ctx, ret));
+    /* Rows that cannot be read may name slots. */
+    if (ret->defects == 0) TRY(orphans_destroy(s, engine_new_id(s->engine), &given_back));
+    ret->repaired += given_back;
+    return OK;
 }

@@ -32,6 +32,7 @@ typedef struct check {
     void (*progress)(void *, store_check_progress);
     void *ctx;
     store_check_progress done;
+    bool repair;
     uint64_t next_progress; /* bytes and rows until progress is told again */
     uint64_t stream_bytes;  /* of all streams that rows own */
     arena *mem;             /* lives as long as the check */

@@ -7,7 +7,7 @@ static bool row_says(const row_index *row, const row_blob *blob) {
            row->expires_us == index_expiry(blob);
 }
 
-void index_check_blob(check *ck, blob_key *key, const row_blob *blob, arena *a) {
+static void look_at_blob(check *ck, blob_key *key, const row_blob *blob, arena *a) {
     pair tags[STORE_TAGS_MAX];
     if (row_tags_get(blob->tags, blob->pub.tag_count, tags) != OK ||
         store_tags_check(tags, blob->pub.tag_count) != OK) {
@@ -31,6 +31,27 @@ void index_check_blob(check *ck, blob_key *key, const row_blob *blob, arena *a) 
             check_defect(ck, "its tag '%.*s' in the index says something else",
                          SLICE_ARG(tags[i].name));
     }
+}
+
+/* What was found is no defect any more. */
+static void repaired(check *ck, uint64_t found) {
+    ck->done.defects -= found;
+    ck->done.repaired += found;
+}
+
+void index_check_blob(check *ck, blob_key *key, const row_blob *blob, arena *a) {
+    const uint64_t before = ck->done.defects;
+    pair tags[STORE_TAGS_MAX];
+    look_at_blob(ck, key, blob, a);
+    const uint64_t found = ck->done.defects - before;
+    if (found == 0 || !ck->repair || row_tags_get(blob->tags, blob->pub.tag_count, tags) != OK ||
+        store_tags_check(tags, blob->pub.tag_count) != OK)
+        return;
+    err e = index_restore(ck->s, a, ck->k->account_id, ck->k->id, ck->k->name, ck->name, blob);
+    if (e == OK)
+        repaired(ck, found);
+    else
+        check_defect(ck, "its rows of the index cannot be made again: %s", err_detail());
 }
 
 /* Whether the blob that a row names has the row's tag. */
@@ -107,9 +128,18 @@ static const char *check_row(check *ck, slice key, slice value, arena *a) {
     return against_blob(ck, &p, a);
 }
 
+/* A row of the index that stands for nothing. */
+static err remove_row(check *ck, slice key) {
+    engine_txn *t;
+    TRY(engine_txn_begin(ck->s->engine, key, &t));
+    engine_txn_delete(t, ENGINE_INDEX, key);
+    return engine_txn_commit(t);
+}
+
 void index_check_row(check *ck, slice key, slice value) {
     arena *a = arena_new(4096, 0);
     const char *what = check_row(ck, key, value, a);
     if (what) check_report_row(ck, "INDEX", key, what);
+    if (what && ck->repair && remove_row(ck, key) == OK) repaired(ck, 1);
     arena_free(a);
 }

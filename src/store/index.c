@@ -188,6 +188,21 @@ err index_change(change *ch, const row_blob *r) {
     return change_tags(ch, tags, r ? r->pub.tag_count : 0, r ? index_expiry(r) : STORE_TIME_NONE);
 }
 
+err index_restore(store *s, arena *a, uint64_t account, uint64_t container, slice container_name,
+                  slice name, const row_blob *r) {
+    change ch CLEANUP(change_done) = {0};
+    pair tags[STORE_TAGS_MAX];
+    TRY(row_tags_get(r->tags, r->pub.tag_count, tags));
+    TRY(change_begin_unchecked(&ch, s, a, container, name));
+    ch.account = account;
+    ch.container_name = container_name;
+    ch.indexed_expiry = STORE_TIME_NONE;
+    change_expiry(&ch, expiry_in_row(r));
+    if (index_protected(r)) index_put_protected(&ch);
+    put_rows(&ch, tags, r->pub.tag_count, r->tags, index_expiry(r));
+    return change_commit(&ch);
+}
+
 err index_purge_row(engine_txn *t, slice key, slice value) {
     index_parts p;
     row_index row;

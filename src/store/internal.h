@@ -860,6 +860,9 @@ void reaper_stop(store *s);
 /* Works until nothing is left that can be done now: for stores without background threads, and
  * tests. */
 void reaper_run(store *s);
+/* Puts all rows of the index that a current blob has. */
+err index_restore(store *s, arena *a, uint64_t account, uint64_t container, slice container_name,
+                  slice name, const row_blob *r) CHECKED;
 /* Gives back slots of the vault, with ids below before_id, that no row names. ERR_CORRUPT: a row
  * cannot be read, so nothing is known of any. */
 err orphans_destroy(store *s, uint64_t before_id, uint64_t *ret_count) CHECKED;

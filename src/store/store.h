@@ -936,12 +936,19 @@ err store_blob_find(store *s, store_call c, const store_account *a, const store_
 typedef struct store_check_progress {
     uint64_t blobs, blocks, bytes; /* verified so far */
     uint64_t unopened; /* pieces under customers' keys: of them length and place are verified */
-    uint64_t defects;
+    uint64_t defects;  /* that there are still */
+    uint64_t repaired; /* by store_repair */
 } store_check_progress;
 /* Verifies every row, every stream's framing and every tag; reports each defect with account,
  * container and blob. progress (may be NULL) is called now and then. */
 err store_check(store *s, engine_report *report, void (*progress)(void *, store_check_progress),
                 void *ctx, store_check_progress *ret) CHECKED;
+
+/* The same, and makes again what follows from other rows: the index of tags, expiry and protection; slots of the
+ * vault that no row names are given back. What cannot be made again (content, rows of blobs) is reported as by
+ * store_check. Of a store without background work, that nobody else uses. */
+err store_repair(store *s, engine_report *report, void (*progress)(void *, store_check_progress),
+                 void *ctx, store_check_progress *ret) CHECKED;
 
 /* Counters for metrics, kept while running. */
 typedef struct store_opened_stats {

@@ -255,7 +255,7 @@ static err list_containers(const place *p, slice from, names *n) {
         TRY(store_container_scan(p->u->s, (store_call){.arena = n->arena}, p->account, &q,
                                  add_container, n, &marker));
     } while (marker.len > 0);
-    qsort(n->list, n->count, sizeof *n->list, by_name);
+    if (n->count > 0) qsort(n->list, n->count, sizeof *n->list, by_name);
     size_t skip = 0;
     while (skip < n->count && slice_cmp(n->list[skip], from) < 0) skip++;
     for (size_t i = skip; i < n->count; i++) n->list[i - skip] = n->list[i];
@@ -289,7 +289,7 @@ static err scrub_content(upkeep *u) {
                 container = arena_dup(n.arena, u->at.container),
                 marker = arena_dup(n.arena, u->at.marker);
     err e = store_account_list(u->s, (store_call){.arena = n.arena}, add_account, &n);
-    if (e == OK) qsort(n.list, n.count, sizeof *n.list, by_name);
+    if (e == OK && n.count > 0) qsort(n.list, n.count, sizeof *n.list, by_name);
     for (size_t i = 0; i < n.count && e == OK && !atomic_load(&u->stopping); i++) {
         const int order = slice_cmp(n.list[i], account);
         if (order < 0) continue; /* done before the restart */

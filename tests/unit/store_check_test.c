@@ -220,15 +220,124 @@ static void test_any_damage(void **state) {
     assert_sound(f);
 }
 
+/* ---- repair ---- */
+
+static store_check_progress repair(fixture *f) {
+    reports r = {0};
+    store_check_progress p;
+    buf_init_arena(&r.text, f->c.arena, 1 << 20);
+    assert_ok(store_repair(f->s, collect, NULL, &r, &p));
+    return p;
+}
+
+static void no_more_damage(fixture *f, uint64_t found) {
+    const store_check_progress p = repair(f);
+    assert_int_equal(p.repaired, found);
+    assert_int_equal(p.defects, 0);
+    assert_sound(f);
+}
+
+/* Blobs with tags, with an expiry, with a hold: each has rows in the index. */
+static void fill_index(fixture *f) {
+    static const pair tags[] = {{{(const uint8_t *)"a", 1}, {(const uint8_t *)"1", 1}},
+                                {{(const uint8_t *)"b", 1}, {(const uint8_t *)"2", 1}}};
+    const store_expiry later = {.option = STORE_EXPIRE_FROM_NOW, .us = 3600000000};
+    const store_immutability hold = {.set_hold = true, .hold = true};
+    store_blob b;
+    put(f, S("tagged"), S("x"));
+    put(f, S("expires"), S("x"));
+    put(f, S("held"), S("x"));
+    assert_ok(store_blob_set_tags(f->s, f->c, f->k, S("tagged"), STORE_CURRENT, NULL, tags, 2));
+    assert_ok(store_blob_set_expiry(f->s, f->c, f->k, S("expires"), NULL, &later, &b));
+    assert_ok(
+        store_blob_set_immutability(f->s, f->c, f->k, S("held"), STORE_CURRENT, NULL, &hold, &b));
+}
+
+static void test_repair_makes_the_index_again(void **state) {
+    fixture *f = *state;
+    fill_index(f);
+    const size_t rows = memory_disk_rows(f->disk, ENGINE_INDEX);
+    assert_int_equal(rows, 2 * 2 + 1 + 1);
+    no_more_damage(f, 0);
+    for (size_t i = 0; i < rows; i++) {
+        assert_true(memory_disk_lose_row(f->disk, ENGINE_INDEX, i));
+        assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), rows - 1);
+        no_more_damage(f, 1);
+        assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), rows);
+    }
+    while (memory_disk_lose_row(f->disk, ENGINE_INDEX, 0)) continue;
+    (void)repair(f);
+    assert_sound(f);
+    assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), rows);
+}
+
+/* Rows that stand for nothing: of a blob that is not there. */
+static void test_repair_removes_what_stands_for_nothing(void **state) {
+    fixture *f = *state;
+    fill_index(f);
+    const size_t rows = memory_disk_rows(f->disk, ENGINE_INDEX);
+    for (size_t i = 0; i < rows; i++) {
+        const slice key = memory_disk_key(f->disk, ENGINE_INDEX, i);
+        slice other = arena_dup(f->c.arena, key), value;
+        assert_ok(engine_get(f->s->engine, ENGINE_INDEX, key, f->c.arena, false, &value));
+        /* The blob's name ends the key, in that of an expiry before two bytes. */
+        const size_t at = other.len - (other.p[0] == KEY_INDEX_EXPIRY ? 3 : 1);
+        ((uint8_t *)(uintptr_t)other.p)[at] ^= 0x02;
+        engine_txn *t;
+        assert_ok(engine_txn_begin(f->s->engine, other, &t));
+        engine_txn_put(t, ENGINE_INDEX, other, value);
+        assert_ok(engine_txn_commit(t));
+        no_more_damage(f, 1);
+        assert_int_equal(memory_disk_rows(f->disk, ENGINE_INDEX), rows);
+    }
+}
+
+static void test_repair_gives_slots_back(void **state) {
+    fixture *f = *state;
+    uint64_t slot;
+    const size_t live = memory_disk_vault_live(f->disk);
+    assert_ok(
+        engine_vault_put(f->s->engine, engine_new_id(f->s->engine), S("key of nothing"), &slot));
+    no_more_damage(f, 1);
+    assert_int_equal(memory_disk_vault_live(f->disk), live);
+}
+
+/* What is lost stays reported, and nothing else is touched for it. */
+static void test_repair_leaves_what_it_cannot_make(void **state) {
+    fixture *f = *state;
+    uint64_t slot;
+    fill(f);
+    fill_index(f);
+    assert_true(memory_disk_damage_stream(f->disk, 0));
+    assert_true(memory_disk_lose_row(f->disk, ENGINE_INDEX, 0));
+    assert_ok(
+        engine_vault_put(f->s->engine, engine_new_id(f->s->engine), S("key of nothing"), &slot));
+    const size_t live = memory_disk_vault_live(f->disk);
+    const store_check_progress p = repair(f);
+    assert_int_equal(p.repaired, 1);
+    assert_int_equal(p.defects, 1);
+    assert_int_equal(memory_disk_vault_live(f->disk), live); /* no keys are destroyed on a guess */
+    assert_reports(f, S("does not open after "));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
-        T(test_sound),          T(test_account_going),
-        T(test_damaged_stream), T(test_damaged_content_row),
-        T(test_lost_rows),      T(test_lost_stream_owner),
-        T(test_lost_list_part), T(test_lost_staged),
-        T(test_lost_container), T(test_lost_account),
+        T(test_sound),
+        T(test_account_going),
+        T(test_damaged_stream),
+        T(test_damaged_content_row),
+        T(test_lost_rows),
+        T(test_lost_stream_owner),
+        T(test_lost_list_part),
+        T(test_lost_staged),
+        T(test_lost_container),
+        T(test_lost_account),
         T(test_any_damage),
+        T(test_repair_makes_the_index_again),
+        T(test_repair_removes_what_stands_for_nothing),
+        T(test_repair_gives_slots_back),
+        T(test_repair_leaves_what_it_cannot_make),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

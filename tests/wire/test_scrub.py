@@ -107,3 +107,17 @@ def test_rot_is_found_and_named(rotting):
     r = subprocess.run([rotting.program, "check", "--data", rotting.folder + "/data"], capture_output=True, text=True)
     assert r.returncode == 1 and rotten in r.stdout and good not in r.stdout
     rotting.go_on()
+
+
+def test_a_repair_needs_the_folder_to_itself_and_is_recorded(rotting):
+    check = [rotting.program, "check", "--repair", "--data", rotting.folder + "/data"]
+    r = subprocess.run(check, capture_output=True, text=True)
+    assert r.returncode == 2 and "in use" in r.stderr, r
+    rotting.pause()
+    r = subprocess.run(check, capture_output=True, text=True)
+    assert r.returncode == 0 and r.stdout.startswith("clean: ") and "repaired" not in r.stdout, r
+    rotting.go_on()
+    r = subprocess.run([rotting.program, "audit", "search", "--action", "check --repair", "--data", rotting.folder + "/data"],
+                       capture_output=True, text=True)
+    entry, = map(json.loads, r.stdout.splitlines())
+    assert entry["entry"]["class"] == "admin" and entry["entry"]["outcome"] == {"result": "ok"}
