@@ -82,7 +82,8 @@ static err show_page(const reading *r, slice response) {
     } else {
         admin_lines(response, "entries", &out);
     }
-    const bool written = fwrite(out.p, 1, out.len, stdout) == out.len && fflush(stdout) == 0;
+    const size_t len = out.len;
+    const bool written = (len == 0 || fwrite(out.p, 1, len, stdout) == len) && fflush(stdout) == 0;
     crypto_wipe(out.p, out.len);
     buf_done(&out);
     ENSURE(written, ERR_IO, "standard output takes no more");

@@ -179,7 +179,7 @@ def test_development(folder):
         curl = re.search(r"curl '([^']+)'", "".join(s.out)).group(1)
         status, body = get(port, curl.split(str(port), 1)[1])
         assert status == 200 and "EnumerationResults" in body
-        assert s.stop() == 0
+        assert s.stop() == 0, "".join(s.out + s.err)
     assert stat.S_IMODE(os.stat(folder / "d").st_mode) == 0o700
     assert stat.S_IMODE(os.stat(folder / "d" / "root.key").st_mode) == 0o400
     assert not (folder / "d" / "admin.sock").exists()
