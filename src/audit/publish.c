@@ -31,6 +31,8 @@ struct audit_publisher {
     audit_signer signer;
     char *name;
     uint64_t size, published;
+    uint64_t
+        swept; /* up to there, full tiles have lost their partial ones; see drop_full_partials */
     audit_tree tree;
     level level[AUDIT_TILE_LEVELS];
     buf bundle;
@@ -197,12 +199,29 @@ static err write_partials(audit_publisher *p) {
     return OK;
 }
 
+static void drop_tile_partials(audit_publisher *p, int at, uint64_t index) {
+    drop_partials(p, at, index);
+    if (at == 0) drop_partials(p, AUDIT_ENTRIES, index);
+}
+
+/* Those of tiles that became full since the last time: however long no checkpoint is published, they do not pile up.
+ * What the published one names stays until the next one is. */
+static void drop_full_partials(audit_publisher *p) {
+    for (int at = 0; at < AUDIT_TILE_LEVELS; at++) {
+        const uint64_t keep = tile_index(at, p->published), end = tile_index(at, p->size);
+        uint64_t index = tile_index(at, p->swept);
+        if (index == end) break; /* then those above are as they were, too */
+        for (; index < end; index++)
+            if (index != keep) drop_tile_partials(p, at, index);
+    }
+    p->swept = p->size;
+}
+
 static void drop_old_partials(audit_publisher *p, uint64_t before) {
     for (int at = 0; at < AUDIT_TILE_LEVELS; at++) {
         const uint64_t index = tile_index(at, before);
-        if (index == tile_index(at, p->size)) break; /* then those above are as they were, too */
-        drop_partials(p, at, index);
-        if (at == 0) drop_partials(p, AUDIT_ENTRIES, index);
+        if (index == tile_index(at, p->size)) break;
+        drop_tile_partials(p, at, index);
     }
 }
 
@@ -210,6 +229,7 @@ err audit_publisher_sign(audit_publisher *p, audit_checkpoint *ret, buf *note) {
     ENSURE(!p->failed, ERR_IO, "%s: an earlier write failed", p->folder);
     TRY(write_partials(p));
     TRY(sync_folders(p));
+    drop_full_partials(p);
     *ret = (audit_checkpoint){.origin = p->signer.name, .size = p->size};
     audit_tree_root(&p->tree, &ret->root);
     buf text;
@@ -302,7 +322,7 @@ static err load(audit_publisher *p, arena *a) {
     err e = audit_read_checkpoint(&s, a, &v, &c, &note);
     if (e == ERR_NOT_FOUND) return OK; /* nothing was published yet */
     TRY(e);
-    p->size = p->published = p->tree.size = c.size;
+    p->size = p->published = p->swept = p->tree.size = c.size;
     for (int at = 0; at < AUDIT_TILE_LEVELS; at++) TRY(load_level(p, a, at));
     audit_tree_root(&p->tree, &root);
     if (memcmp(root.b, c.root.b, sizeof root.b) != 0)

@@ -344,7 +344,6 @@ static audit_publisher *open_folder(void) {
     return p;
 }
 
-/* Grown in steps, closed and opened at each: around every width, and by one. */
 /* Signs what was added and publishes it. */
 static err checkpoint(audit_publisher *p) {
     audit_checkpoint c;
@@ -356,6 +355,45 @@ static err checkpoint(audit_publisher *p) {
     return e;
 }
 
+static bool is_there(const char *name) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return access(path, F_OK) == 0;
+}
+
+/* While witnesses cosign nothing: what a tile had before it was full goes, but for what readers are at; also what an
+ * earlier run has left. */
+static void what_is_only_signed_leaves_no_partial_tiles(void **state) {
+    (void)state;
+    static const char *const gone[] = {"tile/0/001.p", "tile/0/002.p", "tile/0/254.p",
+                                       "tile/entries/001.p", "tile/entries/254.p"};
+    buf note;
+    buf_init(&note, AUDIT_CHECKPOINT_MAX);
+    for (int run = 0; run < 2; run++) {
+        audit_publisher *p = open_folder();
+        audit_checkpoint c;
+        if (run == 0) add_entries(p, 0, 100);
+        if (run == 0) assert_int_equal(checkpoint(p), OK);
+        for (uint64_t size = 100; size < (run == 0 ? 400 : 66000); size += 100) {
+            add_entries(p, size, size + 100);
+            buf_reset(&note);
+            assert_int_equal(audit_publisher_sign(p, &c, &note), OK);
+        }
+        assert_true(is_there("tile/0/000.p/100") && is_there("tile/entries/000.p/100"));
+        assert_int_equal(verify_folder(), 100);
+        if (run == 1) {
+            for (size_t i = 0; i < ARRAY_LEN(gone); i++)
+                if (is_there(gone[i])) fail_msg("%s is still there", gone[i]);
+            assert_int_equal(audit_publisher_put(p, buf_slice(&note)), OK);
+            assert_false(is_there("tile/0/000.p") || is_there("tile/1/000.p/1"));
+            assert_int_equal(verify_folder(), 66000);
+        }
+        audit_publisher_close(p);
+    }
+    buf_done(&note);
+}
+
+/* Grown in steps, closed and opened at each: around every width, and by one. */
 static void a_folder_goes_on_where_it_was(void **state) {
     (void)state;
     static const uint64_t sizes[] = {
@@ -371,7 +409,6 @@ static void a_folder_goes_on_where_it_was(void **state) {
         audit_publisher_close(p);
         assert_int_equal(verify_folder(), size);
     }
-    char path[128];
     static const char *const there[] = {"tile/0/272",
                                         "tile/0/273.p/112",
                                         "tile/1/000",
@@ -379,16 +416,10 @@ static void a_folder_goes_on_where_it_was(void **state) {
                                         "tile/2/000.p/1",
                                         "tile/entries/272",
                                         "tile/entries/273.p/112"};
-    for (size_t i = 0; i < ARRAY_LEN(there); i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, there[i]);
-        assert_int_equal(access(path, F_OK), 0);
-    }
+    for (size_t i = 0; i < ARRAY_LEN(there); i++) assert_true(is_there(there[i]));
     static const char *const gone[] = {"tile/0/000.p", "tile/1/000.p", "tile/entries/000.p",
                                        "tile/0/274"};
-    for (size_t i = 0; i < ARRAY_LEN(gone); i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, gone[i]);
-        assert_int_not_equal(access(path, F_OK), 0);
-    }
+    for (size_t i = 0; i < ARRAY_LEN(gone); i++) assert_false(is_there(gone[i]));
 }
 
 /* ---- failing calls ---- */
@@ -597,6 +628,7 @@ int main(void) {
         cmocka_unit_test(trees_are_shown_to_have_grown),
         cmocka_unit_test(paths_are_those_of_the_specification),
         IN_FOLDER(a_folder_goes_on_where_it_was),
+        IN_FOLDER(what_is_only_signed_leaves_no_partial_tiles),
         IN_FOLDER(whatever_fails_a_checkpoint_holds),
         IN_FOLDER(a_changed_byte_anywhere_is_found),
         IN_FOLDER(another_key_is_not_believed),
