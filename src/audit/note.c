@@ -175,7 +175,7 @@ static bool verifies(const audit_note *n, const audit_verifier *v, slice signatu
                      uint64_t *ret_time) {
     if (v->type == AUDIT_ED25519) return crypto_ed25519_verify(v->key, n->text, signature);
     uint64_t seconds;
-    if (cur_be64(&signature, &seconds) != OK) return false;
+    if (cur_be64(&signature, &seconds) != OK || seconds > INT64_MAX) return false;
     buf message;
     buf_init(&message, AUDIT_NOTE_MAX + 64);
     buf_fmt(&message, "cosignature/v1\ntime %llu\n", (unsigned long long)seconds);

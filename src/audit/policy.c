@@ -177,7 +177,20 @@ bool audit_policy_met(const audit_policy *p, const bool cosigned[AUDIT_POLICY_MA
     return !p->demands || met(p, cosigned, p->quorum);
 }
 
+/* One of the logs that it lists signed the note, under that log's own name. */
+static err check_log(const audit_policy *p, const audit_note *n) {
+    audit_checkpoint c;
+    if (p->logs == 0) return OK;
+    TRY(audit_checkpoint_parse(n->text, &c));
+    for (unsigned i = 0; i < p->logs; i++)
+        if (slice_eq(p->log[i].name, c.origin) && audit_note_verify(n, &p->log[i], NULL) == OK)
+            return OK;
+    return err_fail(ERR_CORRUPT, "the checkpoint of '%.*s' is signed by none of the policy's logs",
+                    SLICE_ARG(slice_take(c.origin, AUDIT_NAME_MAX)));
+}
+
 err audit_policy_check(const audit_policy *p, const audit_note *n) {
+    TRY(check_log(p, n));
     bool cosigned[AUDIT_POLICY_MAX] = {false};
     char who[256] = "";
     for (unsigned i = 0; i < p->witnesses; i++) {

@@ -213,6 +213,15 @@ static void a_note_is_held_to_the_policy(void **state) {
     uint64_t when;
     assert_int_equal(audit_note_verify(&n, &who[2].key, &when), OK);
     assert_int_equal(when, 1700000003);
+    /* Another policy's logs are not this one, under this name or another. */
+    audit_policy q = p;
+    q.log[0].name = S("example.com/other");
+    assert_int_equal(audit_policy_check(&q, &n), ERR_CORRUPT);
+    q = p;
+    q.log[0].key[0] ^= 1;
+    assert_int_equal(audit_policy_check(&q, &n), ERR_CORRUPT);
+    q.log[q.logs++] = p.log[0];
+    assert_int_equal(audit_policy_check(&q, &n), OK);
     /* A cosignature of the policy that does not verify spoils it all. */
     cosigner liar = who[1];
     memset(liar.seed, 77, sizeof liar.seed);
@@ -222,6 +231,27 @@ static void a_note_is_held_to_the_policy(void **state) {
     arena_free(a);
 }
 
+/* "It MUST NOT exceed 2^63 - 1." */
+static void a_time_that_cannot_be_is_no_cosignature(void **state) {
+    (void)state;
+    static const struct {
+        uint64_t seconds;
+        err then;
+    } times[] = {
+        {INT64_MAX, OK}, {(uint64_t)INT64_MAX + 1, ERR_CORRUPT}, {UINT64_MAX, ERR_CORRUPT}};
+    for (size_t i = 0; i < ARRAY_LEN(times); i++) {
+        arena *a = arena_new(4096, 0);
+        audit_note n;
+        buf note;
+        buf_init_arena(&note, a, 4096);
+        buf_str(&note, "example.com/log\n\n");
+        cosign(&note, S("example.com/log\n"), &who[0], times[i].seconds);
+        assert_int_equal(audit_note_parse(a, buf_slice(&note), &n), OK);
+        assert_int_equal(audit_note_verify(&n, &who[0].key, NULL), times[i].then);
+        arena_free(a);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_sets_of_the_example_are_judged),
@@ -229,6 +259,7 @@ int main(void) {
         cmocka_unit_test(all_else_is_refused_with_its_line),
         cmocka_unit_test(as_many_as_are_said_fit),
         cmocka_unit_test(a_note_is_held_to_the_policy),
+        cmocka_unit_test(a_time_that_cannot_be_is_no_cosignature),
     };
     return cmocka_run_group_tests(tests, make_keys, NULL);
 }
