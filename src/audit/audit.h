@@ -115,7 +115,8 @@ typedef struct audit_policy {
 err audit_policy_parse(slice text, audit_policy *ret) CHECKED;
 /* Whether these witnesses are enough. */
 bool audit_policy_met(const audit_policy *p, const bool cosigned[AUDIT_POLICY_MAX]);
-/* Whether the note's cosignatures are. ERR_CORRUPT: they are not, or one does not verify. */
+/* Whether the note, a checkpoint, is one that the policy takes: signed by one of its logs, when it lists any, and
+ * cosigned by enough. ERR_CORRUPT: it is not, or a cosignature does not verify. ERR_INVALID_INPUT: no checkpoint. */
 err audit_policy_check(const audit_policy *p, const audit_note *n) CHECKED;
 
 /* ---- the tree (tree.c; RFC 6962, 2.1) ---- */
@@ -219,10 +220,12 @@ typedef struct audit_witnesses audit_witnesses;
 err audit_witnesses_start(slice policy_text, const char *folder, const audit_verifier *log,
                           const char *ca_file, audit_witnesses **ret) CHECKED;
 audit_witnesses *audit_witnesses_stop(audit_witnesses *w);
-/* Asks all for cosignatures of a checkpoint, whose tiles are durable, and appends those that came to out, after
- * the note itself. Returns whether the policy is met. Waits until all have answered, soon after the policy is met,
- * and AUDIT_WITNESS_WAIT_US at most. */
-bool audit_witnesses_collect(audit_witnesses *w, const audit_checkpoint *c, slice note, buf *out);
+/* Asks all for cosignatures of a checkpoint, whose tiles are durable, and appends those that came to out, one a
+ * witness, after the note itself. held: entries in the store, at least the checkpoint's; a witness that has cosigned
+ * more contradicts it, one that has cosigned more than this checkpoint only waits for a later one. Returns whether
+ * the policy is met. Waits until all have answered, soon after the policy is met, and AUDIT_WITNESS_WAIT_US at most. */
+bool audit_witnesses_collect(audit_witnesses *w, const audit_checkpoint *c, uint64_t held,
+                             slice note, buf *out);
 /* Ends a collect under way, and makes those after it short. */
 void audit_witnesses_hurry(audit_witnesses *w);
 #define AUDIT_WITNESS_WAIT_US 10000000

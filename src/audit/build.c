@@ -31,15 +31,15 @@ static err add(void *ctx, uint64_t index, slice entry, slice private_part) {
 
 /* The checkpoint of what was added, with the witnesses' cosignatures. Without enough of them the last one stays
  * what is published, and the next is asked for again. */
-static err checkpoint(audit_builder *b, bool *ret_enough) {
+static err checkpoint(audit_builder *b, uint64_t held, bool *ret_enough) {
     audit_checkpoint c;
     buf note, cosigned;
     buf_init(&note, AUDIT_CHECKPOINT_MAX);
     buf_init(&cosigned, AUDIT_CHECKPOINT_MAX);
     err e = audit_publisher_sign(b->publisher, &c, &note);
     *ret_enough =
-        e == OK &&
-        (!b->witnesses || audit_witnesses_collect(b->witnesses, &c, buf_slice(&note), &cosigned));
+        e == OK && (!b->witnesses ||
+                    audit_witnesses_collect(b->witnesses, &c, held, buf_slice(&note), &cosigned));
     if (*ret_enough)
         e = audit_publisher_put(b->publisher, buf_slice(b->witnesses ? &cosigned : &note));
     buf_done(&cosigned);
@@ -54,7 +54,7 @@ static err publish(audit_builder *b, bool *ret_more) {
     bool enough;
     *ret_more = to < next;
     if (from < to) TRY(engine_log_read(b->engine, from, to, add, b->publisher));
-    TRY(checkpoint(b, &enough));
+    TRY(checkpoint(b, next, &enough));
     if (!enough) return OK;
     pthread_mutex_lock(&b->mutex);
     b->stats.published = audit_publisher_size(b->publisher);

@@ -3,8 +3,10 @@
  *
  *   IDLE --a checkpoint it has not seen--> ASKING --200, its cosignature verifies--> IDLE
  *     ^                                       | --409 with another size of ours--> ASKING, from that size on; once
+ *     |                                       | --409 with more than this checkpoint, not more than we hold--> IDLE,
+ *     |                                       |    until there is a checkpoint of that size (the folder is made again)
  *     |                                       | --no answer, or any other--> PAUSED
- *     |                                       \ --409 with more than we have, 422--> PAUSED, and it refuses: an alarm
+ *     |                                       \ --409 with more than we hold, 422--> PAUSED, and it refuses: an alarm
  *     \--the pause is over (1 s, twice as long each time, at most a minute)-- PAUSED
  *
  * What a witness has cosigned is asked of it when it is not known: a first question from size 0 is answered with 409.
@@ -29,7 +31,7 @@ typedef struct witness {
     char *url;      /* …/add-checkpoint; NULL: it has none, and no thread */
     uint64_t round; /* the last one that it has settled: cosigned, or failed at */
     bool cosigned;  /* in that round */
-    buf lines;      /* its cosignatures then */
+    buf line;       /* its cosignature then */
     uint64_t size;  /* what it has cosigned, as far as is known */
     int64_t again_us, pause_us;
     int told_status; /* of the failure that was told last */
@@ -37,7 +39,8 @@ typedef struct witness {
 } witness;
 
 struct audit_witnesses {
-    char *text; /* the policy points into it */
+    char *text; /* the policy, which points into it */
+    size_t text_len;
     audit_policy policy;
     char *folder;
     fetch *fetch;
@@ -46,6 +49,7 @@ struct audit_witnesses {
     bool stop, hurry;
     uint64_t round; /* counts collects; 0: none yet */
     uint64_t size;  /* of the checkpoint asked for */
+    uint64_t held;  /* entries in the store then */
     buf note;
     witness witness[AUDIT_POLICY_MAX];
 };
@@ -53,7 +57,7 @@ struct audit_witnesses {
 /* ---- one question ---- */
 
 typedef struct question {
-    uint64_t round, size, old_size;
+    uint64_t round, size, held, old_size;
     slice note; /* in the arena */
     arena *a;
     int status; /* that it was answered with; 0: not at all */
@@ -104,20 +108,22 @@ static err post(const witness *w, arena *a, slice body, int *ret_status, slice *
     return e;
 }
 
-/* The lines of its answer that are its cosignatures of the note. */
-static err take_cosignatures(const witness *w, const question *q, slice answer, buf *lines) {
+/* The line of its answer that is its cosignature of the note: one, for a note has room for few. */
+static err take_cosignature(const witness *w, const question *q, slice answer, buf *line) {
     audit_note *n = arena_alloc(q->a, sizeof *n);
     const audit_verifier *key = &w->what->key;
     const slice whole = arena_fmt(q->a, "%.*s%.*s", SLICE_ARG(q->note), SLICE_ARG(answer));
+    uint64_t seconds = 0;
+    size_t i = 0;
     err e = audit_note_parse(q->a, whole, n);
-    if (e == OK) e = audit_note_verify(n, key, NULL);
+    if (e == OK) e = audit_note_verify(n, key, &seconds);
     if (e != OK)
         return err_fail(ERR_INVALID_INPUT, "its answer is no cosignature of its key: %s",
                         err_detail());
-    for (size_t i = 0; i < n->count; i++)
-        if (n->signature[i].id == key->id && slice_eq(n->signature[i].name, key->name))
-            buf_put(lines, n->signature[i].line);
-    return buf_check(lines);
+    ENSURE(seconds > 0, ERR_INVALID_INPUT, "its cosignature says no time");
+    while (n->signature[i].id != key->id || !slice_eq(n->signature[i].name, key->name)) i++;
+    buf_put(line, n->signature[i].line);
+    return buf_check(line);
 }
 
 static err told_size(slice answer, uint64_t *ret) {
@@ -128,17 +134,18 @@ static err told_size(slice answer, uint64_t *ret) {
 }
 
 /* 409: ret_size is what it has cosigned. ERR_CORRUPT: what it says contradicts the log. */
-static err ask_once(const witness *w, question *q, buf *lines, uint64_t *ret_size,
+static err ask_once(const witness *w, question *q, buf *line, uint64_t *ret_size,
                     bool *ret_other_size) {
     buf body;
     slice answer;
     *ret_other_size = false;
     q->status = 0;
     buf_init_arena(&body, q->a, AUDIT_CHECKPOINT_MAX + (8u << 10));
-    TRY(put_question(w, q, &body));
+    if (put_question(w, q, &body) != OK)
+        return err_fail(ERR_IO, "it cannot be asked: %s", err_detail());
     TRY(post(w, q->a, buf_slice(&body), &q->status, &answer));
     const int status = q->status;
-    if (status == 200) return take_cosignatures(w, q, answer, lines);
+    if (status == 200) return take_cosignature(w, q, answer, line);
     ENSURE(status != 422, ERR_CORRUPT,
            "it refuses: the %llu entries that it has cosigned are not the beginning of the %llu "
            "that this server holds. The record was changed, or this is not the store whose record "
@@ -152,21 +159,22 @@ static err ask_once(const witness *w, question *q, buf *lines, uint64_t *ret_siz
            "key` prints");
     ENSURE(status == 409, ERR_INVALID_INPUT, "it answers with status %d", status);
     TRY(told_size(answer, ret_size));
-    ENSURE(*ret_size <= q->size, ERR_CORRUPT,
+    ENSURE(*ret_size <= q->held, ERR_CORRUPT,
            "it refuses: it has cosigned %llu entries, and this server holds %llu. The store is "
            "older than what it published, as after a backup was restored",
-           (unsigned long long)*ret_size, (unsigned long long)q->size);
+           (unsigned long long)*ret_size, (unsigned long long)q->held);
     *ret_other_size = true;
     return OK;
 }
 
-/* ret_size: what the witness has cosigned now. */
-static err ask(const witness *w, question *q, buf *lines, uint64_t *ret_size) {
+/* ret_size: what the witness has cosigned now; more than was asked for: it did not cosign that. */
+static err ask(const witness *w, question *q, buf *line, uint64_t *ret_size) {
     bool other;
-    TRY(ask_once(w, q, lines, ret_size, &other));
+    TRY(ask_once(w, q, line, ret_size, &other));
     if (other) {
+        if (*ret_size > q->size) return OK;
         q->old_size = *ret_size;
-        TRY(ask_once(w, q, lines, ret_size, &other));
+        TRY(ask_once(w, q, line, ret_size, &other));
         ENSURE(!other, ERR_INVALID_INPUT, "it names another size each time it is asked");
     }
     *ret_size = q->size;
@@ -174,6 +182,14 @@ static err ask(const witness *w, question *q, buf *lines, uint64_t *ret_size) {
 }
 
 /* ---- its thread ---- */
+
+/* It has cosigned more than this checkpoint, and not more than the store holds. */
+static void note_ahead(witness *w, uint64_t round, uint64_t size) {
+    w->size = size;
+    w->cosigned = false;
+    w->round = round;
+    pthread_cond_signal(&w->all->answered);
+}
 
 static void note_success(witness *w, const question *q, uint64_t size) {
     if (w->stats.refuses || w->pause_us > 0)
@@ -214,18 +230,21 @@ static void ask_now(witness *w) {
     arena *a = arena_new(64 << 10, 16 << 20);
     question q = {.round = all->round,
                   .size = all->size,
+                  .held = all->held,
                   .old_size = w->size,
                   .note = arena_dup(a, buf_slice(&all->note)),
                   .a = a};
-    buf lines;
+    buf line;
     uint64_t size = 0;
-    buf_init_arena(&lines, a, ANSWER_MAX);
+    buf_init_arena(&line, a, ANSWER_MAX);
     pthread_mutex_unlock(&all->lock);
-    err e = ask(w, &q, &lines, &size);
+    err e = ask(w, &q, &line, &size);
     pthread_mutex_lock(&all->lock);
-    if (e == OK) {
-        buf_reset(&w->lines);
-        buf_put(&w->lines, buf_slice(&lines));
+    if (e == OK && size > q.size) {
+        note_ahead(w, q.round, size);
+    } else if (e == OK) {
+        buf_reset(&w->line);
+        buf_put(&w->line, buf_slice(&line));
         note_success(w, &q, size);
     } else if (!all->stop) {
         note_failure(w, &q, e);
@@ -250,6 +269,8 @@ static void *run(void *arg) {
             pthread_cond_wait(&all->asked, &all->lock);
         else if (w->again_us > now)
             wait_until(&all->asked, &all->lock, w->again_us);
+        else if (w->size > all->size)
+            note_ahead(w, all->round, w->size);
         else
             ask_now(w);
     }
@@ -273,12 +294,13 @@ static bool is_open(const audit_witnesses *all, bool *ret_met) {
     return open;
 }
 
-bool audit_witnesses_collect(audit_witnesses *all, const audit_checkpoint *c, slice note,
-                             buf *out) {
+bool audit_witnesses_collect(audit_witnesses *all, const audit_checkpoint *c, uint64_t held,
+                             slice note, buf *out) {
     bool met, had_met = false;
     pthread_mutex_lock(&all->lock);
     all->round++;
     all->size = c->size;
+    all->held = held;
     buf_reset(&all->note);
     buf_put(&all->note, note);
     int64_t until = clock_mono_us() + (all->hurry ? HURRIED_WAIT_US : AUDIT_WITNESS_WAIT_US);
@@ -294,7 +316,7 @@ bool audit_witnesses_collect(audit_witnesses *all, const audit_checkpoint *c, sl
     buf_put(out, note);
     for (unsigned i = 0; i < all->policy.witnesses; i++) {
         const witness *w = &all->witness[i];
-        if (w->round == all->round && w->cosigned) buf_put(out, buf_slice(&w->lines));
+        if (w->round == all->round && w->cosigned) buf_put(out, buf_slice(&w->line));
     }
     pthread_mutex_unlock(&all->lock);
     return met && buf_check(out) == OK;
@@ -330,6 +352,17 @@ static err check_policy(const audit_policy *p, const audit_verifier *log) {
     return OK;
 }
 
+/* /add-checkpoint is put after it. */
+static err check_url(const audit_policy_witness *w) {
+    const bool web = slice_starts(w->url, S("http://")) || slice_starts(w->url, S("https://"));
+    ENSURE(web && slice_find(w->url, 0, '?') == w->url.len &&
+               slice_find(w->url, 0, '#') == w->url.len,
+           ERR_INVALID_INPUT,
+           "the URL of witness '%.*s' is not the beginning of an http:// or https:// URL: '%.*s'",
+           SLICE_ARG(slice_take(w->name, 64)), SLICE_ARG(slice_take(w->url, 128)));
+    return OK;
+}
+
 static err reach(audit_witnesses *all, const char *ca_file) {
     slice prefixes[AUDIT_POLICY_MAX];
     size_t n = 0;
@@ -338,6 +371,7 @@ static err reach(audit_witnesses *all, const char *ca_file) {
         if (url.len == 0) continue;
         witness *w = &all->witness[i];
         slice base = url;
+        TRY(check_url(&all->policy.witness[i]));
         while (slice_ends(base, S("/"))) base.len--;
         MUST(asprintf(&w->url, "%.*s/add-checkpoint", SLICE_ARG(base)) > 0);
         prefixes[n++] = slice_take(slice_str(w->url), base.len + 1);
@@ -348,7 +382,7 @@ static err reach(audit_witnesses *all, const char *ca_file) {
 }
 
 static err start(audit_witnesses *all, const audit_verifier *log, const char *ca_file) {
-    TRY(audit_policy_parse(slice_str(all->text), &all->policy));
+    TRY(audit_policy_parse(slice_of(all->text, all->text_len), &all->policy));
     TRY(check_policy(&all->policy, log));
     TRY(reach(all, ca_file));
     for (unsigned i = 0; i < all->policy.witnesses; i++) {
@@ -356,7 +390,7 @@ static err start(audit_witnesses *all, const audit_verifier *log, const char *ca
         w->all = all;
         w->what = &all->policy.witness[i];
         w->stats.name = w->what->name;
-        buf_init(&w->lines, ANSWER_MAX);
+        buf_init(&w->line, ANSWER_MAX);
         if (w->url) MUST(pthread_create(&w->thread, NULL, run, w) == 0);
     }
     return OK;
@@ -367,9 +401,11 @@ err audit_witnesses_start(slice policy_text, const char *folder, const audit_ver
     audit_witnesses *all = calloc(1, sizeof *all);
     pthread_condattr_t attr;
     MUST(all != NULL);
-    all->text = strndup((const char *)policy_text.p, policy_text.len);
+    all->text = malloc(policy_text.len + 1);
+    all->text_len = policy_text.len;
     all->folder = strdup(folder);
     MUST(all->text != NULL && all->folder != NULL);
+    memcpy(all->text, policy_text.p, policy_text.len);
     buf_init(&all->note, AUDIT_CHECKPOINT_MAX);
     MUST(pthread_condattr_init(&attr) == 0);
     MUST(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
@@ -398,7 +434,7 @@ audit_witnesses *audit_witnesses_stop(audit_witnesses *all) {
         witness *w = &all->witness[i];
         if (w->all && w->url) pthread_join(w->thread, NULL);
         free(w->url);
-        buf_done(&w->lines);
+        buf_done(&w->line);
     }
     fetch_free(all->fetch);
     pthread_cond_destroy(&all->asked);

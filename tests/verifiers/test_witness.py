@@ -1,4 +1,6 @@
 """Witnesses: torchwood's litewitness cosigns the record, and finds what only somebody outside can find; others misbehave."""
+import base64
+import hashlib
 import http.server
 import pathlib
 import re
@@ -11,22 +13,23 @@ import time
 import urllib.request
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/clients"))
-from server import BINARY, ENV, Process, free_port  # noqa: E402
+from server import BINARY, BUILD, ENV, Process, free_port  # noqa: E402
 
 VERIFIERS = ENV / "bin/verifiers"
 EMPTY_ROOT = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="  # SHA-256 of nothing (RFC 6962, 2.1)
 PATIENCE_S = 60
 
 
-def run(*argv):
-    return subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=120)
+def run(*argv, **kwargs):
+    return subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=120, **kwargs)
 
 
-def good(*argv):
-    r = run(*argv)
+def good(*argv, **kwargs):
+    r = run(*argv, **kwargs)
     assert r.returncode == 0, f"{argv}\n{r.stdout}\n{r.stderr}"
     return r.stdout
 
@@ -153,6 +156,12 @@ def test_a_real_witness_cosigns(log, witness, tmp_path):
     receipt.write_text(good(BINARY, "audit", "prove", log.data / "log", 0, "--key", log.key))
     good(BINARY, "audit", "check", receipt, "--key", log.key, "--policy", log.policy)
     good(BINARY, "audit", "verify", log.data / "log", "--key", log.key, "--policy", log.policy)
+    # another log's checkpoint is asked for
+    foreign = tmp_path / "foreign"
+    foreign.write_text(log.policy.read_text().replace(log.key, vkey("other.test/log", 1, bytes(32))))
+    for words in (("check", receipt), ("verify", log.data / "log")):
+        r = run(BINARY, "audit", *words, "--key", log.key, "--policy", foreign)
+        assert r.returncode == 1 and "none of the policy's logs" in r.stderr
     # somebody else's cosignature is asked for
     other = tmp_path / "other"
     other.write_text(log.policy.read_text().replace(f"log {log.key}\n", "").replace(
@@ -170,8 +179,6 @@ def test_a_real_witness_cosigns(log, witness, tmp_path):
 
 
 def vkey(name, kind, key):
-    import base64
-    import hashlib
     number = hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + key).hexdigest()[:8]
     return f"{name}+{number}+{base64.b64encode(bytes([kind]) + key).decode()}"
 
@@ -222,10 +229,11 @@ class Fake:
                 if reply is None:
                     time.sleep(20)
                     return
+                text = reply[1].encode()
                 handler.send_response(reply[0])
-                handler.send_header("Content-Length", str(len(reply[1])))
+                handler.send_header("Content-Length", str(len(text)))
                 handler.end_headers()
-                handler.wfile.write(reply[1].encode())
+                handler.wfile.write(text)
 
             def log_message(handler, *_):
                 pass
@@ -249,6 +257,7 @@ class Fake:
     (lambda body: (500, ""), "status 500"),
     (lambda body: (409, "x\n"), "without the size"),
     (lambda body: (409, "0\n" if body.startswith("old 1\n") else "1\n"), "another size each time"),
+    (lambda body: (409, "1\n" if "old 0\n" in body else "99999999\n"), "as after a backup was restored"),
     (lambda body: (409, "99999999\n"), "as after a backup was restored"),
     (lambda body: (422, ""), "not the beginning"),
 ])
@@ -283,6 +292,9 @@ def test_who_is_slow_or_dead_holds_up_nobody(log, witness):
     ("witness w KEY\nquorum w\n", "cannot be met"),
     ("witness w LOG URL\nquorum w\n", "line 1: a witness' key is of type 0x04"),
     ("log OTHER\nwitness w KEY URL\nquorum w\n", "its logs are others"),
+    ("witness w KEY ftp://w.test/\nquorum w\n", "the URL of witness 'w' is not the beginning of an http"),
+    ("witness w KEY https://w.test/?to=x\nquorum w\n", "the URL of witness 'w' is not the beginning of an http"),
+    ("witness w KEY URL\nquorum w\n\0", "line 3: it holds control characters"),
 ])
 def test_a_policy_that_cannot_be_is_refused_at_the_start(log, policy, says):
     words = {"KEY": vkey("w.test/w", 4, bytes(32)), "LOG": log.key, "OTHER": vkey("other.test/l", 1, bytes(32)),
@@ -290,3 +302,63 @@ def test_a_policy_that_cannot_be_is_refused_at_the_start(log, policy, says):
     log.policy.write_text(re.sub("KEY|LOG|OTHER|URL", lambda m: words[m[0]], policy))
     r = run(BINARY, "serve", "--config", log.config)
     assert r.returncode != 0 and says in r.stderr + r.stdout, r.stderr + r.stdout
+
+# ---- witnesses that cosign -------------------------------------------------------------------------------------------
+
+class Cosigner(Fake):
+    """One that remembers only the size, and cosigns `times` over."""
+
+    def __init__(self, name, times=1):
+        secret = Ed25519PrivateKey.generate()
+        self.size, self.name, self.times, self.secret = 0, name, times, secret
+        super().__init__(self.add_checkpoint)
+        self.public = secret.public_key().public_bytes_raw()
+        self.key = vkey(name, 4, self.public)
+
+    def add_checkpoint(self, body):
+        old, checkpoint = int(body.split("\n")[0].split()[1]), body.split("\n\n", 1)[1]
+        if old != self.size:
+            return 409, f"{self.size}\n"
+        text = checkpoint.rsplit("\n\n", 1)[0] + "\n"
+        self.size = int(text.split("\n")[1])
+        return 200, "".join(self.line(text, 1700000000 + i) for i in range(self.times))
+
+    def line(self, text, seconds):
+        number = hashlib.sha256(self.name.encode() + b"\n\4" + self.public).digest()[:4]
+        signature = self.secret.sign(f"cosignature/v1\ntime {seconds}\n{text}".encode())
+        return f"\u2014 {self.name} {base64.b64encode(number + seconds.to_bytes(8, 'big') + signature).decode()}\n"
+
+
+def test_one_who_cosigns_many_times_over_is_taken_once(log):
+    """A note has room for 64 signatures; what was published with more could not be read, by this server neither."""
+    eager = [Cosigner(f"eager.test/{i}", 40) for i in range(2)]
+    log.start("".join(f"witness w{i} {w.key} {w.url}\n" for i, w in enumerate(eager)) + "group g all w0 w1\nquorum g\n")
+    log.until_published(log.work())
+    assert log.checkpoint().count("\u2014 ") == 3
+    good(BINARY, "audit", "verify", log.data / "log", "--key", log.key, "--policy", log.policy)
+    log.stop()
+    log.start(log.policy.read_text())
+    log.until_published(log.work())
+    log.stop()
+    for w in eager:
+        w.stop()
+
+
+def test_a_folder_made_again_is_no_rollback(log):
+    """Put aside, the published folder is made again in steps from the store's own log: until it is where it was, the witness
+    has cosigned more than it is asked for, and that contradicts nothing."""
+    good("make", "build/bench/load", cwd=ROOT)
+    w = Cosigner("w.test/w")
+    log.start(f"witness w {w.key} {w.url}\nquorum w\n")
+    # refusals, each of which leaves an entry; more of them than are added between two checkpoints
+    run(BUILD / "bench/load", "put", log.port, "/records/none", "", "--size", 10, "--connections", 32, "--count", 70_000)
+    size = log.work(1)
+    assert size > 70_000
+    log.until_published(size)
+    log.stop()
+    shutil.rmtree(log.data / "log")
+    log.start(log.policy.read_text())
+    log.until_published(size)
+    assert "witness_refuses" not in log.server.output and "witness_fails" not in log.server.output
+    assert log.metric("refuses") == 0 and log.metric("failures_total") == 0
+    w.stop()
