@@ -344,6 +344,7 @@ static err pass(upkeep *u) {
     u->at.begun_us = STORE_TIME_NONE;
     u->at.ended_us = clock_wall_us();
     TRY(note(u, SLICE_NONE, SLICE_NONE, SLICE_NONE, true));
+    if (u->at.blobs == 0 && u->at.damaged == 0) return OK; /* nothing to tell of an empty store */
     LOG(u->at.damaged > 0 ? LOG_ERROR : LOG_INFO, "scrub_pass", LF_I("blobs", u->at.blobs),
         LF_I("bytes", u->at.bytes), LF_I("damaged", u->at.damaged));
     return OK;
