@@ -86,6 +86,13 @@ typedef struct audit_format {
 /* ERR_INVALID_INPUT, which names those there are. */
 err audit_format_find(slice name, const audit_format **ret) CHECKED;
 
+/* ---- scope.c ---- */
+err scope_create(call *k) CHECKED;
+err scope_list(call *k) CHECKED;
+err scope_enable(call *k) CHECKED;
+err scope_disable(call *k) CHECKED;
+err scope_destroy(call *k) CHECKED;
+
 /* ---- lifecycle.c ---- */
 err lifecycle_set(call *k) CHECKED;
 err lifecycle_show(call *k) CHECKED;

@@ -131,9 +131,6 @@ err auth_permit(store *s, store_call c, const auth_request *r, const auth_caller
     }
     ENSURE(!(need->writes && r->secondary), ERR_INSUFFICIENT_ACCOUNT_PERMISSIONS,
            "The secondary address is read-only; send writes to the primary.");
-    /* A scope asks for a key of its own; writing without it would break the token's word. */
-    ENSURE(!(need->writes && who->encryption_scope.len), ERR_UNSUPPORTED_QUERY_PARAMETER,
-           "ses: this server has no encryption scopes; use a shared access signature without one.");
     return OK;
 }
 

@@ -37,13 +37,14 @@ typedef enum auth_kind {
 /* Who asks: the outcome of verifying a signature. */
 typedef struct auth_caller {
     auth_kind kind;
-    int key_index;          /* which of the account's keys signed; -1 for anonymous */
-    slice version;          /* sv of a SAS; empty otherwise */
-    slice permissions;      /* sp, or the stored policy's */
-    slice services, types;  /* ss and srt of an account SAS */
-    slice resource;         /* sr of a service SAS: b, bs, bv, c, d */
-    slice policy_id;        /* si */
-    slice encryption_scope; /* ses */
+    int key_index;         /* which of the account's keys signed; -1 for anonymous */
+    slice version;         /* sv of a SAS; empty otherwise */
+    slice permissions;     /* sp, or the stored policy's */
+    slice services, types; /* ss and srt of an account SAS */
+    slice resource;        /* sr of a service SAS: b, bs, bv, c, d */
+    slice policy_id;       /* si */
+    slice
+        encryption_scope; /* ses: what is written goes under that scope, which who handles it sees to */
     /* Response headers a service SAS overrides (rscc, rscd, rsce, rscl, rsct); empty: none. */
     slice cache_control, content_disposition, content_encoding, content_language, content_type;
 } auth_caller;

@@ -47,6 +47,8 @@ ERR(ERR_BLOB_ARCHIVED, 409, "BlobArchived", "This operation is not permitted on 
 ERR(ERR_BLOB_BEING_REHYDRATED, 409, "BlobBeingRehydrated", "This operation is not permitted because the blob is being rehydrated.", ERR_QUIET)
 ERR(ERR_BLOB_CUSTOMER_SPECIFIED_ENCRYPTION_MISMATCH, 409, "BlobCustomerSpecifiedEncryptionMismatch", "The given customer specified encryption does not match the encryption used to encrypt the blob.", ERR_QUIET)
 ERR(ERR_BLOB_DOES_NOT_USE_CUSTOMER_SPECIFIED_ENCRYPTION, 409, "BlobDoesNotUseCustomerSpecifiedEncryption", "The blob is not encrypted with customer specified encryption, but one was provided in the request.", ERR_QUIET)
+ERR(ERR_ENCRYPTION_SCOPE_DISABLED, 403, "EncryptionScopeDisabled", "The encryption scope is disabled.", ERR_INFO)
+ERR(ERR_FORBIDDEN_BY_ENCRYPTION_POLICY, 403, "RequestForbiddenByContainerEncryptionPolicy", "The request is forbidden by the container encryption policy.", ERR_INFO)
 ERR(ERR_BLOB_IMMUTABLE_DUE_TO_LEGAL_HOLD, 409, "BlobImmutableDueToLegalHold", "This operation is not permitted as the blob is immutable due to one or more legal holds.", ERR_QUIET)
 ERR(ERR_PURPOSE_REQUIRED, 403, "PurposeRequired", "The container is only for accesses that say what they are for: send x-ms-purpose: CODE; reason.", ERR_INFO)
 ERR(ERR_BLOB_IMMUTABLE_DUE_TO_POLICY, 409, "BlobImmutableDueToPolicy", "This operation is not permitted as the blob is immutable due to a policy.", ERR_QUIET)

@@ -31,12 +31,12 @@ err blob_append_create(ops_request *r, ops_response *w) {
         store_append_create(r->server->store, ops_call(r), k, r->blob, &a.put, &b), a.forced));
     w->status = 201;
     blob_set_state(r, w, b.etag, b.modified_us);
-    blob_set_encrypted(r, w);
+    blob_set_encrypted(r, w, b.scope);
     return OK;
 }
 
 static void answer(ops_request *r, ops_response *w, const store_appended *b, const blob_sums *said,
-                   uint64_t crc) {
+                   uint64_t crc, slice scope) {
     w->status = 201;
     blob_set_state(r, w, b->etag, b->modified_us);
     if (said->has_md5)
@@ -45,7 +45,7 @@ static void answer(ops_request *r, ops_response *w, const store_appended *b, con
         blob_set_crc64(r, w, crc);
     ops_set_u64(r, w, "x-ms-blob-append-offset", b->offset);
     ops_set_u64(r, w, "x-ms-blob-committed-block-count", b->block_count);
-    blob_set_encrypted(r, w);
+    blob_set_encrypted(r, w, scope);
 }
 
 static uint64_t block_max(const ops_request *r) {
@@ -71,9 +71,10 @@ err blob_append_block(ops_request *r, ops_response *w) {
     TRY(blob_upload_body(r, u, &said));
     if (store_upload_len(u) == 0) return empty_block();
     uint64_t crc = store_upload_crc64(u);
+    slice scope = arena_dup(r->arena, store_upload_scope(u));
     TRY(store_append_block(s, ops_call(r), k, r->blob, u, &cond, &when, &b));
     u = NULL; /* the store's now */
-    answer(r, w, &b, &said, crc);
+    answer(r, w, &b, &said, crc, scope);
     return OK;
 }
 
@@ -92,9 +93,10 @@ err blob_append_block_from_url(ops_request *r, ops_response *w) {
     TRY(blob_container(r, &k));
     TRY(blob_source_bring(r, k, &a, &u));
     uint64_t crc = store_upload_crc64(u);
+    slice scope = arena_dup(r->arena, store_upload_scope(u));
     TRY(store_append_block(r->server->store, ops_call(r), k, r->blob, u, &cond, &when, &b));
     u = NULL; /* the store's now */
-    answer(r, w, &b, &a.said, crc);
+    answer(r, w, &b, &a.said, crc, scope);
     return OK;
 }
 

@@ -36,6 +36,7 @@ static void set_blob(ops_request *r, ops_response *w, const store_blob *b) {
     ops_set(w, "x-ms-server-encrypted", S("true"));
     blob_copy_set(r, w, &b->copy);
     blob_set_key_sha256(r, w, b->key_sha256);
+    blob_set_scope(r, w, b->scope);
     if (b->tag_count > 0) ops_set_u64(r, w, "x-ms-tag-count", b->tag_count);
     blob_set_immutability(r, w, b);
     if (b->accessed_us > 0) ops_set_time(r, w, "x-ms-last-access-time", b->accessed_us);
@@ -262,7 +263,7 @@ static err find_blob(ops_request *r, store_blob *ret) {
     const store_container *k CLEANUP(blob_container_unref) = NULL;
     TRY(blob_container(r, &k));
     TRY(store_blob_get(r->server->store, ops_call(r), k, r->blob, pick, &cond, ret));
-    return store_customer_check(ret->key_sha256, r->customer);
+    return store_encryption_check(r->server->store, ops_call(r), k, ret);
 }
 
 err blob_get_properties(ops_request *r, ops_response *w) {
@@ -334,6 +335,6 @@ err blob_set_metadata(ops_request *r, ops_response *w) {
     w->status = 200;
     blob_set_state(r, w, b.etag, b.modified_us);
     blob_set_version(r, w, &b);
-    blob_set_encrypted(r, w);
+    blob_set_encrypted(r, w, b.scope);
     return OK;
 }

@@ -45,6 +45,7 @@ err blob_put_block(ops_request *r, ops_response *w) {
     TRY(blob_upload_body(r, u, &said));
     if (store_upload_len(u) == 0) return empty_block();
     uint64_t crc = store_upload_crc64(u);
+    slice scope = arena_dup(r->arena, store_upload_scope(u));
     TRY(store_block_put(s, ops_call(r), k, r->blob, id, u, cond.lease_id));
     u = NULL; /* the store's now */
     w->status = 201;
@@ -52,7 +53,7 @@ err blob_put_block(ops_request *r, ops_response *w) {
         blob_set_md5(r, w, "Content-MD5", said.md5);
     else
         blob_set_crc64(r, w, crc);
-    blob_set_encrypted(r, w);
+    blob_set_encrypted(r, w, scope);
     return OK;
 }
 
@@ -181,7 +182,7 @@ err blob_put_block_list(ops_request *r, ops_response *w) {
         blob_set_md5(r, w, "Content-MD5", a.said.md5);
     else
         blob_set_crc64(r, w, crc);
-    blob_set_encrypted(r, w);
+    blob_set_encrypted(r, w, b.scope);
     return OK;
 }
 

@@ -29,12 +29,14 @@ err blob_create_container(ops_request *r, ops_response *w) {
     store_public access;
     pair *metadata;
     size_t count;
+    store_default_scope scope;
     TRY(blob_enter(r));
     TRY(read_access(r, &access));
+    TRY(blob_default_scope_read(r, &scope));
     TRY(blob_metadata_read(r, &metadata, &count));
     const store_container *k CLEANUP(blob_container_unref) = NULL;
-    TRY(store_container_create(r->server->store, ops_call(r), r->account, r->container, access,
-                               metadata, count, &k));
+    TRY(store_container_create_under(r->server->store, ops_call(r), r->account, r->container,
+                                     access, &scope, metadata, count, &k));
     answer(r, w, 201, k);
     return OK;
 }
@@ -72,8 +74,9 @@ err blob_get_container(ops_request *r, ops_response *w) {
     ops_set(w, "x-ms-has-immutability-policy", k->guard.days ? S("true") : S("false"));
     ops_set(w, "x-ms-has-legal-hold", k->guard.holds.len ? S("true") : S("false"));
     ops_set(w, "x-ms-immutable-storage-with-versioning-enabled", S("false"));
-    ops_set(w, "x-ms-default-encryption-scope", S("$account-encryption-key"));
-    ops_set(w, "x-ms-deny-encryption-scope-override", S("false"));
+    ops_set(w, "x-ms-default-encryption-scope", arena_dup(r->arena, blob_default_scope_name(k)));
+    ops_set(w, "x-ms-deny-encryption-scope-override",
+            k->scope.deny_override ? S("true") : S("false"));
     return OK;
 }
 

@@ -107,7 +107,7 @@ static bool onto_itself(const ops_request *r, const copy_asks *h) {
 static err copy_now(ops_request *r, copy_asks *h, store_blob *ret) {
     store *s = r->server->store;
     store_upload *u CLEANUP(blob_upload_free) = NULL;
-    TRY(store_upload_new(s, h->container, h->source.count, h->source.count, 0, &u));
+    TRY(blob_upload_new(r, h->container, h->source.count, h->source.count, 0, &u));
     TRY(blob_source_upload(&h->source, u, &h->asks.said));
     h->copy.status = STORE_COPY_SUCCESS;
     h->copy.done = h->copy.total;
@@ -172,6 +172,7 @@ err blob_copy(ops_request *r, ops_response *w) {
     blob_set_version(r, w, &b);
     ops_set(w, "x-ms-copy-id", h.copy.id);
     ops_set(w, "x-ms-copy-status", blob_copy_status_name(h.copy.status));
+    blob_set_scope(r, w, b.scope);
     return OK;
 }
 

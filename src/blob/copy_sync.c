@@ -75,6 +75,7 @@ err blob_put_block_from_url(ops_request *r, ops_response *w) {
     TRY(blob_container(r, &k));
     TRY(blob_source_bring(r, k, &a, &u));
     uint64_t crc = store_upload_crc64(u);
+    slice scope = arena_dup(r->arena, store_upload_scope(u));
     TRY(store_block_put(s, ops_call(r), k, r->blob, id, u, cond.lease_id));
     u = NULL; /* the store's now */
     w->status = 201;
@@ -82,7 +83,7 @@ err blob_put_block_from_url(ops_request *r, ops_response *w) {
         blob_set_md5(r, w, "Content-MD5", a.said.md5);
     else
         blob_set_crc64(r, w, crc);
-    blob_set_encrypted(r, w);
+    blob_set_encrypted(r, w, scope);
     return OK;
 }
 
@@ -160,7 +161,7 @@ err blob_put_from_url(ops_request *r, ops_response *w) {
     blob_set_version(r, w, &b);
     blob_set_md5(r, w, "Content-MD5", b.http.md5);
     blob_set_crc64(r, w, b.crc64);
-    blob_set_encrypted(r, w);
+    blob_set_encrypted(r, w, b.scope);
     return OK;
 }
 
@@ -186,5 +187,6 @@ err blob_copy_from_url(ops_request *r, ops_response *w) {
     ops_set(w, "x-ms-copy-status", S("success"));
     if (h.asks.said.has_md5) blob_set_md5(r, w, "Content-MD5", h.asks.said.md5);
     blob_set_crc64(r, w, b.crc64);
+    blob_set_scope(r, w, b.scope);
     return OK;
 }

@@ -66,8 +66,9 @@ void blob_set_key_sha256(ops_request *r, ops_response *w, slice key_sha256) {
     ops_set(w, "x-ms-encryption-key-sha256", buf_slice(&b));
 }
 
-void blob_set_encrypted(ops_request *r, ops_response *w) {
+void blob_set_encrypted(ops_request *r, ops_response *w, slice scope) {
     ops_set(w, "x-ms-request-server-encrypted", S("true"));
+    blob_set_scope(r, w, scope);
     if (r->customer != NULL)
         blob_set_key_sha256(r, w, slice_of(r->customer->sha256, sizeof r->customer->sha256));
 }
@@ -78,7 +79,7 @@ err blob_upload_new(ops_request *r, const store_container *k, uint64_t len, uint
                     unsigned flags, store_upload **ret) {
     store_upload *u;
     TRY(store_upload_new(r->server->store, k, len, len_max, flags, &u));
-    err e = store_upload_under(u, k, r->customer);
+    err e = store_upload_under(u, ops_call(r), k);
     if (e != OK) {
         store_upload_free(u);
         return e;

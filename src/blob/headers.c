@@ -297,37 +297,6 @@ err blob_container(const ops_request *r, const store_container **ret) {
 
 /* ---- what cannot be promised --------------------------------------------------------------------- */
 
-typedef struct refusal {
-    const char *name;
-    size_t len;
-    const char *harmless; /* a value that asks for nothing; NULL: none */
-} refusal;
-#define REFUSED(name, harmless)                                                                    \
-    { (name), sizeof(name) - 1, (harmless) }
-
-/* Azure would act on these; dropping them would lose what the client meant. */
-static const refusal headers[] = {
-    REFUSED("x-ms-encryption-scope", NULL),
-    REFUSED("x-ms-default-encryption-scope", "$account-encryption-key"),
-    REFUSED("x-ms-deny-encryption-scope-override", "false"),
-};
-
-static const refusal *find_refusal(slice name) {
-    for (size_t i = 0; i < ARRAY_LEN(headers); i++)
-        if (name.len == headers[i].len &&
-            slice_eq_nocase(name, slice_of(headers[i].name, name.len)))
-            return &headers[i];
-    return NULL;
-}
-
-static err refuse_header(const pair *h) {
-    const refusal *f = find_refusal(h->name);
-    if (f == NULL) return OK;
-    if (f->harmless != NULL && slice_eq_nocase(h->value, slice_str(f->harmless))) return OK;
-    return err_fail(ERR_NOT_IMPLEMENTED,
-                    "%s is not supported yet by this server; send the request without it", f->name);
-}
-
 static err refuse_param(const ops_request *r, const pair *p) {
     bool moment = slice_eq(p->name, S("snapshot")) || slice_eq(p->name, S("versionid"));
     ENSURE(!moment || p->value.len == 0 || (r->row && r->row->flags & OPS_PICKS),
@@ -378,9 +347,6 @@ static err refuse_unsupported(const ops_request *r) {
     TRY(refuse_immutability(r));
     TRY(refuse_tags(r));
     TRY(refuse_expiry(r));
-    for (size_t i = 0; i < r->header_count; i++)
-        if (r->headers[i].name.len > 8 && slice_starts_nocase(r->headers[i].name, S("x-ms-")))
-            TRY(refuse_header(&r->headers[i]));
     for (size_t i = 0; i < r->param_count; i++) TRY(refuse_param(r, &r->params[i]));
     return OK;
 }
@@ -399,5 +365,6 @@ err blob_enter(ops_request *r) {
     TRY(blob_names_check(r));
     TRY(check_timeout(r));
     TRY(refuse_unsupported(r));
-    return blob_customer_read(r);
+    TRY(blob_customer_read(r));
+    return blob_scope_read(r);
 }

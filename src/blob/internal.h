@@ -120,13 +120,25 @@ static inline void blob_container_unref(const store_container **k) {
 /* Reads the customer's key that the request brings, if any, into r->customer.
  * ERR_UNSUPPORTED_HEADER, ERR_MISSING_REQUIRED_HEADER, ERR_INVALID_HEADER_VALUE. */
 err blob_customer_read(ops_request *r) CHECKED;
-/* Of an answer to a write: x-ms-request-server-encrypted, and under which key. */
-void blob_set_encrypted(ops_request *r, ops_response *w);
+/* Of an answer to a write: x-ms-request-server-encrypted, and under which key or scope. */
+void blob_set_encrypted(ops_request *r, ops_response *w, slice scope);
 /* x-ms-encryption-key-sha256, unless it is empty. */
 void blob_set_key_sha256(ops_request *r, ops_response *w, slice key_sha256);
-/* An upload into the container, under the customer's key that the request brings. */
+/* An upload into the container, under the customer's key that the request brings or the encryption scope
+ * that it goes under. The errors of store_upload_under. */
 err blob_upload_new(ops_request *r, const store_container *k, uint64_t len, uint64_t len_max,
                     unsigned flags, store_upload **ret) CHECKED;
+
+/* ---- scope.c ------------------------------------------------------------------------------------- */
+/* Reads the encryption scope that the request or its token names, if any, into r->scope; after the customer's
+ * key. ERR_UNSUPPORTED_HEADER, ERR_INVALID_HEADER_VALUE. */
+err blob_scope_read(ops_request *r) CHECKED;
+/* What Create Container asks for. ERR_MISSING_REQUIRED_HEADER, ERR_INVALID_HEADER_VALUE,
+ * ERR_FORBIDDEN_BY_ENCRYPTION_POLICY. */
+err blob_default_scope_read(const ops_request *r, store_default_scope *ret) CHECKED;
+slice blob_default_scope_name(const store_container *k); /* as clients see it */
+/* x-ms-encryption-scope, unless it is empty. */
+void blob_set_scope(ops_request *r, ops_response *w, slice scope);
 
 /* ---- xml_in.c ------------------------------------------------------------------------------------ */
 #define XML_DEPTH_MAX 8

@@ -219,6 +219,11 @@ void blob_list_entry(blob_list_writer *lw, const store_blob *blob) {
         base64_put(b, blob->key_sha256);
         LIT(b, "</CustomerProvidedKeySha256>");
     }
+    if (blob->scope.len > 0) {
+        LIT(b, "<EncryptionScope>");
+        buf_put(b, blob->scope);
+        LIT(b, "</EncryptionScope>");
+    }
     if (blob->until_us > 0) put_deletion(lw, blob);
     LIT(b, "</Properties>");
     if (lw->metadata && blob->key_sha256.len > 0) /* shown to who brings the key, by Get Blob … */

@@ -52,7 +52,7 @@ err blob_snapshot(ops_request *r, ops_response *w) {
     blob_set_state(r, w, b.etag, b.modified_us);
     ops_set(w, "x-ms-snapshot", blob_moment(r->arena, b.snapshot));
     blob_set_version(r, w, &b);
-    blob_set_encrypted(r, w);
+    blob_set_encrypted(r, w, b.scope);
     return OK;
 }
 

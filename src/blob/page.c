@@ -41,7 +41,7 @@ err blob_page_create(ops_request *r, ops_response *w) {
         a.forced));
     w->status = 201;
     blob_set_state(r, w, b.etag, b.modified_us);
-    blob_set_encrypted(r, w);
+    blob_set_encrypted(r, w, b.scope);
     return OK;
 }
 
@@ -128,7 +128,7 @@ static err write_pages(ops_request *r, ops_response *w, const store_container *k
         blob_set_md5(r, w, "Content-MD5", a->said.md5);
     else
         blob_set_crc64(r, w, crc);
-    blob_set_encrypted(r, w);
+    blob_set_encrypted(r, w, b.scope);
     return OK;
 }
 

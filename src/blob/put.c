@@ -79,7 +79,7 @@ static void answer(ops_request *r, ops_response *w, const store_blob *b) {
     blob_set_md5(r, w, "Content-MD5", b->http.md5);
     blob_set_crc64(r, w, b->crc64);
     blob_set_version(r, w, b);
-    blob_set_encrypted(r, w);
+    blob_set_encrypted(r, w, b->scope);
 }
 
 err blob_put(ops_request *r, ops_response *w) {

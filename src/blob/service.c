@@ -71,8 +71,8 @@ static err each_container(void *ctx, const store_container *k) {
     if (k->public_access != STORE_PRIVATE)
         xml_element(b, "PublicAccess",
                     k->public_access == STORE_PUBLIC_BLOB ? S("blob") : S("container"));
-    buf_put(b, S("<DefaultEncryptionScope>$account-encryption-key</DefaultEncryptionScope>"
-                 "<DenyEncryptionScopeOverride>false</DenyEncryptionScopeOverride>"));
+    xml_element(b, "DefaultEncryptionScope", blob_default_scope_name(k));
+    xml_element_bool(b, "DenyEncryptionScopeOverride", k->scope.deny_override);
     xml_element(b, "HasImmutabilityPolicy", k->guard.days ? S("true") : S("false"));
     xml_element(b, "HasLegalHold", k->guard.holds.len ? S("true") : S("false"));
     buf_put(b, S("<ImmutableStorageWithVersioningEnabled>false"

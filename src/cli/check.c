@@ -64,7 +64,8 @@ static void summary(const check *c, const store_check_progress *p) {
                "that all is well\n",
                (unsigned long long)p->repaired);
     if (p->unopened > 0)
-        printf("%llu %s under customers' keys: their length and place were verified, their "
+        printf("%llu %s under customers' keys, or under scopes whose key was destroyed: their "
+               "length and place were verified, their "
                "content cannot be without the keys\n",
                (unsigned long long)p->unopened, p->unopened == 1 ? "piece is" : "pieces are");
 }

@@ -208,6 +208,7 @@ int cli_audit_search(int argc, char **argv); /* audit_read.c, as the next three 
 int cli_audit_watch(int argc, char **argv);
 int cli_audit_export(int argc, char **argv);
 int cli_audit_receipts(int argc, char **argv);
+int cli_scope(int argc, char **argv);
 int cli_lifecycle(int argc, char **argv);
 int cli_key(int argc, char **argv);
 int cli_check(int argc, char **argv);

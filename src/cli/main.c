@@ -13,6 +13,7 @@ static const cli_command commands[] = {
     {"init", cli_init, "make a production data folder"},
     {"account", cli_account, "create, list, show, set, delete accounts"},
     {"container", cli_container, "create, list, show, set, delete containers"},
+    {"scope", cli_scope, "create, list, disable, enable, destroy encryption scopes"},
     {"audit", cli_audit, "the record of every access"},
     {"lifecycle", cli_lifecycle, "rules by which blobs change tier or are deleted"},
     {"key", cli_key, "show or rotate an account's keys"},

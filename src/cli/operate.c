@@ -1,4 +1,4 @@
-/* `strongroom account`, `container`, `lifecycle` and `key`: to the running server through its socket, or on the
+/* `strongroom account`, `container`, `scope`, `lifecycle` and `key`: to the running server through its socket, or on the
  * folder itself when no server runs. */
 #include <unistd.h>
 
@@ -301,6 +301,46 @@ static const command commands[] = {
      "again unless --yes is given.",
      {"account", "name"},
      WITH_YES},
+    {"scope",
+     "create",
+     "a new encryption scope: a key that blobs can be put under",
+     "ACCOUNT NAME [flags]",
+     "Makes an encryption scope with a random key, enabled. Blobs go under it when a request\n"
+     "names it (x-ms-encryption-scope, ses of a SAS), or when their container was made with it\n"
+     "as default. A name is 3 to 63 of a-z, 0-9 and single '-' inside, and is never used again.",
+     {"account", "name"},
+     0},
+    {"scope",
+     "list",
+     "an account's encryption scopes",
+     "ACCOUNT [flags]",
+     "Lists an account's encryption scopes and whether they are enabled.",
+     {"account"},
+     0},
+    {"scope",
+     "disable",
+     "nothing is read or written under it, until it is enabled",
+     "ACCOUNT NAME [flags]",
+     "Refuses all reads and writes of content and metadata under the scope (403). Listings still\n"
+     "show its blobs, and they can be deleted.",
+     {"account", "name"},
+     0},
+    {"scope",
+     "enable",
+     "a disabled scope is used again",
+     "ACCOUNT NAME [flags]",
+     "Enables a scope that was disabled.",
+     {"account", "name"},
+     0},
+    {"scope",
+     "destroy",
+     "destroy its key: what is under it is unreadable, for good",
+     "ACCOUNT NAME [--yes] [flags]",
+     "Destroys the scope's key, so that no content under it can be read again, by anyone. Its\n"
+     "blobs stay listed until they are deleted. Refused while the account has anything under a\n"
+     "retention policy or a legal hold. Asks for the name again unless --yes is given.",
+     {"account", "name"},
+     WITH_YES},
     {"audit",
      "key",
      "the verifier key of this server's record",
@@ -414,6 +454,9 @@ int cli_account(int argc, char **argv) {
 }
 int cli_container(int argc, char **argv) {
     return run_group("container", argc, argv);
+}
+int cli_scope(int argc, char **argv) {
+    return run_group("scope", argc, argv);
 }
 int cli_lifecycle(int argc, char **argv) {
     return run_group("lifecycle", argc, argv);

@@ -71,6 +71,7 @@ enum {                             /* flags of a row */
        /* The handler makes one change, and nothing that can fail comes after it: the answer may be held
         * back until the change is durable while the thread goes on with other requests. */
        OPS_LATER = 1u << 5,
+       OPS_SCOPE = 1u << 11,        /* writes under an encryption scope: x-ms-encryption-scope */
        OPS_CUSTOMER_KEY = 1u << 10, /* takes a customer's key: x-ms-encryption-key … */
        OPS_PICKS = 1u << 6,         /* also of a snapshot or a version: snapshot=, versionid= */
        OPS_STRUCTURED =
@@ -153,6 +154,7 @@ struct ops_request {
                                      everyone may ask (AUTH_PUBLIC_ALWAYS) */
     auth_caller caller;
     store_customer *customer; /* the key that it brings, from the handler on; wiped at its end */
+    slice scope; /* the encryption scope that it names, from the handler on; empty: none */
     uint64_t bytes_in, bytes_out;
     bool authorized; /* ops_begin came to its end */
 

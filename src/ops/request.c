@@ -114,6 +114,7 @@ store_call ops_call(const ops_request *r) {
                         .nowait = r->nowait,
                         .later = later ? r->later : NULL,
                         .customer = r->customer,
+                        .scope = r->scope,
                         .record = r->record};
 }
 

@@ -283,8 +283,7 @@ err store_account_set(store *s, store_call c, slice name, slice setting) {
     return e;
 }
 
-/* All containers of the account. */
-static err containers_mutable(store *s, uint64_t account) {
+err account_mutable(store *s, uint64_t account) {
     short_key low, high;
     key_container(&low, account, SLICE_NONE);
     high = low;
@@ -310,7 +309,7 @@ out:
 static err account_delete_in(store *s, store_call c, slice name, engine_txn *txn,
                              row_account *row) {
     TRY(account_row(s, c, name, row));
-    TRY(containers_mutable(s, row->id));
+    TRY(account_mutable(s, row->id));
     short_key k;
     key_account(&k, name);
     engine_txn_delete(txn, ENGINE_META, key_slice(&k));
@@ -341,6 +340,7 @@ static err delete_account(store *s, store_call c, slice name) {
     cache_drop(&s->accounts, name);
     key_id(&k, row.id);
     cache_drop_all(&s->containers, key_slice(&k));
+    cache_drop_all(&s->scopes, key_slice(&k));
     cache_drop_all(&s->hot.cache, SLICE_NONE); /* keyed by containers; deleting accounts is rare */
     opened_drop_container(&s->opened, 0);
     /* Here and not in the background: "unreadable at once". The purge does it again after a crash.

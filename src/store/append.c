@@ -55,6 +55,7 @@ static err judge_block(const row_blob *row, const append *a) {
     TRY(judge(row, a->cond, a->when));
     ENSURE(!row->pub.sealed, ERR_BLOB_IS_SEALED, "nothing was appended");
     TRY(customer_match(row->pub.key_sha256, upload_key_sha256(a->u)));
+    TRY(scope_match(row->pub.scope, store_upload_scope(a->u)));
     const store_append_if *w = a->when;
     uint64_t length = row->pub.length + a->u->len;
     ENSURE(!w || !w->has_length_max || length <= w->length_max, ERR_MAX_BLOB_SIZE_CONDITION_NOT_MET,
@@ -74,7 +75,8 @@ static void put_chunk(change *ch, row_blob *row, uint64_t start, const row_piece
     const row_chunk chunk = {.start = start,
                              .count = 1,
                              .blocks = buf_slice(&blocks),
-                             .key_sha256 = row->pub.key_sha256};
+                             .key_sha256 = row->pub.key_sha256,
+                             .scope = row->pub.scope};
     engine_txn_put(
         ch->txn, ENGINE_BLOCK,
         key_manifest(&ch->key, row->pub.content_id, start + piece->len, row->pub.block_count),
@@ -122,6 +124,7 @@ static err append_once(store *s, store_call c, const store_container *k, slice n
     TRY(change_blob(&ch, &row, &exists));
     if (!exists) return blob_missing(name);
     if (ch.guard.append && !ch.guard.held) ch.guarded_put = OK;
+    TRY(scope_check(s, c, container_of(k), row.pub.scope));
     for (append *a = batch; a; a = a->next) {
         a->e = OK;
         err e = add_block(&ch, &row, a);

@@ -188,8 +188,18 @@ err blob_result(change *ch, const row_blob *r, store_blob *ret) {
     return blob_from_row(ch->arena, ch->name, &copy, ret);
 }
 
+/* What the new content goes under: the upload is there already; what is filled later goes by the call. */
+static err scope_of_new(store *s, store_call c, const store_container *k, const store_upload *u,
+                        slice *ret) {
+    if (u)
+        *ret = store_upload_scope(u);
+    else
+        TRY(store_scope_of(c, k, ret));
+    return scope_check(s, c, container_of(k), *ret);
+}
+
 static void fill_new(change *ch, const blob_kind *kind, const store_upload *u,
-                     const store_customer *customer, row_blob *row) {
+                     const store_customer *customer, slice scope, row_blob *row) {
     row_piece piece =
         u ? upload_piece(u) : (row_piece){.id = engine_new_id(ch->s->engine), .where = ROW_EMPTY};
     bool pages = kind->type == STORE_PAGE_BLOB;
@@ -205,6 +215,7 @@ static void fill_new(change *ch, const blob_kind *kind, const store_upload *u,
     row->wrapped = piece.wrapped;
     row->ref = piece.ref;
     row->pub.key_sha256 = u ? upload_key_sha256(u) : customer_sha256(customer);
+    row->pub.scope = scope;
 }
 
 static err put_once(store *s, store_call c, const store_container *k, slice name, store_upload *u,
@@ -212,8 +223,10 @@ static err put_once(store *s, store_call c, const store_container *k, slice name
     change ch CLEANUP(change_done);
     row_blob old, row;
     row_staging staging;
+    slice scope;
     bool exists, staged, kept;
     TRY(change_begin(&ch, s, c, k, name));
+    TRY(scope_of_new(s, c, k, u, &scope));
     TRY(change_blob(&ch, &old, &exists));
     TRY(conditions_check(p->cond, CONDITION_CREATE, target_of(&old, exists)));
     if (exists) TRY(blob_online(&old));
@@ -222,12 +235,12 @@ static err put_once(store *s, store_call c, const store_container *k, slice name
     ENSURE(!old.pub.sealed, ERR_BLOB_IS_SEALED, "delete it first");
     TRY(change_staging(&ch, &staging, &staged));
     TRY(blob_new_row(&ch, p, &old, &row, &kept));
-    fill_new(&ch, kind, u, c.customer, &row);
+    fill_new(&ch, kind, u, c.customer, scope, &row);
     TRY(blob_result(&ch, &row, ret));
     if (exists && !kept) change_drop_content(&ch, &old);
     if (staged) change_drop_staging(&ch, &staging, true);
     change_put_blob(&ch, &row);
-    if (kind->from) TRY(copy_put_job(&ch, k, p, kind->from));
+    if (kind->from) TRY(copy_put_job(&ch, k, p, kind->from, scope));
     if (u) upload_give(u, &ch);
     return change_commit(&ch);
 }
@@ -276,7 +289,10 @@ static err change_properties_once(store *s, store_call c, const store_container 
     TRY(conditions_check(cond, CONDITION_WRITE, target_of(&row, true)));
     TRY(blob_online(&row));
     /* Set Blob Properties may come without the key: SDKs do not send it there. */
-    if (what->metadata || c.customer) TRY(store_customer_check(row.pub.key_sha256, c.customer));
+    if (what->metadata)
+        TRY(encryption_writes(s, c, k, &row.pub));
+    else if (c.customer)
+        TRY(store_customer_check(row.pub.key_sha256, c.customer));
     TRY(change_head(&ch));
     /* "Versioning on write operations": Set Blob Metadata makes a version, Set Blob Properties none. */
     if (what->metadata) TRY(change_retire(&ch, &row, RETIRE_PROPERTIES, &kept));

@@ -48,6 +48,7 @@ static err stage_once(store *s, store_call c, const store_container *k, slice na
     row_staging st;
     bool exists, replaced = false;
     TRY(change_begin(&ch, s, c, k, name));
+    TRY(scope_check(s, c, container_of(k), store_upload_scope(u)));
     TRY(change_blob(&ch, &row, &exists));
     if (exists) TRY(blob_of_type(&row, STORE_BLOCK_BLOB));
     TRY(conditions_check(lease, CONDITION_CREATE, target_of(&row, exists)));
@@ -62,8 +63,10 @@ static err stage_once(store *s, store_call c, const store_container *k, slice na
            "the blob has %d uncommitted blocks already", STORE_UNCOMMITTED_BLOCKS_MAX);
     st.count += replaced ? 0 : 1;
     st.changed_us = clock_wall_us();
-    row_staged staged = {
-        .piece = upload_piece(u), .staged_us = st.changed_us, .key_sha256 = upload_key_sha256(u)};
+    row_staged staged = {.piece = upload_piece(u),
+                         .staged_us = st.changed_us,
+                         .key_sha256 = upload_key_sha256(u),
+                         .scope = store_upload_scope(u)};
     engine_txn_put(ch.txn, ENGINE_BLOCK, key_staged(&ch.key, st.session, id),
                    ROW_ENCODE(staged, c.arena, &staged));
     engine_txn_put(ch.txn, ENGINE_JOB, key_staging(&ch.key), ROW_ENCODE(staging, c.arena, &st));
@@ -138,6 +141,7 @@ static err table_add(block_table *t, const row_block *b) {
     k->block = *b;
     k->block.id = arena_dup(t->mem, b->id);
     if (b->key_sha256.len) k->block.key_sha256 = arena_dup(t->mem, b->key_sha256);
+    if (b->scope.len) k->block.scope = arena_dup(t->mem, b->scope);
     k->block.piece.wrapped = arena_dup(t->mem, b->piece.wrapped);
     k->block.piece.ref = arena_dup(t->mem, b->piece.ref);
     bool again_id = table_find(t, b->id) != NULL;
@@ -193,6 +197,7 @@ static err walk_staged(engine_cursor *cur, size_t prefix_len, each_block *each, 
         TRY_TO(out, unhex(tmp, slice_skip(k, prefix_len), &b.id));
         b.piece = row.piece;
         b.key_sha256 = row.key_sha256;
+        b.scope = row.scope;
         TRY_TO(out, each(ctx, &b));
     }
 out:
@@ -212,6 +217,7 @@ static err walk_list(engine_cursor *cur, each_block *each, void *ctx) {
             row_block b;
             TRY(row_block_take(&chunk.blocks, &b));
             b.key_sha256 = chunk.key_sha256;
+            b.scope = chunk.scope;
             TRY(each(ctx, &b));
         }
     }
@@ -257,6 +263,7 @@ typedef struct commit {
     const store_block_pick *picks;
     size_t count;
     const store_customer *customer;
+    slice scope;
     block_table staged, listed;
     row_blob row; /* the new state */
     buf part;     /* blocks of the part that is being written */
@@ -282,7 +289,8 @@ static void flush_part(commit *m) {
     row_chunk chunk = {.start = m->part_start,
                        .count = m->part_count,
                        .blocks = buf_slice(&m->part),
-                       .key_sha256 = m->row.pub.key_sha256};
+                       .key_sha256 = m->row.pub.key_sha256,
+                       .scope = m->scope};
     buf value;
     buf_init(&value, ENGINE_VALUE_MAX);
     row_chunk_put(&value, &chunk);
@@ -301,6 +309,7 @@ static err add_block(commit *m, size_t i) {
     known_block *k, *owner;
     TRY(resolve(m, i, &k));
     TRY(store_customer_check(k->block.key_sha256, m->customer));
+    TRY(scope_match(k->block.scope, m->scope));
     /* A committed list may name one piece in several entries; one of them stands for all. */
     owner = table_find_piece(&m->staged, k->block.piece.id);
     if (!owner) owner = table_find_piece(&m->listed, k->block.piece.id);
@@ -363,6 +372,7 @@ static err build_list(commit *m, const row_blob *old, bool exists, const row_sta
     m->row.pub.content_id = engine_new_id(m->ch->s->engine);
     m->row.pub.has_crc64 = true;
     m->row.pub.key_sha256 = customer_sha256(m->customer);
+    m->row.pub.scope = m->scope;
     m->row.where = m->count ? ROW_LIST : ROW_EMPTY;
     for (size_t i = 0; i < m->count; i++) TRY(add_block(m, i));
     flush_part(m);
@@ -396,8 +406,11 @@ static err list_put_once(store *s, store_call c, const store_container *k, slice
                          store_blob *ret) {
     change ch CLEANUP(change_done);
     TRY(change_begin(&ch, s, c, k, name));
+    slice scope;
+    TRY(store_scope_of(c, k, &scope));
+    TRY(scope_check(s, c, container_of(k), scope));
     arena *mem = arena_new(64 << 10, 0);
-    commit m = {.ch = &ch, .picks = picks, .count = count, .customer = c.customer};
+    commit m = {.ch = &ch, .picks = picks, .count = count, .customer = c.customer, .scope = scope};
     m.staged.mem = m.listed.mem = mem;
     buf_init(&m.part, ENGINE_VALUE_MAX / 2);
     err e = commit_list(&m, p, ret);

@@ -156,6 +156,25 @@ static void check_document_row(check *ck, uint64_t account, slice key, slice val
         check_report_row(ck, "META", key, "the account of this document is not there");
 }
 
+/* Its key opens, unless it was destroyed. */
+static void check_scope_row(check *ck, uint64_t account, slice name, slice key, slice value) {
+    row_scope row;
+    const slice *owner = account_name(ck, account);
+    arena *a = arena_new(4096, 0);
+    const crypto_key any = {{0}};
+    crypto_key kek;
+    err e = row_scope_get(value, &row);
+    if (e == OK && owner && row.state != STORE_SCOPE_DESTROYED) {
+        const scope_place place = {.account = *owner, .account_id = account, .container = &any};
+        e = scope_kek(ck->s, (store_call){.arena = a}, &place, name, true, &kek);
+    }
+    if (e != OK)
+        check_report_row(ck, "META", key, err_detail());
+    else if (!owner && !id_set_has(&ck->purged_accounts, account))
+        check_report_row(ck, "META", key, "the account of this encryption scope is not there");
+    arena_free(a);
+}
+
 static void check_log_row(check *ck, slice key, slice value) {
     row_log row;
     arena *a = arena_new(4096, 0);
@@ -183,10 +202,12 @@ static void check_meta_row(check *ck, slice key, slice value) {
         check_log_row(ck, key, value);
     else if (key.p[0] == KEY_SCRUB)
         check_scrub_row(ck, key, value);
-    else if (!strchr("cdls", key.p[0]) || id_take(&rest, &account) != OK)
+    else if (!strchr("cdlse", key.p[0]) || id_take(&rest, &account) != OK)
         check_report_row(ck, "META", key, "a row of unknown kind");
     else if (key.p[0] == 's')
         check_service_row(ck, account, key, value);
+    else if (key.p[0] == KEY_SCOPE)
+        check_scope_row(ck, account, rest, key, value);
     else if (key.p[0] == 'l')
         check_document_row(ck, account, key, value);
     else if (key.p[0] == 'c')

@@ -106,8 +106,8 @@ void index_check_row(check *ck, slice key, slice value);
 /* Reports a defect at the blob where the walk stands. */
 void check_defect(check *ck, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Opens all of a piece and compares its length and checksum; reports what is wrong. Errors only
- * when the check cannot go on. */
-err content_check(check *ck, blob_key *key, const row_piece *p) CHECKED;
+ * when the check cannot go on. scope: that it is under; of one whose key was destroyed as content_look. */
+err content_check(check *ck, blob_key *key, const row_piece *p, slice scope) CHECKED;
 /* The same of a piece under a customer's key, as far as it goes without: all of it is there and can
  * be read, and it has its length. */
 err content_look(check *ck, blob_key *key, const row_piece *p) CHECKED;

@@ -29,7 +29,7 @@ enum {
 /* A block list that states of the blob have: what their rows say, and what was met of it. */
 typedef struct met_list {
     uint64_t content;
-    slice said_key; /* the SHA-256 of its customer's key */
+    slice said_key, said_scope; /* the SHA-256 of its customer's key; its encryption scope */
     uint64_t said_len, said_crc, len, crc;
     uint32_t said_count, count, parts, id_len;
 } met_list;
@@ -75,14 +75,15 @@ static bool live(const check *ck) {
 }
 
 /* A piece with an owner: counted, and opened unless its container is on its way out. */
-static err own_piece(group *g, const row_piece *p, slice key_sha256) {
+static err own_piece(group *g, const row_piece *p, slice key_sha256, slice scope) {
     if (p->id && id_set_has(&g->opened, p->id)) return OK;
     if (p->id) id_set_add(&g->opened, p->id);
     content_count(g->ck, p, true);
     if (p->where == ROW_INLINE) id_set_add(&g->owned, p->id);
     g->ck->done.blocks++;
     if (!live(g->ck)) return OK;
-    return key_sha256.len ? content_look(g->ck, &g->key, p) : content_check(g->ck, &g->key, p);
+    return key_sha256.len ? content_look(g->ck, &g->key, p)
+                          : content_check(g->ck, &g->key, p, scope);
 }
 
 static met_list *find_list(group *g, uint64_t content) {
@@ -95,7 +96,7 @@ static met_list *find_list(group *g, uint64_t content) {
 static err own_state(group *g, const row_blob *r) {
     row_piece p = row_blob_piece(r);
     if (r->where == ROW_PAGES) return OK; /* its pieces come later */
-    if (r->where != ROW_LIST) return own_piece(g, &p, r->pub.key_sha256);
+    if (r->where != ROW_LIST) return own_piece(g, &p, r->pub.key_sha256, r->pub.scope);
     met_list *list = find_list(g, r->pub.content_id);
     if (!list) {
         g->lists = check_grow(g->lists, g->list_count, &g->list_room, sizeof *g->lists);
@@ -105,6 +106,7 @@ static err own_state(group *g, const row_blob *r) {
     if (r->pub.length < list->said_len) return OK; /* a state before later appends */
     list->said_len = r->pub.length;
     list->said_key = r->pub.key_sha256;
+    list->said_scope = r->pub.scope;
     list->said_crc = r->pub.crc64;
     list->said_count = r->pub.block_count;
     return OK;
@@ -218,7 +220,7 @@ static err list_part(group *g, slice key_rest, const row_chunk *chunk, bool owns
             return OK;
         }
         len += b.piece.len;
-        if (owns && !b.repeat) TRY(own_piece(g, &b.piece, chunk->key_sha256));
+        if (owns && !b.repeat) TRY(own_piece(g, &b.piece, chunk->key_sha256, chunk->scope));
         if (list && b.id.len != list->id_len)
             check_defect(g->ck, "the id of a committed block has another length than the others");
         if (list) list->crc = crc64_combine(list->crc, b.piece.crc64, b.piece.len);
@@ -226,6 +228,8 @@ static err list_part(group *g, slice key_rest, const row_chunk *chunk, bool owns
     if (!list) return OK;
     if (!slice_eq(chunk->key_sha256, list->said_key))
         check_defect(g->ck, "its block list is under another customer's key than its row says");
+    if (!slice_eq(chunk->scope, list->said_scope))
+        check_defect(g->ck, "its block list is under another encryption scope than its row says");
     slice expected = key_manifest(&g->key, list->content, chunk->start + len, list->parts);
     if (chunk->start != list->len || !slice_ends(expected, key_rest) || blocks.len)
         check_defect(g->ck, "its block list has a gap at offset %llu",
@@ -275,13 +279,13 @@ static err group_staged(group *g, lane *l, slice rest) {
             check_defect(ck, "the id of a staged block has another length than the others");
     }
     bool owns = own == CHECK_ROWS_AND_PIECES || (own == CHECK_OWNED_BY_NOBODY && !live(ck));
-    return owns ? own_piece(g, &row.piece, row.key_sha256) : OK;
+    return owns ? own_piece(g, &row.piece, row.key_sha256, row.scope) : OK;
 }
 
 static err group_page_piece(group *g, slice rest, slice value) {
     row_page_piece row;
     pages_piece(g->ck, &g->pages, rest, value, &row);
-    return row.pages ? own_piece(g, &row.piece, row.key_sha256) : OK;
+    return row.pages ? own_piece(g, &row.piece, row.key_sha256, row.scope) : OK;
 }
 
 /* A frozen generation is of a state beside the current one, or of one that is being swept. */

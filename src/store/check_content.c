@@ -39,13 +39,14 @@ static err open_chunks(check *ck, crypto_message *m, uint64_t first, slice seale
     return OK;
 }
 
-static err open_stream(check *ck, const row_piece *p, uint64_t *crc, uint64_t *len) {
+static err open_stream(check *ck, const crypto_key *kek, const row_piece *p, uint64_t *crc,
+                       uint64_t *len) {
     engine *en = ck->s->engine;
     uint64_t total = crypto_sealed_len(p->len), at = CRYPTO_PREFIX_LEN;
     crypto_message *m;
     uint8_t prefix[CRYPTO_PREFIX_LEN];
     TRY(engine_stream_read(en, p->ref, 0, prefix, sizeof prefix, false));
-    TRY(piece_open_message(&ck->k->key, ck->container, p, prefix, &m));
+    TRY(piece_open_message(kek, ck->container, p, prefix, &m));
     err e = OK;
     for (uint64_t chunk = 0; at < total && e == OK; chunk += CHECK_CHUNKS) {
         uint64_t n = total - at;
@@ -58,14 +59,15 @@ static err open_stream(check *ck, const row_piece *p, uint64_t *crc, uint64_t *l
     return e;
 }
 
-static err open_small(check *ck, blob_key *key, const row_piece *p, uint64_t *crc, uint64_t *len) {
+static err open_small(check *ck, const crypto_key *kek, blob_key *key, const row_piece *p,
+                      uint64_t *crc, uint64_t *len) {
     arena *a = arena_new(1024, 0);
     buf plain;
     slice sealed;
     buf_init(&plain, STORE_INLINE_MAX);
     err e = engine_get(ck->s->engine, ENGINE_CONTENT, key_content(key, p->id), a, false, &sealed);
     if (e == ERR_NOT_FOUND) e = err_fail(ERR_CORRUPT, "its row is missing");
-    if (e == OK) e = piece_open_small(&ck->k->key, ck->container, p, sealed, &plain);
+    if (e == OK) e = piece_open_small(kek, ck->container, p, sealed, &plain);
     *crc = crc64(0, buf_slice(&plain));
     *len = plain.len;
     buf_done(&plain);
@@ -73,11 +75,28 @@ static err open_small(check *ck, blob_key *key, const row_piece *p, uint64_t *cr
     return e;
 }
 
-err content_check(check *ck, blob_key *key, const row_piece *p) {
+static err kek_of(check *ck, slice scope, crypto_key *ret) {
+    const checked_container *k = ck->k;
+    *ret = k->key;
+    if (scope.len == 0) return OK;
+    arena *a = arena_new(1024, 0);
+    const scope_place place = {
+        .account = k->account, .account_id = k->account_id, .container = &k->key};
+    err e = scope_kek(ck->s, (store_call){.arena = a}, &place, scope, true, ret);
+    arena_free(a);
+    return e;
+}
+
+err content_check(check *ck, blob_key *key, const row_piece *p, slice scope) {
     uint64_t crc = 0, len = 0;
+    crypto_key kek;
     if (p->where == ROW_EMPTY || !ck->k || !ck->k->has_key) return OK;
-    err e = p->where == ROW_INLINE ? open_small(ck, key, p, &crc, &len)
-                                   : open_stream(ck, p, &crc, &len);
+    err e = kek_of(ck, scope, &kek);
+    if (e == ERR_KEY_DESTROYED) return content_look(ck, key, p);
+    if (e == OK)
+        e = p->where == ROW_INLINE ? open_small(ck, &kek, key, p, &crc, &len)
+                                   : open_stream(ck, &kek, p, &crc, &len);
+    crypto_key_wipe(&kek);
     if (e == ERR_IO) return e;
     if (e != OK)
         check_defect(ck, "content %llu does not open after %llu of %llu bytes: %s",
@@ -90,7 +109,7 @@ err content_check(check *ck, blob_key *key, const row_piece *p) {
     return OK;
 }
 
-/* ---- under customers' keys ---- */
+/* ---- under keys that are not there ---- */
 
 static err look_at_stream(check *ck, const row_piece *p, uint64_t *len) {
     const uint64_t total = crypto_sealed_len(p->len);

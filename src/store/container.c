@@ -28,6 +28,7 @@ err container_decode(arena *a, slice account, slice name, slice value, store_con
                              .public_access = row->public_access,
                              .lease = row->lease,
                              .guard = row->guard,
+                             .scope = row->scope,
                              .deleted = row->deleted_us != STORE_TIME_NONE,
                              .deleted_us = row->deleted_us,
                              .purge_us = row->purge_us};
@@ -39,7 +40,7 @@ err unwrap_container_key(store *s, arena *a, const crypto_key *account_key, uint
                          uint64_t slot, crypto_key *ret) {
     slice secret;
     TRY(engine_vault_get(s->engine, id, slot, a, &secret));
-    ENSURE(secret.len == CRYPTO_WRAPPED_LEN, ERR_CORRUPT, "the container's key has a wrong length");
+    ENSURE(secret.len == CRYPTO_WRAPPED_LEN, ERR_CORRUPT, "a wrapped key has a wrong length");
     crypto_wrapped w;
     memcpy(w.b, secret.p, sizeof w.b);
     return crypto_unwrap(account_key, &w, ret);
@@ -254,15 +255,25 @@ static err name_check(slice name) {
     return OK;
 }
 
-static err create(container_change *ch, store_public access, slice metadata) {
+/* A default scope is there, and enabled, when its container is made. */
+static err check_default(const container_change *ch, const store_default_scope *scope) {
+    const struct container account = {.pub = {.account = ch->account->name},
+                                      .account_id = ch->account->id};
+    return scope_check(ch->s, ch->c, &account, scope->name);
+}
+
+static err create(container_change *ch, store_public access, const store_default_scope *scope,
+                  slice metadata) {
     store *s = ch->s;
     TRY(name_is_free(ch));
+    TRY(check_default(ch, scope));
     store_now now = store_tick(s, 0);
     row_container row = {.id = engine_new_id(s->engine),
                          .etag = now.etag,
                          .created_us = now.us,
                          .modified_us = now.us,
                          .public_access = access,
+                         .scope = *scope,
                          .metadata = metadata};
     TRY(new_container_key(s, account_of(ch->account), row.id, &row.slot));
     engine_txn_put(ch->txn, ENGINE_META, key_slice(&ch->key),
@@ -275,12 +286,20 @@ static err create(container_change *ch, store_public access, slice metadata) {
 err store_container_create(store *s, store_call c, const store_account *a, slice name,
                            store_public access, const pair *metadata, size_t metadata_count,
                            const store_container **ret) {
+    return store_container_create_under(s, c, a, name, access, NULL, metadata, metadata_count, ret);
+}
+
+err store_container_create_under(store *s, store_call c, const store_account *a, slice name,
+                                 store_public access, const store_default_scope *scope,
+                                 const pair *metadata, size_t metadata_count,
+                                 const store_container **ret) {
+    static const store_default_scope none;
     TRY(name_check(name));
     slice packed;
     TRY(metadata_pack(metadata, metadata_count, c.arena, &packed));
     container_change ch CLEANUP(container_change_done);
     TRY(container_change_begin(&ch, s, c, a, name));
-    TRY(create(&ch, access, packed));
+    TRY(create(&ch, access, scope ? scope : &none, packed));
     return ret ? store_container_get(s, c, a, name, ret) : OK;
 }
 

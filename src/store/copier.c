@@ -201,7 +201,8 @@ static err copy_bytes(copying *m) {
 static err page_write(copying *m, uint64_t offset, slice data) {
     store_upload *u;
     TRY(store_upload_new(m->s, m->to, data.len, STORE_PAGE_WRITE_MAX, 0, &u));
-    err e = store_upload_write(u, data);
+    err e = upload_under_scope(u, m->call, m->to, m->row.scope);
+    if (e == OK) e = store_upload_write(u, data);
     if (e == OK) e = store_upload_finish(u);
     if (e != OK) {
         store_upload_free(u);
@@ -325,6 +326,7 @@ static err copy_all(copying *m) {
         return end_copy(m, OK, SLICE_NONE);
     }
     TRY(store_upload_new(m->s, m->to, m->row.length, m->row.length, 0, &m->upload));
+    TRY(upload_under_scope(m->upload, m->call, m->to, m->row.scope));
     TRY(copy_bytes(m));
     return end_copy(m, OK, SLICE_NONE);
 }

@@ -57,7 +57,7 @@ static err find_job(change *ch, row_copy *ret, bool *ret_exists) {
 /* ---- beginning --------------------------------------------------------------------------------------- */
 
 err copy_put_job(change *ch, const store_container *k, const store_put *p,
-                 const store_copy_from *from) {
+                 const store_copy_from *from, slice scope) {
     row_copy row = {.id = p->copy->id,
                     .to_account = k->account,
                     .to_container = k->name,
@@ -69,6 +69,7 @@ err copy_put_job(change *ch, const store_container *k, const store_put *p,
                     .length = p->copy->total,
                     .archived = p->rehydrate,
                     .type = from->type,
+                    .scope = scope,
                     .begun_us = clock_wall_us()};
     if (from->url.len > 0) TRY(seal_url(ch, k, from->url, &row));
     engine_txn_put(ch->txn, ENGINE_JOB, key_copy(&ch->key), ROW_ENCODE(copy, ch->arena, &row));
@@ -190,6 +191,7 @@ static err commit_once(store *s, store_call c, const store_container *k, slice n
     row_blob row;
     TRY(change_begin(&ch, s, c, k, name));
     TRY(pending_blob(&ch, id, &row));
+    TRY(scope_check(s, c, container_of(k), row.pub.scope));
     if (u) {
         const row_piece piece = upload_piece(u);
         fill(&ch, &row, &piece);
@@ -216,6 +218,7 @@ static err put_pages_once(store *s, store_call c, const store_container *k, slic
     uint64_t done, behind = offset + u->len;
     TRY(change_begin(&ch, s, c, k, name));
     TRY(pending_blob(&ch, id, &row));
+    TRY(scope_check(s, c, container_of(k), row.pub.scope));
     MUST(row.where == ROW_PAGES && behind <= row.pub.length);
     TRY(page_splice(&ch, &row, offset, behind, &done));
     MUST(done == behind);

@@ -13,13 +13,7 @@
 #include "store/internal.h"
 
 void customer_kek(const crypto_key *container, const store_customer *customer, crypto_key *ret) {
-    static const char label[] = "cpk";
-    uint8_t text[sizeof label - 1 + CRYPTO_KEY_LEN];
-    memcpy(text, label, sizeof label - 1);
-    memcpy(text + sizeof label - 1, customer->key.b, CRYPTO_KEY_LEN);
-    crypto_hmac_sha256(slice_of(container->b, sizeof container->b), slice_of(text, sizeof text),
-                       ret->b);
-    crypto_wipe(text, sizeof text);
+    joined_kek(container, S("cpk"), &customer->key, ret);
 }
 
 err customer_match(slice key_sha256, slice brought) {

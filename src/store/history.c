@@ -341,7 +341,7 @@ static err snapshot_once(store *s, store_call c, const store_container *k, slice
     bool kept;
     TRY(change_begin_existing(&ch, s, c, k, name, &current));
     TRY(conditions_check(cond, CONDITION_TOUCH, target_of(&current, true)));
-    TRY(store_customer_check(current.pub.key_sha256, c.customer));
+    TRY(encryption_writes(s, c, k, &current.pub));
     TRY(change_refuse_guarded(&ch));
     TRY(change_head(&ch));
     ENSURE(ch.head.snapshots < STORE_SNAPSHOTS_MAX, ERR_SNAPSHOT_COUNT_EXCEEDED,

@@ -271,7 +271,7 @@ struct store {
     engine *engine;
     crypto_keyservice *keys;
     uint64_t inline_max;
-    cache accounts, containers;
+    cache accounts, containers, scopes;
     hot_cache hot;
     opened_cache opened;
     gate gate;
@@ -359,6 +359,12 @@ struct container {
     arena *mem;
 };
 
+struct scope {
+    snap snap;
+    store_scope_state state;
+    crypto_key key; /* zeros: destroyed */
+};
+
 /* The snapshots behind the public pointers. */
 static inline struct account *account_of(const store_account *a) {
     return (struct account *)((uintptr_t)a - offsetof(struct account, pub));
@@ -386,6 +392,8 @@ void vault_forget(store *s, uint64_t id, uint64_t slot);
 /* What content is bound to: container and piece. */
 void piece_context(uint8_t out[STORE_PIECE_CONTEXT], uint64_t container, uint64_t piece);
 
+/* OK while nothing in the account is protected from deletion. The errors of store_container_delete. */
+err account_mutable(store *s, uint64_t account) CHECKED;
 /* OK while the account of that name is still this one. ERR_NOT_FOUND. */
 err account_current(store *s, arena *a, bool nowait, slice name, uint64_t id) CHECKED;
 err account_keeping(store *s, arena *a, bool nowait, slice account, keeping *ret) CHECKED;
@@ -754,9 +762,9 @@ err list_walk(store *s, arena *a, blob_key *key, uint64_t content, each_block *e
               void *ctx) CHECKED;
 /* ---- copies (copy.c: rows; copier.c: threads) ---- */
 
-/* The row in JOB of a copy that begins in this change. */
+/* The row in JOB of a copy that begins in this change; scope: what its content goes under. */
 err copy_put_job(change *ch, const store_container *k, const store_put *p,
-                 const store_copy_from *from) CHECKED;
+                 const store_copy_from *from, slice scope) CHECKED;
 /* The job of the blob's pending copy. */
 err copy_job(store *s, arena *a, uint64_t container, slice name, row_copy *ret,
              bool *ret_exists) CHECKED;
@@ -794,6 +802,26 @@ slice customer_sha256(const store_customer *customer);
 /* store_customer_check, of the hash of the key that is brought (empty: none). */
 err customer_match(slice key_sha256, slice brought) CHECKED;
 
+/* ---- encryption scopes (scope.c) ---- */
+
+typedef struct scope_place {
+    slice account;
+    uint64_t account_id;
+    const crypto_key *container; /* its key */
+} scope_place;
+scope_place scope_place_of(const struct container *k);
+/* The key that wraps the keys of pieces under the scope; the caller wipes it. any: also of a disabled one, to
+ * verify. ERR_ENCRYPTION_SCOPE_DISABLED, ERR_KEY_DESTROYED (any), ERR_INVALID_HEADER_VALUE (there is none). */
+err scope_kek(store *s, store_call c, const scope_place *p, slice name, bool any,
+              crypto_key *ret) CHECKED;
+/* OK while it is enabled; name empty: always. Of a change: asked inside the gate. */
+err scope_check(store *s, store_call c, const struct container *k, slice name) CHECKED;
+/* Does what a call is under (empty: nothing) fit what is there? ERR_BLOB_…_CUSTOMER_SPECIFIED_ENCRYPTION…. */
+err scope_match(slice scope, slice asked) CHECKED;
+/* May the call change the blob, as far as keys and scopes go? */
+err encryption_writes(store *s, store_call c, const store_container *k,
+                      const store_blob *b) CHECKED;
+
 /* ---- uploads (upload.c) ---- */
 
 struct store_upload {
@@ -807,6 +835,8 @@ struct store_upload {
     bool has_md5, finished, taken;
     bool has_customer; /* under a customer's key, of this hash */
     uint8_t key_sha256[CRYPTO_SHA256_LEN];
+    uint8_t scope[STORE_SCOPE_NAME_MAX]; /* the encryption scope that it is under */
+    size_t scope_len;
     uint8_t *
         plain; /* not sealed yet: all of a small upload, the last part of a chunk of a larger one */
     size_t plain_len;
@@ -819,6 +849,8 @@ struct store_upload {
     buf small; /* sealed, for a CONTENT row */
 };
 
+/* Puts it under that scope of the account; name empty: nothing is done. As store_upload_under. */
+err upload_under_scope(store_upload *u, store_call c, const store_container *k, slice name) CHECKED;
 /* The finished upload as a piece. Slices live as long as u. */
 row_piece upload_piece(const store_upload *u);
 /* Of the customer's key that it is under; empty: none. Goes where the piece goes. */
@@ -829,7 +861,11 @@ void upload_give(store_upload *u, change *ch);
 
 /* ---- opening pieces (piece.c) ---- */
 
-/* kek: the container's key, or customer_kek. */
+/* A key made of the container's and a second one, of a kind that label names: each is of no use without
+ * the other (docs/decisions/0015). */
+void joined_kek(const crypto_key *container, slice label, const crypto_key *second,
+                crypto_key *ret);
+/* kek: the container's key, or one that joined_kek made. */
 err piece_key(const crypto_key *kek, const row_piece *p, crypto_key *ret) CHECKED;
 /* The message of a stream, from its first CRYPTO_PREFIX_LEN bytes. */
 err piece_open_message(const crypto_key *kek, uint64_t container, const row_piece *p,

@@ -335,6 +335,11 @@ void key_service(short_key *k, uint64_t account) {
     kind_and_id(k, 's', account);
 }
 
+void key_scope(short_key *k, uint64_t account, slice name) {
+    kind_and_id(k, KEY_SCOPE, account);
+    put_name(k, name);
+}
+
 void key_document(short_key *k, uint64_t account, char kind) {
     kind_and_id(k, kind, account);
 }

@@ -12,6 +12,7 @@
  *          'c' ID(account) container name      a container
  *          's' ID(account)                     the properties of an account's blob service
  *          'l' ID(account)                     its lifecycle policy
+ *          'e' ID(account) scope name          an encryption scope
  *          'L'                                 the log's key
  *          'd' ID(account) container name 01 HEX16(version)
  *                                              a deleted container that can be restored
@@ -72,6 +73,7 @@
 #define KEY_FROZEN     'x'
 
 #define KEY_LOG   'L'
+#define KEY_SCOPE 'e'
 #define KEY_SCRUB 'S'
 
 #define KEY_JOB_STAGING       's'
@@ -154,6 +156,8 @@ static inline slice key_slice(const short_key *k) {
 void key_account(short_key *k, slice name);
 void key_container(short_key *k, uint64_t account, slice name);
 void key_service(short_key *k, uint64_t account);
+/* name empty: what all scopes of the account begin with. */
+void key_scope(short_key *k, uint64_t account, slice name);
 void key_document(short_key *k, uint64_t account, char kind);
 /* name alone (version 0): where the deleted containers of that name, and later names, begin. */
 void key_deleted(short_key *k, uint64_t account, slice name, uint64_t version);

@@ -30,6 +30,7 @@ static err take_slot(void *ctx, uint64_t id, uint64_t slot) {
 static err owner_of_meta(slice key, slice value, uint64_t *ret) {
     row_account account;
     row_container container;
+    row_scope scope;
     *ret = 0;
     if (key.p[0] == 'a') {
         TRY(row_account_get(value, &account));
@@ -38,6 +39,9 @@ static err owner_of_meta(slice key, slice value, uint64_t *ret) {
         row_log log;
         TRY(row_log_get(value, &log));
         *ret = log.id;
+    } else if (key.p[0] == KEY_SCOPE) { /* a destroyed one owns nothing */
+        TRY(row_scope_get(value, &scope));
+        if (scope.state != STORE_SCOPE_DESTROYED) *ret = scope.id;
     } else if (key.p[0] == 'c' || key.p[0] == 'd') {
         TRY(row_container_get(value, &container));
         *ret = container.id;

@@ -71,6 +71,8 @@ static err put_once(store *s, store_call c, const store_container *k, slice name
     TRY(change_begin(&ch, s, c, k, name));
     TRY(page_blob(&ch, cond, when, &row));
     TRY(customer_match(row.pub.key_sha256, upload_key_sha256(u)));
+    TRY(scope_match(row.pub.scope, store_upload_scope(u)));
+    TRY(scope_check(s, c, container_of(k), row.pub.scope));
     TRY(range_fits(&row, offset, end));
     TRY(page_splice(&ch, &row, offset, end, &done));
     MUST(done == end);
@@ -130,7 +132,10 @@ static err clear_once(store *s, store_call c, const store_container *k, slice na
     TRY(e);
     if (replaced(w, &row)) return OK;
     /* Put Page asks for the key; Set Blob Properties may come without. */
-    if (first && (!w->set || c.customer)) TRY(store_customer_check(row.pub.key_sha256, c.customer));
+    if (first && !w->set)
+        TRY(encryption_writes(s, c, k, &row.pub));
+    else if (first && c.customer)
+        TRY(store_customer_check(row.pub.key_sha256, c.customer));
     row_blob after = row;
     if (w->set) TRY(apply_set(w->set, &after)); /* also before the first batch: it may be refused */
     uint64_t end = w->to_the_end ? row.pub.length : w->end, done = end;

@@ -213,8 +213,10 @@ void page_put(change *ch, const row_blob *row, uint64_t begin, const row_piece *
     page_run r = {
         .start = begin, .end = begin + piece->len, .born = row->generation, .piece = piece->id};
     put_run(&s, &r);
-    row_page_piece p = {
-        .piece = *piece, .pages = piece->len / STORE_PAGE_LEN, .key_sha256 = row->pub.key_sha256};
+    row_page_piece p = {.piece = *piece,
+                        .pages = piece->len / STORE_PAGE_LEN,
+                        .key_sha256 = row->pub.key_sha256,
+                        .scope = row->pub.scope};
     engine_txn_put(ch->txn, ENGINE_BLOCK, key_page_piece(&ch->key, s.content, piece->id),
                    ROW_ENCODE(page_piece, ch->arena, &p));
 }

@@ -1,4 +1,18 @@
+/* Keys of pieces of content, and opening what they seal. */
 #include "store/internal.h"
+
+#define LABEL_MAX 8
+
+void joined_kek(const crypto_key *container, slice label, const crypto_key *second,
+                crypto_key *ret) {
+    uint8_t text[LABEL_MAX + CRYPTO_KEY_LEN];
+    MUST(label.len <= LABEL_MAX);
+    memcpy(text, label.p, label.len);
+    memcpy(text + label.len, second->b, CRYPTO_KEY_LEN);
+    crypto_hmac_sha256(slice_of(container->b, sizeof container->b),
+                       slice_of(text, label.len + CRYPTO_KEY_LEN), ret->b);
+    crypto_wipe(text, sizeof text);
+}
 
 err piece_key(const crypto_key *kek, const row_piece *p, crypto_key *ret) {
     ENSURE(p->wrapped.len == CRYPTO_WRAPPED_LEN, ERR_CORRUPT, "content has no key");

@@ -22,7 +22,7 @@ struct store_reader {
     store *store;
     struct container *container; /* a reference: its key opens the pieces */
     const crypto_key *kek;       /* that key, or `own` */
-    crypto_key own;              /* made of it and of the customer's */
+    crypto_key own;              /* made of it and of the customer's, or the scope's */
     hot_blob *hot;               /* a reference: the content is there */
     row_where where;
     uint64_t length, content;
@@ -130,8 +130,8 @@ static err open_pinned(store_reader *r, store_call c, slice name, store_pick pic
     return blob_read_row(r->store, c, &r->container->pub, name, pick, cond, key, row);
 }
 
-/* Offers what was read to the hot cache. A container that was deleted meanwhile leaves nothing
- * there: its deletion drops what was added before it, and what comes later is dropped here. */
+/* Offers what was read to the hot cache. A container that was deleted, or a scope that was disabled
+ * meanwhile leaves nothing there: its deletion drops what was added before it, and what comes later is dropped here. */
 static void offer(store_reader *r, store_call c, const blob_key *key, const row_blob *row,
                   uint64_t version) {
     if (row->pub.key_sha256.len) return;
@@ -139,7 +139,8 @@ static void offer(store_reader *r, store_call c, const blob_key *key, const row_
     slice base = key_base(key);
     if (!hot_wants(hot, base)) return;
     hot_add(hot, base, ROW_ENCODE(blob, c.arena, row), buf_slice(&r->plain), version);
-    if (container_current(r->store, c.arena, c.nowait, r->container) != OK)
+    if (container_current(r->store, c.arena, c.nowait, r->container) != OK ||
+        scope_check(r->store, c, r->container, row->pub.scope) != OK)
         cache_drop(&hot->cache, base);
 }
 
@@ -147,6 +148,11 @@ static void offer(store_reader *r, store_call c, const blob_key *key, const row_
 static err take_key(store_reader *r, store_call c, const row_blob *row) {
     if (!c.archived) TRY(blob_online(row));
     TRY(store_customer_check(row->pub.key_sha256, c.customer));
+    if (row->pub.scope.len) {
+        const scope_place place = scope_place_of(r->container);
+        r->kek = &r->own;
+        return scope_kek(r->store, c, &place, row->pub.scope, c.verifies, &r->own);
+    }
     if (!c.customer) return OK;
     customer_kek(&r->container->key, c.customer, &r->own);
     r->kek = &r->own;

@@ -405,7 +405,23 @@ static err doom_container(store *s, const row_purge *account, slice key, slice v
     return OK;
 }
 
-static err doom_containers(store *s, const row_purge *account, const short_key *begin, arena *a) {
+/* Of a deleted account's scopes the keys are of no use any more; row and slot go. */
+static err doom_scope(store *s, const row_purge *account, slice key, slice value, arena *a) {
+    row_scope row;
+    engine_txn *t;
+    (void)account, (void)a;
+    TRY(row_scope_get(value, &row));
+    if (row.state != STORE_SCOPE_DESTROYED) TRY(engine_vault_destroy(s->engine, row.id, row.slot));
+    TRY(engine_txn_begin(s->engine, slice_take(slice_skip(key, 1), KEY_ID_LEN), &t));
+    engine_txn_delete(t, ENGINE_META, key);
+    return engine_txn_commit(t);
+}
+
+typedef err doom(store *s, const row_purge *account, slice key, slice value, arena *a);
+
+/* All rows of META that begin so. */
+static err doom_all(store *s, const row_purge *account, const short_key *begin, doom *each,
+                    arena *a) {
     short_key high = *begin;
     key_end(&high);
     engine_cursor *cur;
@@ -416,7 +432,7 @@ static err doom_containers(store *s, const row_purge *account, const short_key *
         bool more;
         TRY_TO(out, engine_cursor_next(cur, &k, &v, &more));
         if (!more) break;
-        TRY_TO(out, doom_container(s, account, k, v, a));
+        TRY_TO(out, each(s, account, k, v, a));
     }
 out:
     engine_cursor_free(cur);
@@ -432,9 +448,11 @@ static err purge_account(store *s, const job *j, arena *a) {
     gate_wait(&s->gate);
     short_key begin;
     key_container(&begin, j->id, SLICE_NONE);
-    TRY(doom_containers(s, &row, &begin, a));
+    TRY(doom_all(s, &row, &begin, doom_container, a));
     key_deleted(&begin, j->id, SLICE_NONE, 0);
-    TRY(doom_containers(s, &row, &begin, a));
+    TRY(doom_all(s, &row, &begin, doom_container, a));
+    key_scope(&begin, j->id, SLICE_NONE);
+    TRY(doom_all(s, &row, &begin, doom_scope, a));
     TRY(delete_job_row(s, KEY_JOB_PURGE_ACCOUNT, j->id));
     LOG(LOG_INFO, "account_purged", LF_S("account", row.account));
     return OK;

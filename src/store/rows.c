@@ -106,6 +106,18 @@ static err key_sha256_valid(slice s) {
     return OK;
 }
 
+static err scope_valid(slice s) {
+    ENSURE(s.len <= STORE_SCOPE_NAME_MAX, ERR_CORRUPT, "an encryption scope's name has %zu bytes",
+           s.len);
+    return OK;
+}
+
+static err scope_row_valid(const row_scope *r) {
+    ENSURE(r->id != 0 && r->state <= STORE_SCOPE_DESTROYED, ERR_CORRUPT,
+           "an encryption scope is damaged");
+    return OK;
+}
+
 static err account_valid(const row_account *r) {
     ENSURE(r->id != 0, ERR_CORRUPT, "an account has no id");
     return OK;
@@ -181,6 +193,7 @@ static err blob_valid(row_blob *r) {
     ENSURE(r->md5.len == 0 || r->md5.len == 16, ERR_CORRUPT, "a blob's MD5 is damaged");
     TRY(lease_valid(&r->pub.lease));
     TRY(key_sha256_valid(r->pub.key_sha256));
+    TRY(scope_valid(r->pub.scope));
     ENSURE(r->pub.tag_count <= STORE_TAGS_MAX && (r->tags.len > 0) == (r->pub.tag_count > 0),
            ERR_CORRUPT, "a blob's tags are damaged");
     if (r->md5.len) {
@@ -205,12 +218,14 @@ static err blob_valid(row_blob *r) {
 static err staged_valid(const row_staged *r) {
     ENSURE(r->piece.id != 0, ERR_CORRUPT, "a staged block has no id");
     TRY(key_sha256_valid(r->key_sha256));
+    TRY(scope_valid(r->scope));
     return piece_valid(&r->piece);
 }
 
 static err chunk_valid(const row_chunk *r) {
     ENSURE(r->count >= 1 && r->count <= ROW_CHUNK_BLOCKS, ERR_CORRUPT,
            "a part of a block list holds %u blocks", r->count);
+    TRY(scope_valid(r->scope));
     return key_sha256_valid(r->key_sha256);
 }
 
@@ -232,6 +247,7 @@ static err page_piece_valid(const row_page_piece *r) {
                r->pages <= r->piece.len / STORE_PAGE_LEN,
            ERR_CORRUPT, "a piece of pages is damaged");
     TRY(key_sha256_valid(r->key_sha256));
+    TRY(scope_valid(r->scope));
     return piece_valid(&r->piece);
 }
 
@@ -285,6 +301,7 @@ static err log_valid(const row_log *r) {
 ROW_DEFINE(, account, row_account, ROW_ACCOUNT, account_valid)
 ROW_DEFINE(, container, row_container, ROW_CONTAINER, container_valid)
 ROW_DEFINE(static, policy, store_policy, ROW_POLICY, policy_valid)
+ROW_DEFINE(, scope, row_scope, ROW_SCOPE, scope_row_valid)
 ROW_DEFINE(, service, row_service, ROW_SERVICE, service_valid)
 ROW_DEFINE(, document, store_document, ROW_DOCUMENT, document_valid)
 ROW_DEFINE(, log, row_log, ROW_LOG, log_valid)

@@ -54,6 +54,7 @@ typedef struct row_container {
     slice metadata, policies;
     store_lease lease;
     store_guard guard;
+    store_default_scope scope;
     /* Of a deleted one: when, until when it can be restored, and whose it is, for people. */
     int64_t deleted_us, purge_us;
     slice account;
@@ -75,7 +76,17 @@ typedef struct row_container {
     T(16, purge_us)                                                                                \
     B(17, account)                                                                                 \
     N(25, guard.days)                                                                              \
-    N(26, guard.locked) N(27, guard.append) B(28, guard.holds) N(29, guard.purpose)
+    N(26, guard.locked)                                                                            \
+    N(27, guard.append)                                                                            \
+    B(28, guard.holds) N(29, guard.purpose) B(20, scope.name) N(21, scope.deny_override)
+
+/* An encryption scope. */
+typedef struct row_scope {
+    uint64_t id, slot; /* of its key in the vault, which the account's key wraps */
+    int64_t created_us;
+    store_scope_state state;
+} row_scope;
+#define ROW_SCOPE(N, T, B) N(1, id) N(2, slot) T(3, created_us) N(4, state)
 
 #define ROW_POLICY(N, T, B)                                                                        \
     B(1, id)                                                                                       \
@@ -186,7 +197,7 @@ typedef struct row_blob {
     T(65, pub.expires_us)                                                                          \
     T(66, pub.accessed_us)                                                                         \
     N(67, pub.immutable_mode)                                                                      \
-    T(68, pub.immutable_until_us) N(69, pub.legal_hold) B(70, pub.key_sha256)
+    T(68, pub.immutable_until_us) N(69, pub.legal_hold) B(70, pub.key_sha256) B(71, pub.scope)
 
 /* ---- BLOCK ---- */
 
@@ -194,12 +205,14 @@ typedef struct row_staged {
     row_piece piece;
     int64_t staged_us;
     slice key_sha256; /* of the customer's key that it is under; empty: none */
+    slice scope;      /* the encryption scope that it is under; empty: none */
 } row_staged;
 #define ROW_STAGED(N, T, B)                                                                        \
     N(1, piece.id)                                                                                 \
     N(2, piece.len)                                                                                \
     N(3, piece.crc64)                                                                              \
-    N(4, piece.where) B(5, piece.wrapped) B(6, piece.ref) T(7, staged_us) B(8, key_sha256)
+    N(4, piece.where)                                                                              \
+    B(5, piece.wrapped) B(6, piece.ref) T(7, staged_us) B(8, key_sha256) B(9, scope)
 
 /* Part of a block list: up to ROW_CHUNK_BLOCKS blocks; of an append blob one. */
 #define ROW_CHUNK_BLOCKS 512
@@ -208,14 +221,15 @@ typedef struct row_chunk {
     uint32_t count;
     slice blocks;     /* read with row_block_take */
     slice key_sha256; /* of the customer's key that its pieces are under; empty: none */
+    slice scope;      /* likewise */
 } row_chunk;
-#define ROW_CHUNK(N, T, B) N(1, start) N(2, count) B(3, blocks) B(4, key_sha256)
+#define ROW_CHUNK(N, T, B) N(1, start) N(2, count) B(3, blocks) B(4, key_sha256) B(5, scope)
 
 typedef struct row_block {
     slice id;
     row_piece piece;
-    bool repeat;      /* its piece stands earlier in the same list already, and is owned there */
-    slice key_sha256; /* of the row that it was found in; not written with it */
+    bool repeat; /* its piece stands earlier in the same list already, and is owned there */
+    slice key_sha256, scope; /* of the row that it was found in; not written with it */
 } row_block;
 void row_block_put(buf *b, const row_block *r);
 err row_block_take(slice *s, row_block *ret) CHECKED;
@@ -243,11 +257,12 @@ typedef struct row_page_piece {
     row_piece piece;  /* its id is in the key */
     uint64_t pages;   /* that runs still name; 0: garbage names the piece */
     slice key_sha256; /* of the customer's key that it is under; empty: none */
+    slice scope;      /* likewise */
 } row_page_piece;
 #define ROW_PAGE_PIECE(N, T, B)                                                                    \
     N(1, piece.len)                                                                                \
     N(2, piece.crc64)                                                                              \
-    N(3, piece.where) B(4, piece.wrapped) B(5, piece.ref) N(6, pages) B(7, key_sha256)
+    N(3, piece.where) B(4, piece.wrapped) B(5, piece.ref) N(6, pages) B(7, key_sha256) B(8, scope)
 
 /* ---- JOB ---- */
 
@@ -286,6 +301,7 @@ typedef struct row_copy {
     int64_t begun_us;
     bool archived; /* its source may be */
     store_blob_type type;
+    slice scope; /* the encryption scope that the destination's content goes under */
 } row_copy;
 #define ROW_COPY(N, T, B)                                                                          \
     B(1, id)                                                                                       \
@@ -299,7 +315,8 @@ typedef struct row_copy {
     B(9, url_wrapped)                                                                              \
     N(10, url_id)                                                                                  \
     N(11, url_len)                                                                                 \
-    B(12, etag) N(13, length) T(14, begun_us) N(15, pick.version) N(16, archived) N(17, type)
+    B(12, etag)                                                                                    \
+    N(13, length) T(14, begun_us) N(15, pick.version) N(16, archived) N(17, type) B(18, scope)
 
 /* Content of one blob to be given back: single pieces, a block list, a staging session; of the last
  * two the rows only, or (…_all) the pieces with them. */
@@ -348,6 +365,7 @@ typedef struct row_log {
     err row_##name##_get(slice v, type *r) CHECKED;
 ROW_DECLARE(account, row_account)
 ROW_DECLARE(container, row_container)
+ROW_DECLARE(scope, row_scope)
 ROW_DECLARE(service, row_service)
 ROW_DECLARE(document, store_document)
 ROW_DECLARE(log, row_log)

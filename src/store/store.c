@@ -4,6 +4,7 @@
 
 #define ACCOUNTS_CACHED   1000
 #define CONTAINERS_CACHED 10000
+#define SCOPES_CACHED     10000
 #define CACHE_SHARDS      64
 #define CACHE_BUCKETS     64
 #define HOT_DEFAULT       (64u << 20)
@@ -22,6 +23,7 @@ err store_open(const store_options *o, store **ret) {
     if (s->inline_max > STORE_INLINE_MAX) s->inline_max = STORE_INLINE_MAX;
     cache_init(&s->accounts, CACHE_SHARDS, CACHE_BUCKETS, ACCOUNTS_CACHED);
     cache_init(&s->containers, CACHE_SHARDS, CACHE_BUCKETS, CONTAINERS_CACHED);
+    cache_init(&s->scopes, CACHE_SHARDS, CACHE_BUCKETS, SCOPES_CACHED);
     hot_init(&s->hot, o->hot_max ? o->hot_max : HOT_DEFAULT);
     opened_init(&s->opened, o->opened_max ? o->opened_max : OPENED_DEFAULT);
     if (o->background) s->first_id = engine_new_id(s->engine);
@@ -48,6 +50,7 @@ store *store_close(store *s) {
     reaper_stop(s);
     cache_done(&s->hot.cache);
     opened_done(&s->opened);
+    cache_done(&s->scopes);
     cache_done(&s->containers);
     cache_done(&s->accounts);
     append_lanes_done(s->appends);

@@ -91,6 +91,7 @@ typedef struct store_call {
     bool nowait;
     store_later *later;             /* NULL: changes are waited for */
     const store_customer *customer; /* NULL: the caller brings no key */
+    slice scope;   /* the encryption scope that the caller names; empty: the container's default */
     bool archived; /* store_blob_open: of an archived blob too, for a copy that rehydrates it */
     bool
         verifies; /* store_blob_open: from the disk, and no access that last access tracking counts */
@@ -211,6 +212,37 @@ err store_account_delete(store *s, store_call c, slice name) CHECKED;
 /* Calls each account's name in order. */
 err store_account_list(store *s, store_call c, void (*each)(void *ctx, const store_account *a),
                        void *ctx) CHECKED;
+
+/* ---- encryption scopes (scope.c) ---- */
+#define STORE_SCOPES_MAX     10000 /* of one account */
+#define STORE_SCOPE_NAME_MAX 63
+#define STORE_ACCOUNT_SCOPE  S("$account-encryption-key") /* names no scope: the account's own key */
+typedef enum store_scope_state {
+    STORE_SCOPE_ENABLED,
+    STORE_SCOPE_DISABLED, /* nothing is read or written under it */
+    STORE_SCOPE_DESTROYED /* likewise, and its key is gone for good */
+} store_scope_state;
+typedef struct store_scope {
+    slice name;
+    int64_t created_us;
+    store_scope_state state;
+} store_scope;
+/* 3-63 of a-z, 0-9 and single '-' inside. */
+bool store_scope_name_valid(slice name);
+/* ERR_INVALID_INPUT: not a name, taken, or too many. */
+err store_scope_create(store *s, store_call c, const store_account *a, slice name) CHECKED;
+/* In force for all that comes after, and for all that was not answered yet; what is being read is read
+ * to its end. STORE_SCOPE_DESTROYED: all content under it is unreadable for good. Not while the account
+ * has protected blobs or containers (the errors of deleting it). ERR_NOT_FOUND; ERR_INVALID_INPUT: its
+ * key was destroyed. */
+err store_scope_set(store *s, store_call c, const store_account *a, slice name,
+                    store_scope_state state) CHECKED;
+/* Calls each in order of names. */
+err store_scope_list(store *s, store_call c, const store_account *a,
+                     void (*each)(void *ctx, const store_scope *x), void *ctx) CHECKED;
+/* The scope that what the call writes into the container goes under: the one it names, or else the
+ * container's default; empty: none. Not whether it is there. ERR_FORBIDDEN_BY_ENCRYPTION_POLICY. */
+err store_scope_of(store_call c, const store_container *k, slice *ret) CHECKED;
 
 /* ---- service properties (Set Blob Service Properties) ---- */
 typedef struct store_cors_rule {
@@ -368,6 +400,12 @@ typedef struct store_guard {
     bool purpose;  /* only accesses that say their purpose are let in; who lets in asks */
 } store_guard;
 
+/* Under which encryption scope blobs go that are put without naming one; for good. */
+typedef struct store_default_scope {
+    slice name;         /* empty: none, the account's key */
+    bool deny_override; /* and no other may be named */
+} store_default_scope;
+
 typedef struct store_container {
     uint64_t id;
     slice account, name;
@@ -380,12 +418,18 @@ typedef struct store_container {
     size_t policy_count;
     store_lease lease;
     store_guard guard;
+    store_default_scope scope;
     bool deleted; /* in listings that ask for them; then: */
     uint64_t version;
     int64_t deleted_us, purge_us; /* restorable until purge_us */
 } store_container;
 
-/* ERR_CONTAINER_ALREADY_EXISTS, ERR_CONTAINER_BEING_DELETED never (names are free at once). */
+/* ERR_CONTAINER_ALREADY_EXISTS, ERR_CONTAINER_BEING_DELETED never (names are free at once). In _under:
+ * ERR_INVALID_HEADER_VALUE, ERR_ENCRYPTION_SCOPE_DISABLED; scope may be NULL. */
+err store_container_create_under(store *s, store_call c, const store_account *a, slice name,
+                                 store_public access, const store_default_scope *scope,
+                                 const pair *metadata, size_t metadata_count,
+                                 const store_container **ret) CHECKED;
 err store_container_create(store *s, store_call c, const store_account *a, slice name,
                            store_public access, const pair *metadata, size_t metadata_count,
                            const store_container **ret) CHECKED;
@@ -560,6 +604,7 @@ typedef struct store_blob {
     uint64_t sequence; /* a page blob's sequence number */
     store_copy copy;
     slice key_sha256; /* of the customer's key that its content is under; empty: none */
+    slice scope;      /* the encryption scope that it is under; empty: none */
     /* Which of the blob's states this is: the current one, a snapshot, or an earlier version. */
     uint64_t snapshot; /* the snapshot's tick; 0: none */
     uint64_t version;  /* the version's tick; 0: not a version */
@@ -586,6 +631,11 @@ err store_blob_get(store *s, store_call c, const store_container *k, slice name,
  * ERR_BLOB_CUSTOMER_SPECIFIED_ENCRYPTION_MISMATCH,
  * ERR_BLOB_DOES_NOT_USE_CUSTOMER_SPECIFIED_ENCRYPTION. */
 err store_customer_check(slice key_sha256, const store_customer *customer) CHECKED;
+
+/* store_customer_check of the blob, and whether its encryption scope is enabled.
+ * ERR_ENCRYPTION_SCOPE_DISABLED, ERR_WOULD_BLOCK. */
+err store_encryption_check(store *s, store_call c, const store_container *k,
+                           const store_blob *b) CHECKED;
 
 /* A reader holds the content of one state of a blob until it is freed. */
 typedef struct store_reader store_reader;
@@ -619,9 +669,12 @@ typedef struct store_upload store_upload;
 /* len: the length announced, or ENGINE_LEN_UNKNOWN; len_max: the limit of the operation. */
 err store_upload_new(store *s, const store_container *k, uint64_t len, uint64_t len_max,
                      unsigned flags, store_upload **ret) CHECKED;
-/* Puts what is uploaded under a customer's key (NULL: not): before the first byte. */
-err store_upload_under(store_upload *u, const store_container *k,
-                       const store_customer *customer) CHECKED;
+/* Puts what is uploaded under the call's customer's key, or else under the encryption scope that it
+ * names or the container has: before the first byte. The errors of store_scope_of;
+ * ERR_INVALID_HEADER_VALUE: there is no such scope; ERR_ENCRYPTION_SCOPE_DISABLED; ERR_WOULD_BLOCK. */
+err store_upload_under(store_upload *u, store_call c, const store_container *k) CHECKED;
+/* The scope that it is under; empty: none. Lives as long as u. */
+slice store_upload_scope(const store_upload *u);
 /* ERR_REQUEST_BODY_TOO_LARGE past len_max. */
 err store_upload_write(store_upload *u, slice data) CHECKED;
 /* No more bytes: durable after this (streams). Then the checksums and the length can be asked. */
@@ -935,7 +988,9 @@ err store_blob_find(store *s, store_call c, const store_account *a, const store_
 /* ---- check ---- */
 typedef struct store_check_progress {
     uint64_t blobs, blocks, bytes; /* verified so far */
-    uint64_t unopened; /* pieces under customers' keys: of them length and place are verified */
+    uint64_t
+        unopened; /* pieces under customers' keys, and under scopes whose key was destroyed: of them
+                          length and place are verified */
     uint64_t defects;  /* that there are still */
     uint64_t repaired; /* by store_repair */
 } store_check_progress;

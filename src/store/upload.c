@@ -37,17 +37,39 @@ err store_upload_new(store *s, const store_container *k, uint64_t len, uint64_t 
     return OK;
 }
 
-err store_upload_under(store_upload *u, const store_container *k, const store_customer *customer) {
-    if (!customer) return OK;
+static err wrap_anew(store_upload *u, crypto_key *kek) {
+    err e = crypto_wrap(kek, &u->key, &u->wrapped);
+    crypto_key_wipe(kek);
+    return e;
+}
+
+err upload_under_scope(store_upload *u, store_call c, const store_container *k, slice name) {
+    if (name.len == 0) return OK;
+    MUST(u->len == 0 && !u->finished && u->container == k->id && name.len <= sizeof u->scope);
+    const scope_place place = scope_place_of(container_of(k));
+    crypto_key kek;
+    TRY(scope_kek(u->store, c, &place, name, false, &kek));
+    TRY(wrap_anew(u, &kek));
+    memcpy(u->scope, name.p, name.len);
+    u->scope_len = name.len;
+    return OK;
+}
+
+err store_upload_under(store_upload *u, store_call c, const store_container *k) {
+    slice scope;
+    TRY(store_scope_of(c, k, &scope));
+    if (!c.customer) return upload_under_scope(u, c, k, scope);
     MUST(u->len == 0 && !u->finished && u->container == k->id);
     crypto_key kek;
-    customer_kek(&container_of(k)->key, customer, &kek);
-    err e = crypto_wrap(&kek, &u->key, &u->wrapped);
-    crypto_key_wipe(&kek);
-    TRY(e);
+    customer_kek(&container_of(k)->key, c.customer, &kek);
+    TRY(wrap_anew(u, &kek));
     u->has_customer = true;
-    memcpy(u->key_sha256, customer->sha256, sizeof u->key_sha256);
+    memcpy(u->key_sha256, c.customer->sha256, sizeof u->key_sha256);
     return OK;
+}
+
+slice store_upload_scope(const store_upload *u) {
+    return slice_of(u->scope, u->scope_len);
 }
 
 static err seal_chunk(store_upload *u, slice plain) {

@@ -13,10 +13,16 @@ static store_customer customer_of(uint8_t seed) {
     return c;
 }
 
+static store_call with(fixture *f, const store_customer *customer) {
+    store_call c = f->c;
+    c.customer = customer;
+    return c;
+}
+
 static store_upload *upload_under(fixture *f, slice data, const store_customer *customer) {
     store_upload *u;
     assert_ok(store_upload_new(f->s, f->k, data.len, STORE_PUT_BLOB_LEN_MAX, 0, &u));
-    assert_ok(store_upload_under(u, f->k, customer));
+    assert_ok(store_upload_under(u, with(f, customer), f->k));
     assert_ok(store_upload_write(u, data));
     assert_ok(store_upload_finish(u));
     return u;
@@ -33,12 +39,6 @@ static void stage_under(fixture *f, slice name, slice id, slice data,
                         const store_customer *customer) {
     assert_ok(
         store_block_put(f->s, f->c, f->k, name, id, upload_under(f, data, customer), SLICE_NONE));
-}
-
-static store_call with(fixture *f, const store_customer *customer) {
-    store_call c = f->c;
-    c.customer = customer;
-    return c;
 }
 
 static err commit_under(fixture *f, slice name, const store_block_pick *picks, size_t n,
@@ -61,27 +61,6 @@ static void assert_closed(fixture *f, slice name, const store_customer *other) {
     slice data;
     assert_err(read_under(f, name, NULL, &data), ERR_BLOB_USES_CUSTOMER_SPECIFIED_ENCRYPTION);
     assert_err(read_under(f, name, other, &data), ERR_BLOB_CUSTOMER_SPECIFIED_ENCRYPTION_MISMATCH);
-}
-
-static void note_defect(void *ctx, const char *what, const char *where) {
-    (void)where;
-    buf_put(ctx, slice_str(what));
-}
-
-static store_check_progress run_check(fixture *f, slice *ret_reports) {
-    store_check_progress p;
-    buf text;
-    buf_init_arena(&text, f->c.arena, 1 << 16);
-    assert_ok(store_check(f->s, note_defect, NULL, &text, &p));
-    *ret_reports = buf_slice(&text);
-    return p;
-}
-
-static store_check_progress assert_sound(fixture *f) {
-    slice reports;
-    store_check_progress p = run_check(f, &reports);
-    assert_slice(reports, S(""));
-    return p;
 }
 
 static void test_opens_with_its_key_only(void **state) {
@@ -182,18 +161,18 @@ static void test_blocks(void **state) {
     assert_ok(commit_under(f, S("b"), first, 1, &mine));
     assert_ok(read_under(f, S("b"), &mine, &data));
     assert_slice(data, large);
-    assert_sound(f);
+    fixture_sound(f);
     /* all new blocks: another key */
     stage_under(f, S("b"), S("3"), S("new"), &other);
     assert_ok(commit_under(f, S("b"), &UNCOMMITTED("3"), 1, &other));
     assert_ok(read_under(f, S("b"), &other, &data));
     assert_slice(data, S("new"));
-    assert_sound(f); /* with the garbage, which is under the first key */
+    fixture_sound(f); /* with the garbage, which is under the first key */
     fixture_restart(f);
-    assert_sound(f);
+    fixture_sound(f);
     reaper_run(f->s);
     assert_int_equal(memory_disk_streams(f->disk), 0);
-    assert_int_equal(assert_sound(f).unopened, 1);
+    assert_int_equal(fixture_sound(f).unopened, 1);
 }
 
 static void test_properties(void **state) {
@@ -231,20 +210,20 @@ static void test_check(void **state) {
     fixture *f = *state;
     store_customer mine = customer_of(1);
     put(f, S("plain"), S("data"));
-    assert_int_equal(assert_sound(f).unopened, 0);
+    assert_int_equal(fixture_sound(f).unopened, 0);
     put_under(f, S("small"), S("data"), &mine);
     put_under(f, S("large"), content(f->c.arena, 1, BIG), &mine);
     stage_under(f, S("staged"), S("1"), S("1"), &mine);
     stage_under(f, S("list"), S("1"), content(f->c.arena, 2, BIG), &mine);
     assert_ok(commit_under(f, S("list"), &LATEST("1"), 1, &mine));
-    store_check_progress p = assert_sound(f);
+    store_check_progress p = fixture_sound(f);
     assert_int_equal(p.unopened, 4);
     assert_int_equal(p.blobs, 4);
     assert_ok(store_blob_delete(f->s, f->c, f->k, S("plain"), NULL, NULL, NULL));
     reaper_run(f->s);
     assert_true(memory_disk_lose_row(f->disk, ENGINE_CONTENT, 0));
     slice reports;
-    p = run_check(f, &reports);
+    p = fixture_check(f, &reports);
     assert_int_equal(p.defects, 1);
     assert_true(slice_find_slice(reports, 0, S("its row is missing")) < reports.len);
 }
@@ -261,7 +240,7 @@ static void test_states(void **state) {
     assert_ok(store_blob_snapshot(f->s, with(f, &mine), f->k, S("x"), NULL, NULL, 0, &b));
     store_pick taken = {.snapshot = b.snapshot};
     put_under(f, S("x"), S("new"), &other);
-    assert_int_equal(assert_sound(f).unopened, 2);
+    assert_int_equal(fixture_sound(f).unopened, 2);
     assert_err(store_blob_open(f->s, with(f, &other), f->k, S("x"), taken, NULL, &b, &r),
                ERR_BLOB_CUSTOMER_SPECIFIED_ENCRYPTION_MISMATCH);
     assert_ok(store_blob_open(f->s, with(f, &mine), f->k, S("x"), taken, NULL, &b, &r));
@@ -269,10 +248,10 @@ static void test_states(void **state) {
     store_reader_free(r);
     store_delete all = {.snapshots = STORE_SNAPSHOTS_INCLUDE};
     assert_ok(store_blob_delete(f->s, f->c, f->k, S("x"), NULL, &all, NULL));
-    assert_sound(f);
+    fixture_sound(f);
     reaper_run(f->s);
     assert_int_equal(memory_disk_streams(f->disk), 0);
-    assert_sound(f);
+    fixture_sound(f);
 }
 
 /* "Destroying the container's key still erases". */
@@ -287,7 +266,7 @@ static void test_container_goes(void **state) {
     reaper_run(f->s);
     assert_int_equal(memory_disk_streams(f->disk), 0);
     assert_int_equal(memory_disk_rows(f->disk, ENGINE_CONTENT), 0);
-    assert_sound(f);
+    fixture_sound(f);
 }
 
 #define STORE_TEST(t) cmocka_unit_test_setup_teardown(t, fixture_setup, fixture_teardown)

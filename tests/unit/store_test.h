@@ -78,6 +78,29 @@ static inline void fixture_assert_sound(fixture *f) {
     assert_ok(store_check(f->s, fixture_no_defect, NULL, NULL, &p));
 }
 
+static inline void fixture_note_defect(void *ctx, const char *what, const char *where) {
+    (void)where;
+    buf_put(ctx, slice_str(what));
+}
+
+/* `check`, and what it reports. */
+static inline store_check_progress fixture_check(fixture *f, slice *ret_reports) {
+    store_check_progress p;
+    buf text;
+    buf_init_arena(&text, f->c.arena, 1 << 16);
+    assert_ok(store_check(f->s, fixture_note_defect, NULL, &text, &p));
+    *ret_reports = buf_slice(&text);
+    return p;
+}
+
+/* `check` finds nothing; what it counted. */
+static inline store_check_progress fixture_sound(fixture *f) {
+    slice reports;
+    store_check_progress p = fixture_check(f, &reports);
+    assert_slice(reports, S(""));
+    return p;
+}
+
 /* The store again, as after a restart. */
 static inline void fixture_restart(fixture *f) {
     fixture_close(f);

@@ -75,10 +75,3 @@ def test_errors_quote_the_request_safely(api, container, text):
     r = api("GET", f"/{container}?restype=container&comp=list&maxresults={quote(text)}")
     assert r.status == 400 and r.xml.findtext("Message")
     assert "<script>" not in r.text
-
-
-@pytest.mark.parametrize("name, value", [("x-ms-encryption-scope", "s1")])
-def test_promises_we_cannot_keep_are_refused(api, container, name, value):
-    """A header that asks for something this server does not do must not be dropped silently."""
-    assert_error(api.put(container, "b", b"x", {name: value}), 501, "NotImplemented", name)
-    assert not api.exists(container, "b")
