@@ -170,6 +170,23 @@ err engine_log_trim(engine *e, uint64_t before) {
     return e->v->log_trim(e, before);
 }
 
+err engine_point_begin(engine *e, int64_t lease_ms, uint64_t *ret_id) {
+    MUST(lease_ms >= 0);
+    ENSURE(e->v->point_begin != NULL, ERR_NOT_IMPLEMENTED, "this engine cannot hold a point");
+    return e->v->point_begin(e, lease_ms, ret_id);
+}
+
+err engine_point_renew(engine *e, uint64_t id, int64_t lease_ms) {
+    MUST(lease_ms >= 0);
+    ENSURE(e->v->point_renew != NULL, ERR_NOT_FOUND, "this engine holds no point");
+    return e->v->point_renew(e, id, lease_ms);
+}
+
+err engine_point_end(engine *e, uint64_t id) {
+    ENSURE(e->v->point_end != NULL, ERR_NOT_FOUND, "this engine holds no point");
+    return e->v->point_end(e, id);
+}
+
 err engine_check(engine *e, engine_report *report, void *ctx) {
     return e->v->check(e, report, ctx);
 }

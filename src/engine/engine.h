@@ -29,6 +29,9 @@
  * 0 on without gaps, in the order of commits: an entry is there if and only if its transaction is. They are
  * never changed; the oldest may be trimmed.
  *
+ * A point is the state at one moment, kept as it was while all else goes on, for a backup to copy. What is
+ * released meanwhile is given back when the point ends.
+ *
  * Threads: all functions may be called from any thread; one transaction, stream or cursor is used
  * by one thread at a time.
  *
@@ -115,6 +118,9 @@ typedef struct engine_vtable {
     err (*log_read)(engine *, uint64_t from, uint64_t to, engine_log_each *each, void *ctx);
     uint64_t (*log_next)(engine *);
     err (*log_trim)(engine *, uint64_t before);
+    err (*point_begin)(engine *, int64_t lease_ms, uint64_t *ret_id); /* these three may be NULL */
+    err (*point_renew)(engine *, uint64_t id, int64_t lease_ms);
+    err (*point_end)(engine *, uint64_t id);
     err (*check)(engine *, engine_report *, void *ctx);
     void (*stats)(engine *, engine_stats *ret);
     uint64_t (*new_id)(engine *);
@@ -196,6 +202,16 @@ err engine_log_read(engine *e, uint64_t from, uint64_t to, engine_log_each *each
 uint64_t engine_log_next(engine *e);
 /* Gives back the space of entries below `before`; some of them may stay. */
 err engine_log_trim(engine *e, uint64_t before) CHECKED;
+
+/* Keeps the engine's state as it is now: all transactions that have returned are in it, and each is there whole or
+ * not at all. Where a copier finds it is the engine's matter (engine/local/local.h). There is one at a time; it
+ * ends by itself lease_ms after it was begun or last renewed, so that a copier that died holds nothing for long.
+ * ERR_IN_USE: there is one. ERR_NOT_IMPLEMENTED: this engine has none. ERR_NO_SPACE, ERR_IO, ERR_READ_ONLY. */
+err engine_point_begin(engine *e, int64_t lease_ms, uint64_t *ret_id) CHECKED;
+/* ERR_NOT_FOUND: it has ended; what was copied since the last renewal may be of no use. */
+err engine_point_renew(engine *e, uint64_t id, int64_t lease_ms) CHECKED;
+/* OK: it was there up to this call, so all that was copied from it is of that moment. ERR_NOT_FOUND otherwise. */
+err engine_point_end(engine *e, uint64_t id) CHECKED;
 
 /* Verifies what the engine itself keeps: files, framing, accounting of streams. Reports each defect;
  * returns an error only when the check itself could not go on. */

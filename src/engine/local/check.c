@@ -86,8 +86,7 @@ static err check_run(checker *c, const run *r, uint64_t stream) {
         say_of_run(c, r, at - r->offset, "the disk cannot read this run's frame");
     else if (frame_decode(tail + table_len, &f) != OK)
         say_of_run(c, r, end - FRAME_BYTES - r->offset, "the frame of this run does not verify");
-    else if (f.extent != r->extent || f.offset != r->offset || f.data_len != r->data_len ||
-             f.disk_len != run_disk_len(r) || f.stream != stream)
+    else if (!frame_is_of(&f, r, stream))
         say_of_run(c, r, end - FRAME_BYTES - r->offset, "the frame of this run belongs to another");
     else if (crc32c(0, slice_of(tail, table_len)) != f.table_crc)
         say_of_run(c, r, at - r->offset, "the CRC table of this run does not verify");

@@ -68,6 +68,7 @@ static void local_stats(engine *e, engine_stats *ret) {
 static void local_close(engine *e) {
     local *l = local_of(e);
     bool flushed;
+    point_done(l);
     extents_close(l); /* the last to commit */
     commit_stop(l);
     rows_close(l, &flushed);
@@ -78,6 +79,7 @@ static void local_close(engine *e) {
     buffers_done(l);
     log_done(l);
     commit_done(l);
+    point_free(l);
     folder_close(l);
     l->magic = 0;
     free(l->path);
@@ -114,6 +116,9 @@ static const engine_vtable local_vtable = {
     .log_read = local_log_read,
     .log_next = local_log_next,
     .log_trim = local_log_trim,
+    .point_begin = local_point_begin,
+    .point_renew = local_point_renew,
+    .point_end = local_point_end,
     .check = local_check,
     .stats = local_stats,
     .new_id = local_new_id,
@@ -147,6 +152,7 @@ static local *local_new(const engine_local_options *o, const local_tune *tune) {
     buffers_init(l);
     writers_init(l);
     vault_init(l);
+    point_init(l);
     extents_init(l);
     return l;
 }
@@ -169,6 +175,7 @@ err engine_local_open_tuned(const engine_local_options *o, const local_tune *tun
     local *l = local_new(o, tune);
     err e;
     TRY_TO(failed, folder_open(l, o->create));
+    if (!o->read_only) point_sweep(l);
     if (!o->read_only) TRY_TO(failed, room_to_open(l));
     if (!o->create) TRY_TO(failed, closed_check(l));
     TRY_TO(failed, rows_open(l, o->create));

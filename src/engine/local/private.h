@@ -7,6 +7,8 @@
  *   vault.c    slots for secrets                         check.c   verification
  *   syncer.c   one fdatasync for all who wait
  *   fds.c      open files for reading                    wal.c     what a damaged log lost
+ *   point.c    the state at one moment, for a backup
+ *   copy.c     what a backup copies of it, and whether it is whole
  *   buffers.c  memory that streams are written from      writer.c  writes that go on behind a stream
  *   log.c      the log of entries in commit order        nospace.c  a sync that fails is final */
 #pragma once
@@ -120,6 +122,13 @@ err rows_error(char *text, const char *doing) CHECKED;
 uint64_t rows_unflushed(local *l);
 void rows_stats(local *l, engine_stats *ret);
 err rows_check(local *l, engine_report *report, void *ctx) CHECKED;
+/* Hard links of all tables, and a copy of the log, at one moment, in a new folder `path`. */
+err rows_checkpoint(local *l, const char *path) CHECKED;
+/* Writes to tables what only the log holds, as far as it can. */
+bool rows_flush(local *l);
+/* Two of the tables, system and the default one, of rows in a folder, for reading. */
+err rows_open_system(const char *path, rocksdb_t **ret,
+                     rocksdb_column_family_handle_t *ret_cf[2]) CHECKED;
 
 err local_get(engine *e, engine_table t, slice key, arena *a, bool nowait, slice *ret) CHECKED;
 err local_scan(engine *e, engine_table t, slice lower, slice upper, engine_cursor **ret) CHECKED;
@@ -185,6 +194,8 @@ static inline uint32_t run_segments(uint64_t data_len) {
 
 void frame_encode(const frame *f, uint8_t out[FRAME_BYTES]);
 err frame_decode(const uint8_t in[FRAME_BYTES], frame *ret) CHECKED;
+/* Is it the frame of this run of that stream? */
+bool frame_is_of(const frame *f, const run *r, uint64_t stream);
 
 typedef struct ref {
     uint64_t stream, len;
@@ -303,6 +314,30 @@ void reclaim_census(local *l);
 void reclaim_now(local *l); /* quiet: all that the thread would do by now */
 void *reclaim_thread(void *l);
 void reclaim_push_locked(local *l, punch p);
+
+/* Queues all that may be unlinked, and looks for pending rows: after the census, and after a point. */
+void reclaim_all_locked(local *l);
+
+/* ---- point.c ---- */
+
+typedef struct point {
+    pthread_mutex_t mutex;    /* guards id and until_us; held while one is begun or ended */
+    pthread_mutex_t reclaims; /* held by whoever gives space back, and to change `held` */
+    bool held;                /* what a row released is not given back */
+    uint64_t id;              /* 0: none */
+    int64_t until_us;
+} point;
+
+void point_init(local *l);
+void point_done(local *l); /* ends it */
+void point_free(local *l);
+/* Removes what a killed process left of one. */
+void point_sweep(local *l);
+/* Ends one whose lease is over. ret: one is held still. Called by the reclaimer. */
+bool point_look(local *l);
+err local_point_begin(engine *e, int64_t lease_ms, uint64_t *ret_id) CHECKED;
+err local_point_renew(engine *e, uint64_t id, int64_t lease_ms) CHECKED;
+err local_point_end(engine *e, uint64_t id) CHECKED;
 
 /* ---- fds.c ---- */
 
@@ -490,6 +525,8 @@ err local_vault_get(engine *e, uint64_t id, uint64_t slot, arena *a, slice *ret)
 err local_vault_destroy(engine *e, uint64_t id, uint64_t slot) CHECKED;
 err local_vault_each(engine *e, err (*each)(void *ctx, uint64_t id, uint64_t slot),
                      void *ctx) CHECKED;
+/* Holds back changes of the vault from before `hold` is called until its slots are copied to fd. */
+err vault_copy(local *l, err (*hold)(local *l), int fd) CHECKED;
 err vault_check(local *l, engine_report *report, void *ctx) CHECKED;
 
 /* ---- check.c ---- */
@@ -526,6 +563,7 @@ struct local {
     buffers buffers;
     writers writers;
     vault vault;
+    point point;
 };
 
 #define LOCAL_MAGIC 0x53524c45u /* "SRLE" */

@@ -4,13 +4,17 @@
  *
  * A released run: its row is deleted and a pending row put in the transaction; later, here, the
  * range is punched, the file synced, and only then the pending row deleted. Whatever a crash
- * interrupts is punched again after the next opening. */
+ * interrupts is punched again after the next opening.
+ *
+ * While a point is held (point.c), nothing is punched that a row released, nor is a file unlinked: the rows of the
+ * point may name it. What is held back is found again by its pending row, or in the table of extents. */
 #include <errno.h>
 #include <fcntl.h>
 
 #include "engine/local/private.h"
 
-#define PUNCH_BATCH 256
+#define PUNCH_BATCH  256
+#define POINT_LOOK_S 1
 
 void reclaim_push_locked(local *l, punch p) {
     extents *xs = &l->ext;
@@ -70,8 +74,16 @@ static bool punch_extent(local *l, const punch *first, const punch *last) {
     return r == 0;
 }
 
+/* Leaves out what a row released; ret: how many are left. */
+static size_t hold_back(punch *p, size_t n) {
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!p[i].row) p[kept++] = p[i];
+    return kept;
+}
+
 /* Punches a batch; deletes the pending rows and drops the pins of what succeeded. */
-static void punch_batch(local *l, punch *p, size_t n) {
+static void punch_all(local *l, punch *p, size_t n) {
     if (n == 0 || local_failed(l)) return;
     qsort(p, n, sizeof *p, by_place);
     local_txn *t = txn_system(l);
@@ -95,6 +107,12 @@ static void punch_batch(local *l, punch *p, size_t n) {
         if (x != NULL) extent_unpin_locked(l, x);
     }
     pthread_mutex_unlock(&l->ext.mutex);
+}
+
+static void punch_batch(local *l, punch *p, size_t n) {
+    pthread_mutex_lock(&l->point.reclaims);
+    punch_all(l, p, l->point.held ? hold_back(p, n) : n);
+    pthread_mutex_unlock(&l->point.reclaims);
 }
 
 /* All pending rows, a batch at a time: after opening, and after the queue was full. */
@@ -203,12 +221,14 @@ void reclaim_extent(local *l, extent *x) {
     const bool sealable = x->state == EXTENT_FULL && x->pins == 0 && x->fd >= 0;
     pthread_mutex_unlock(&l->ext.mutex);
     err e = sealable ? seal(l, x) : OK;
+    pthread_mutex_lock(&l->point.reclaims);
     pthread_mutex_lock(&l->ext.mutex);
-    const bool dead =
-        e == OK && x->state == EXTENT_SEALED && x->live <= 0 && l->ext.census_done && !x->queued;
+    const bool dead = e == OK && x->state == EXTENT_SEALED && x->live <= 0 && l->ext.census_done &&
+                      !x->queued && !l->point.held;
     if (dead) x->state = EXTENT_DEAD;
     pthread_mutex_unlock(&l->ext.mutex);
     if (dead) e = unlink_dead(l, x);
+    pthread_mutex_unlock(&l->point.reclaims);
     if (e != OK)
         LOG(LOG_ERROR, "engine.reclaim_failed", LF_C("error", err_get(e)->name),
             LF_C("detail", err_detail()));
@@ -221,6 +241,18 @@ static bool stopping(local *l) {
     const bool stop = l->ext.stop;
     pthread_mutex_unlock(&l->ext.mutex);
     return stop;
+}
+
+static void look_at_dead_locked(local *l) {
+    for (size_t i = 0; i < EXTENT_HASH; i++)
+        for (extent *x = l->ext.hash[i]; x != NULL; x = x->next)
+            if (x->live <= 0 && x->state == EXTENT_SEALED) extent_look_locked(l, x);
+}
+
+void reclaim_all_locked(local *l) {
+    l->ext.rescan = true;
+    look_at_dead_locked(l);
+    pthread_cond_signal(&l->ext.work);
 }
 
 static void count_run(local *l, const run *r) {
@@ -265,9 +297,7 @@ void reclaim_census(local *l) {
     pthread_mutex_lock(&l->ext.mutex);
     l->ext.census = NULL;
     l->ext.census_done = whole;
-    for (size_t i = 0; whole && i < EXTENT_HASH; i++)
-        for (extent *x = l->ext.hash[i]; x != NULL; x = x->next)
-            if (x->live <= 0 && x->state == EXTENT_SEALED) extent_look_locked(l, x);
+    if (whole) look_at_dead_locked(l);
     pthread_mutex_unlock(&l->ext.mutex);
 }
 
@@ -283,13 +313,35 @@ static size_t take_punches_locked(extents *xs, punch *out, size_t max) {
     return n;
 }
 
+static bool has_work(const extents *xs) {
+    return xs->stop || xs->rescan || xs->punch_count > 0 || xs->todo != NULL;
+}
+
+/* Waits for work, and while a point is held looks from time to time whether it still is. */
+static void wait_for_work(local *l) {
+    extents *xs = &l->ext;
+    for (;;) {
+        const bool held = point_look(l);
+        struct timespec until;
+        pthread_mutex_lock(&xs->mutex);
+        if (!has_work(xs) && !held) pthread_cond_wait(&xs->work, &xs->mutex);
+        if (!has_work(xs) && held) {
+            MUST(clock_gettime(CLOCK_REALTIME, &until) == 0);
+            until.tv_sec += POINT_LOOK_S;
+            (void)pthread_cond_timedwait(&xs->work, &xs->mutex, &until);
+        }
+        const bool work = has_work(xs);
+        pthread_mutex_unlock(&xs->mutex);
+        if (work) return;
+    }
+}
+
 /* One round of work. False: none is left, and the engine is closing. */
 static bool reclaim_round(local *l) {
     extents *xs = &l->ext;
     punch batch[PUNCH_BATCH];
+    wait_for_work(l);
     pthread_mutex_lock(&xs->mutex);
-    while (!xs->stop && !xs->rescan && xs->punch_count == 0 && xs->todo == NULL)
-        pthread_cond_wait(&xs->work, &xs->mutex);
     const bool rescan = xs->rescan && !xs->stop;
     const size_t n = take_punches_locked(xs, batch, PUNCH_BATCH);
     extent *x = xs->todo;

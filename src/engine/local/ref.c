@@ -73,6 +73,11 @@ err frame_decode(const uint8_t in[FRAME_BYTES], frame *ret) {
     return OK;
 }
 
+bool frame_is_of(const frame *f, const run *r, uint64_t stream) {
+    return f->extent == r->extent && f->offset == r->offset && f->data_len == r->data_len &&
+           f->disk_len == run_disk_len(r) && f->stream == stream;
+}
+
 err ref_encode(uint64_t stream, const run *runs, uint32_t count, arena *a, slice *ret) {
     MUST(count <= RUNS_MAX);
     uint64_t len = 0;

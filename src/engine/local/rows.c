@@ -201,8 +201,8 @@ err rows_open(local *l, bool create) {
     return open_epoch(l);
 }
 
-/* Writes all that only the log holds into tables. A failed flush loses nothing: the log still holds it. */
-static bool flush_all(local *l) {
+/* A failed flush loses nothing: the log still holds it. */
+bool rows_flush(local *l) {
     rows *r = &l->rows;
     bool flushed = !l->read_only && !local_failed(l);
     for (int i = 0; i < ROWS_CF_COUNT && flushed; i++) {
@@ -216,7 +216,7 @@ static bool flush_all(local *l) {
 
 void rows_close(local *l, bool *ret_flushed) {
     rows *r = &l->rows;
-    *ret_flushed = r->db != NULL && flush_all(l);
+    *ret_flushed = r->db != NULL && rows_flush(l);
     if (r->db != NULL) {
         for (int i = 0; i <= ROWS_CF_COUNT; i++) rocksdb_column_family_handle_destroy(r->cf[i]);
         rocksdb_close(r->db);
@@ -230,6 +230,27 @@ void rows_close(local *l, bool *ret_flushed) {
     rocksdb_flushoptions_destroy(r->flush);
     rocksdb_cache_destroy(r->cache);
     *r = (rows){0};
+}
+
+err rows_checkpoint(local *l, const char *path) {
+    char *text = NULL;
+    rocksdb_checkpoint_t *c = rocksdb_checkpoint_object_create(l->rows.db, &text);
+    /* However long the log is, it is copied: what could be flushed was. */
+    if (text == NULL) rocksdb_checkpoint_create(c, path, UINT64_MAX, &text);
+    if (c != NULL) rocksdb_checkpoint_object_destroy(c);
+    return text != NULL ? rows_error(text, "checkpoint") : OK;
+}
+
+err rows_open_system(const char *path, rocksdb_t **ret, rocksdb_column_family_handle_t *ret_cf[2]) {
+    const char *const names[] = {cf_names[ROWS_SYSTEM], cf_names[ROWS_CF_COUNT]};
+    rocksdb_options_t *o = rocksdb_options_create();
+    const rocksdb_options_t *const each[] = {o, o};
+    char *text = NULL;
+    rocksdb_options_set_wal_recovery_mode(o, rocksdb_tolerate_corrupted_tail_records_recovery);
+    rocksdb_options_set_info_log_level(o, 2);
+    *ret = rocksdb_open_for_read_only_column_families(o, path, 2, names, each, ret_cf, 0, &text);
+    rocksdb_options_destroy(o);
+    return text != NULL ? rows_error(text, "open") : OK;
 }
 
 /* ---- reading ---- */

@@ -264,6 +264,31 @@ err local_vault_each(engine *e, err (*each)(void *ctx, uint64_t id, uint64_t slo
     return each_slot(local_of(e), tell_slot, &w);
 }
 
+/* Slots, piece by piece, as they stand. */
+static err copy_slots_locked(local *l, int to) {
+    uint8_t *piece = malloc(VAULT_GROW);
+    MUST(piece != NULL);
+    int64_t n = 0;
+    int r = 0;
+    for (uint64_t at = 0; r == 0 && at < l->vault.slots * VAULT_SLOT_BYTES; at += (uint64_t)n) {
+        n = l->io->pread(l->io, l->vault.fd, piece, VAULT_GROW, at);
+        if (n <= 0) break;
+        r = l->io->pwrite(l->io, to, piece, (size_t)n, at);
+    }
+    explicit_bzero(piece, VAULT_GROW);
+    free(piece);
+    if (n < 0) return err_fail_errno(ERR_IO, (int)-n, "%s/vault: read", l->path);
+    return r < 0 ? err_fail_errno(ERR_IO, -r, "%s: copying the vault", l->path) : OK;
+}
+
+err vault_copy(local *l, err (*hold)(local *l), int fd) {
+    pthread_mutex_lock(&l->vault.mutex);
+    err e = hold(l);
+    if (e == OK) e = copy_slots_locked(l, fd);
+    pthread_mutex_unlock(&l->vault.mutex);
+    return e;
+}
+
 typedef struct slot_report {
     local *l;
     engine_report *report;
