@@ -59,6 +59,8 @@ err admin_log_signer(store *s, arena *a, slice wanted_origin, audit_signer *ret)
  *   audit search {from, count, open: "yes", and what entries must say: since, until, class, action, result,
  *   purpose, account, container, blob, actor}  audit export {the same without count, format}
  *   audit watch {the same without count, wait: "yes"}  audit receipts {what entries must say}
+ *   backup begin {}: {id, bytes}  backup renew {id}  backup end {id}  backup abandon {id}: the point that
+ *   `strongroom backup` copies
  * "endpoint" may be given wherever a connection string is answered. Shared keys are in the answers
  * of `account create` and `key show` only. The errors are those of the store, ERR_INVALID_INPUT for
  * what it does not understand. */

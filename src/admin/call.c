@@ -391,6 +391,10 @@ static const struct command {
     {"audit watch", audit_watch, {SEARCH_FIELDS, "open", "wait"}, "oversight"},
     {"audit receipts", audit_receipts, {SEARCH_FIELDS}, "disclosure"},
     {"audit export", audit_export, {SEARCH_FIELDS, "open", "format"}, "disclosure"},
+    {"backup begin", backup_begin, {NULL}, "admin"},
+    {"backup renew", backup_renew, {"id"}, "admin"},
+    {"backup end", backup_end, {"id"}, "admin"},
+    {"backup abandon", backup_end, {"id"}, "admin"},
     {"key show", key_show, {"name", "endpoint"}, "key"},
     {"key rotate", key_rotate, {"name", "key"}, "key"},
 };

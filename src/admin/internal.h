@@ -93,6 +93,11 @@ err scope_enable(call *k) CHECKED;
 err scope_disable(call *k) CHECKED;
 err scope_destroy(call *k) CHECKED;
 
+/* ---- backup.c ---- */
+err backup_begin(call *k) CHECKED;
+err backup_renew(call *k) CHECKED;
+err backup_end(call *k) CHECKED;
+
 /* ---- lifecycle.c ---- */
 err lifecycle_set(call *k) CHECKED;
 err lifecycle_show(call *k) CHECKED;

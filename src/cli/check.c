@@ -1,7 +1,6 @@
 /* `strongroom check`: verifies a stopped data folder. */
 #include <unistd.h>
 
-#include "audit/event.h"
 #include "cli/cli.h"
 
 #define EXIT_DAMAGED  1
@@ -70,32 +69,11 @@ static void summary(const check *c, const store_check_progress *p) {
                (unsigned long long)p->unopened, p->unopened == 1 ? "piece is" : "pieces are");
 }
 
-/* The record of a repair, as of any operator's command. */
-typedef struct repair_record {
-    store_recorder recorder;
-    store *s;
-    err outcome;
-} repair_record;
-
-static void make_record(store_recorder *r, buf *entry, buf *private_part) {
-    const repair_record *x =
-        (const repair_record *)((uintptr_t)r - offsetof(repair_record, recorder));
-    audit_event e;
-    audit_event_begin(&e, x->s, NULL, SLICE_NONE);
-    e.record.action = "check --repair";
-    e.record.audit_class = "admin";
-    e.record.decision = "operator";
-    audit_event_actor(&e, "operator", "local access", SLICE_NONE);
-    audit_event_outcome(&e, x->outcome);
-    audit_event_write(&e, NULL, entry, private_part);
-}
-
 static err repair(store *s, check *c, store_check_progress *ret) {
     err e = store_repair(s, report, progress, c, ret);
-    repair_record x = {.recorder = {.make = make_record}, .s = s, .outcome = e};
     char why[512];
     snprintf(why, sizeof why, "%s", err_detail());
-    err recorded = store_record(s, &x.recorder);
+    err recorded = cli_record(s, "check --repair", e);
     return e == OK ? recorded : err_fail(e, "%s", why);
 }
 

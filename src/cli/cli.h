@@ -138,8 +138,22 @@ err cli_socket_path(arena *a, const char *data, const char **ret) CHECKED;
 /* A file's bytes, or standard input's for "-" (input.c). ERR_USAGE: it cannot be read, is empty, or longer. */
 err cli_read_file(arena *a, const char *path, size_t max, slice *ret) CHECKED;
 
+/* record.c: leaves an entry of class admin for what the operator did. */
+err cli_record(store *s, const char *action, err outcome) CHECKED;
+/* The same for a folder that was restored from a backup, when that is not recorded yet. */
+err cli_record_restored(store *s, const char *data) CHECKED;
+
 /* A command to the running server, or to the folder itself when none runs (operate.c). */
 err cli_operator_call(arena *a, const cli_folder *f, slice request, slice *ret) CHECKED;
+/* The folder, open for commands when no server runs. */
+typedef struct cli_opened {
+    store *store; /* NULL: not open */
+    admin_state state;
+    slice region;
+    store_deeds deeds;
+} cli_opened;
+err cli_opened_open(arena *a, const cli_folder *f, cli_opened *ret) CHECKED;
+void cli_opened_close(cli_opened *o);
 
 /* One call to a running server. ret_running false when no server listens there. */
 err cli_remote_call(arena *a, const char *socket_path, slice request, bool *ret_running,
@@ -212,6 +226,8 @@ int cli_scope(int argc, char **argv);
 int cli_lifecycle(int argc, char **argv);
 int cli_key(int argc, char **argv);
 int cli_check(int argc, char **argv);
+int cli_backup(int argc, char **argv);
+int cli_restore(int argc, char **argv);
 /* As Azurite is called; name: the program's name as it was called. */
 int cli_azurite(const char *name, int argc, char **argv);
 /* The operation table as a page of Markdown (docs/operations.md). */

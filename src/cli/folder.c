@@ -187,6 +187,7 @@ err cli_folder_open(const cli_folder *f, const cli_open *o, store **ret) {
     store *s;
     TRY(store_open(&so, &s));
     e = o->read_only ? OK : check_root_key(s); /* `check` reports each account that does not open */
+    if (e == OK && !o->read_only) e = cli_record_restored(s, f->data);
     if (e != OK) {
         store_close(s);
         return e;

@@ -18,6 +18,8 @@ static const cli_command commands[] = {
     {"lifecycle", cli_lifecycle, "rules by which blobs change tier or are deleted"},
     {"key", cli_key, "show or rotate an account's keys"},
     {"check", cli_check, "verify a stopped data folder"},
+    {"backup", cli_backup, "copy a data folder, while the server runs"},
+    {"restore", cli_restore, "make a data folder from a backup"},
     {"azurite", run_azurite, "run a server as the Azurite emulator is run"},
     {"help", run_help, "this page, or more about a command"},
     {"version", run_version, "the program's version"},

@@ -36,18 +36,31 @@ typedef struct command {
     int (*run)(int argc, char **argv); /* NULL: admin_call's; else a command of its own */
 } command;
 
-static err call_folder(arena *a, const cli_folder *f, slice request, slice *ret) {
-    store *s;
-    slice region = SLICE_NONE;
-    const store_deeds deeds = audit_deeds(&region);
-    const cli_open how = {.cache_bytes = 32 << 20, .deeds = &deeds};
-    TRY(cli_folder_open(f, &how, &s));
+err cli_opened_open(arena *a, const cli_folder *f, cli_opened *ret) {
+    *ret = (cli_opened){.region = SLICE_NONE};
+    ret->deeds = audit_deeds(&ret->region);
+    const cli_open how = {.cache_bytes = 32 << 20, .deeds = &ret->deeds};
+    TRY(cli_folder_open(f, &how, &ret->store));
     const slice log = arena_fmt(a, "%s/log", f->data);
-    admin_state state = {.store = s, .records = true, .log_folder = arena_cstr(a, log)};
-    err e = rules_start(s, false, &state.rules);
-    if (e == OK) e = admin_call(&state, a, request, ret);
-    rules_stop(state.rules);
-    store_close(s);
+    ret->state =
+        (admin_state){.store = ret->store, .records = true, .log_folder = arena_cstr(a, log)};
+    err e = rules_start(ret->store, false, &ret->state.rules);
+    if (e != OK) cli_opened_close(ret);
+    return e;
+}
+
+void cli_opened_close(cli_opened *o) {
+    if (!o->store) return;
+    rules_stop(o->state.rules);
+    store_close(o->store);
+    o->store = NULL;
+}
+
+static err call_folder(arena *a, const cli_folder *f, slice request, slice *ret) {
+    cli_opened o;
+    TRY(cli_opened_open(a, f, &o));
+    err e = admin_call(&o.state, a, request, ret);
+    cli_opened_close(&o);
     return e;
 }
 

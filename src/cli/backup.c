@@ -1,0 +1,260 @@
+/* `strongroom backup` and `strongroom restore`. The server, or this program when none runs, holds the point; this
+ * program copies it. */
+#include <unistd.h>
+
+#include "backup/backup.h"
+#include "cli/cli.h"
+
+#define BAR_PERIOD_US   100000
+#define RENEW_PERIOD_US 20000000 /* far below the lease (admin/backup.c) */
+#define MIB             ((uint64_t)1 << 20)
+
+/* Flags, and a backup or restore under way. */
+typedef struct work {
+    cli_folder folder;
+    const char *to, *from, *point, *keep, *data;
+    bool list, accept_damage;
+    arena *a; /* of one call */
+    const char *socket;
+    bool running;      /* a server holds the point */
+    cli_opened opened; /* otherwise */
+    char id[24];
+    uint64_t bytes_all;
+    bool bar, bar_drawn;
+    int64_t started_us, drawn_us, renewed_us;
+} work;
+
+/* ---- what is seen ---- */
+
+static void clear_bar(work *k) {
+    if (k->bar_drawn) fputs("\r\033[K", stderr);
+    k->bar_drawn = false;
+}
+
+static void draw(work *k, const backup_progress *p) {
+    const int64_t now = clock_mono_us();
+    if (!k->bar || now - k->drawn_us < BAR_PERIOD_US) return;
+    k->drawn_us = now;
+    k->bar_drawn = true;
+    fputs("\r", stderr);
+    if (k->bytes_all > 0) { /* an estimate; the end is said by the summary */
+        const double part = (double)p->seen / (double)k->bytes_all;
+        fprintf(stderr, "%2.0f%%  ", part > 0.99 ? 99.0 : part * 100);
+    }
+    const double seconds = (double)(now - k->started_us) / 1e6;
+    fprintf(stderr, "%llu MiB, of it %llu MiB copied  %.0f MiB/s\033[K",
+            (unsigned long long)(p->seen / MIB), (unsigned long long)(p->copied / MIB),
+            seconds > 0 ? (double)p->seen / (double)MIB / seconds : 0.0);
+}
+
+static void damaged(void *ctx, const char *what, const char *where) {
+    clear_bar(ctx);
+    printf("damaged: %s: %s\n", what, where);
+    (void)fflush(stdout);
+}
+
+static double seconds_of(const work *k) {
+    return (double)(clock_mono_us() - k->started_us) / 1e6;
+}
+
+static err start(work *k) {
+    k->bar = isatty(STDERR_FILENO);
+    k->started_us = k->renewed_us = clock_mono_us();
+    return OK;
+}
+
+/* ---- the point ---- */
+
+static err ask(work *k, const char *command, slice *ret) {
+    arena_reset(k->a);
+    const pair id = {S("id"), slice_str(k->id)};
+    const slice request = admin_request(k->a, command, &id, 1);
+    if (!k->running) return admin_call(&k->opened.state, k->a, request, ret);
+    bool running;
+    TRY(cli_remote_call(k->a, k->socket, request, &running, ret));
+    ENSURE(running, ERR_NOT_FOUND,
+           "the server that held the point has ended; run the command again: what was copied is "
+           "not copied "
+           "again");
+    return OK;
+}
+
+static err hold(work *k, arena *kept) {
+    const char *from_config;
+    slice response;
+    TRY(cli_folder_resolve(kept, &k->folder, &from_config));
+    TRY(cli_socket_path(kept, k->folder.data, &k->socket));
+    const slice request = admin_request(k->a, "backup begin", NULL, 0);
+    TRY(cli_remote_call(k->a, k->socket, request, &k->running, &response));
+    if (!k->running) {
+        TRY(cli_opened_open(kept, &k->folder, &k->opened));
+        TRY(admin_call(&k->opened.state, k->a, request, &response));
+    }
+    const slice id = admin_field(k->a, response, "id"),
+                bytes = admin_field(k->a, response, "bytes");
+    snprintf(k->id, sizeof k->id, "%.*s", SLICE_ARG(id));
+    if (slice_u64(bytes, &k->bytes_all) != OK) k->bytes_all = 0;
+    return OK;
+}
+
+static err progress(void *ctx, const backup_progress *p) {
+    work *k = ctx;
+    slice response;
+    draw(k, p);
+    const int64_t now = clock_mono_us();
+    if (k->id[0] == '\0' || now - k->renewed_us < RENEW_PERIOD_US) return OK;
+    k->renewed_us = now;
+    return ask(k, "backup renew", &response);
+}
+
+static err finish(void *ctx) {
+    work *k = ctx;
+    slice response;
+    TRY(ask(k, "backup end", &response));
+    k->id[0] = '\0';
+    return OK;
+}
+
+/* The point, if it is still there, is of no use any more. */
+static void let_go(work *k) {
+    char why[512];
+    slice response;
+    snprintf(why, sizeof why, "%s", err_detail());
+    if (k->id[0] != '\0') (void)!ask(k, "backup abandon", &response);
+    err_note("%s", why);
+}
+
+/* ---- backup ---- */
+
+static void print_point(void *ctx, const backup_point *p) {
+    (void)ctx;
+    if (p->intact)
+        printf("%s  %llu bytes\n", p->name, (unsigned long long)p->bytes);
+    else
+        printf("%s  damaged: its manifest does not verify\n", p->name);
+}
+
+static err check_flags(const work *k, uint64_t *ret_keep) {
+    ENSURE(k->to != NULL, ERR_USAGE, "where to? Say --to FOLDER");
+    *ret_keep = 0;
+    return k->keep ? cli_number("keep", k->keep, 1, 1000000, ret_keep) : OK;
+}
+
+static err tell_backup(work *k, const backup_point *point, const backup_progress *p,
+                       uint64_t removed) {
+    clear_bar(k);
+    printf("%s: %llu bytes, of them %llu copied and %llu already there, in %.1f s\n", point->name,
+           (unsigned long long)point->bytes, (unsigned long long)p->copied,
+           (unsigned long long)(point->bytes - p->copied), seconds_of(k));
+    if (removed > 0)
+        printf("%llu older %s removed\n", (unsigned long long)removed,
+               removed == 1 ? "point" : "points");
+    printf("The root key is not in it: keep that elsewhere. Without it nothing in the backup can "
+           "be read.\n");
+    ENSURE(p->damaged == 0, ERR_CORRUPT,
+           "%llu pieces of content were damaged already and are so in the backup; `strongroom "
+           "check` names "
+           "their blobs",
+           (unsigned long long)p->damaged);
+    return OK;
+}
+
+static err run_backup(work *k, arena *kept) {
+    const backup_watch w = {k, progress, damaged};
+    backup_point point;
+    backup_progress done;
+    uint64_t keep, removed = 0;
+    TRY(check_flags(k, &keep));
+    if (k->list) return backup_each(k->to, print_point, NULL);
+    TRY(hold(k, kept));
+    TRY(start(k));
+    TRY(backup_take(k->folder.data, k->to, &w, finish, &point, &done));
+    if (keep > 0) TRY(backup_tidy(k->to, keep, &removed));
+    return tell_backup(k, &point, &done, removed);
+}
+
+int cli_backup(int argc, char **argv) {
+    work k = {.a = arena_new(4096, CLI_ARENA_MAX)};
+    const cli_flag flags[] = {
+        {"data", "DIR", &k.folder.data, NULL, "the data folder"},
+        {"config", "FILE", &k.folder.config, NULL,
+         "take data and root_key from this configuration"},
+        {"root-key", "FILE", &k.folder.root_key, NULL,
+         "the root key, if not DIR/root.key (needed when no server runs)"},
+        {"to", "FOLDER", &k.to, NULL, "where backups are kept (required)"},
+        {"keep", "N", &k.keep, NULL, "then remove all but the newest N points"},
+        {"list", NULL, NULL, &k.list, "make none, show the points there are"},
+        {0}};
+    const cli_spec spec = {
+        "backup",
+        "--to FOLDER [--data DIR] [flags]",
+        "Copies the data folder, as it is at one moment, to FOLDER, while the server runs or "
+        "without one.\n"
+        "A second backup to the same folder copies only what is new; each is a point that\n"
+        "`strongroom restore` restores. Interrupted, the earlier points stay as they are, and the "
+        "next\n"
+        "backup goes on with it. All stays encrypted, and the root key is not copied: keep it "
+        "elsewhere.\n"
+        "What is deleted later stays in the points that were made before: --keep removes old ones.",
+        flags,
+        0,
+        0};
+    cli_args args;
+    arena *kept = arena_new(4096, CLI_ARENA_MAX);
+    err e = cli_parse(&spec, argc, argv, &args);
+    if (e == OK && !args.help) e = run_backup(&k, kept);
+    if (e != OK) {
+        clear_bar(&k);
+        let_go(&k);
+    }
+    const int code = e == OK ? CLI_EXIT_OK : cli_fail(spec.name, e);
+    cli_opened_close(&k.opened);
+    arena_free(kept);
+    arena_free(k.a);
+    return code;
+}
+
+/* ---- restore ---- */
+
+static err run_restore(work *k) {
+    const backup_watch w = {k, progress, damaged};
+    backup_point point;
+    backup_progress done;
+    ENSURE(k->from != NULL && k->data != NULL, ERR_USAGE, "say --from FOLDER and --data NEWDIR");
+    TRY(start(k));
+    err e = backup_restore(k->from, k->point, k->data, k->accept_damage, &w, &point, &done);
+    clear_bar(k);
+    TRY(e);
+    printf("%s: %llu bytes restored and verified in %.1f s\n", point.name,
+           (unsigned long long)done.copied, seconds_of(k));
+    printf("Put the root key in its place, then: strongroom check --data %s\n", k->data);
+    return OK;
+}
+
+int cli_restore(int argc, char **argv) {
+    work k = {0};
+    const cli_flag flags[] = {{"from", "FOLDER", &k.from, NULL, "where the backups are (required)"},
+                              {"point", "NAME", &k.point, NULL,
+                               "which one; default: the newest (`backup --list` shows all)"},
+                              {"data", "NEWDIR", &k.data, NULL,
+                               "the data folder to make: missing, or empty but for a root key"},
+                              {"accept-damage", NULL, NULL, &k.accept_damage,
+                               "finish although parts of the backup are damaged"},
+                              {0}};
+    const cli_spec spec = {"restore",
+                           "--from FOLDER --data NEWDIR [flags]",
+                           "Makes a data folder from a backup and verifies all that it copies. The "
+                           "root key is not in\n"
+                           "the backup: put it where the server looks for it, and verify the "
+                           "folder with `strongroom check`.\n"
+                           "The restored record ends where the backup was made; witnesses that "
+                           "have seen more of it refuse\n"
+                           "to cosign it (`strongroom help audit`, docs/decisions/0027-backup.md).",
+                           flags,
+                           0,
+                           0};
+    cli_args args;
+    err e = cli_parse(&spec, argc, argv, &args);
+    if (e == OK && !args.help) e = run_restore(&k);
+    return e == OK ? CLI_EXIT_OK : cli_fail(spec.name, e);
+}
