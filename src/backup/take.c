@@ -80,14 +80,28 @@ static bool same_table(const io *sys, int a, int b, uint64_t *ret_size) {
            same_end(sys, a, b, size, size > SAME_BYTES ? size - SAME_BYTES : 0);
 }
 
+/* The first of the backup's tables that does not stand before `name`. */
+static size_t tables_from(const take *t, const char *name) {
+    size_t low = 0, high = t->tables.count;
+    while (low < high) {
+        const size_t mid = low + (high - low) / 2;
+        if (strcmp(t->tables.name[mid], name) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
 /* Does the backup have it? Its name there ends with its CRC. */
 static bool have_table(const take *t, const char *file, uint64_t *ret_size, uint64_t *ret_crc) {
     const io *sys = t->p->io;
     const size_t len = strlen(file);
     bool have = false;
-    for (size_t i = 0; i < t->tables.count && !have; i++) {
+    for (size_t i = tables_from(t, file);
+         i < t->tables.count && !have && strncmp(t->tables.name[i], file, len) == 0; i++) {
         const char *name = t->tables.name[i];
-        if (strncmp(name, file, len) != 0 || name[len] != '.' || strlen(name) != len + 17) continue;
+        if (name[len] != '.' || strlen(name) != len + 17) continue;
         char path[PATH_MAX_];
         snprintf(path, sizeof path, "rows/%s", file);
         const int a = sys->open(sys, t->point, path, O_RDONLY);
@@ -151,8 +165,10 @@ static err close_pack(take *t) {
 static err next_pack(take *t) {
     if (t->out >= 0 && t->out_at < PACK_BYTES) return OK;
     TRY(close_pack(t));
-    snprintf(t->out_name, sizeof t->out_name, "%s-%u", t->name, ++t->out_count);
-    t->out = t->p->io->open(t->p->io, t->p->packs, t->out_name, O_RDWR | O_CREAT | O_TRUNC);
+    do {
+        snprintf(t->out_name, sizeof t->out_name, "%s-%u", t->name, ++t->out_count);
+        t->out = t->p->io->open(t->p->io, t->p->packs, t->out_name, O_RDWR | O_CREAT | O_EXCL);
+    } while (t->out == -EEXIST);
     t->out_at = t->flushed_at = 0;
     return t->out < 0 ? file_failed(t->out, t->out_name) : OK;
 }
@@ -233,23 +249,37 @@ static err contents(take *t, const char *data) {
 
 /* ---- the whole ---- */
 
-/* Points are named by their time; two of one second by a number behind it. */
-static err name_point(take *t) {
+/* The name that sorts last, of points and of what was interrupted. */
+static err last_name(const take *t, char out[BACKUP_NAME_MAX]) {
     names all = {0};
+    err e = names_list(t->p->io, t->p->points, &all);
+    out[0] = '\0';
+    for (size_t i = 0; e == OK && i < all.count; i++) {
+        char *part = strstr(all.name[i], PART);
+        if (part) *part = '\0';
+        if (strcmp(all.name[i], out) > 0) snprintf(out, BACKUP_NAME_MAX, "%s", all.name[i]);
+    }
+    names_done(&all);
+    return e;
+}
+
+/* Points are named by their time, and each after all that there are, whatever the clock says: with a number
+ * behind it if need be. */
+static err name_point(take *t) {
     buf b;
-    char text[BACKUP_NAME_MAX];
-    buf_init_fixed(&b, text, sizeof text);
+    char text[BACKUP_NAME_MAX] = "", last[BACKUP_NAME_MAX];
+    buf_init_fixed(&b, text, sizeof text - 1);
     time_put_iso_s(&b, clock_wall_us());
     for (size_t i = 0; i < b.len; i++)
         if (text[i] == ':') text[i] = '-';
-    TRY(names_list(t->p->io, t->p->points, &all));
-    for (unsigned n = 1;; n++) {
-        snprintf(t->name, sizeof t->name, "%.*s", (int)b.len, text);
-        if (n > 1) snprintf(t->name, sizeof t->name, "%.*s-%u", (int)b.len, text, n);
-        snprintf(t->part_name, sizeof t->part_name, "%.*s" PART, BACKUP_NAME_MAX - 8, t->name);
-        if (!names_has(&all, t->name) && !names_has(&all, t->part_name)) break;
-    }
-    names_done(&all);
+    TRY(last_name(t, last));
+    if (strncmp(text, last, b.len) < 0) snprintf(text, sizeof text, "%.*s", (int)b.len, last);
+    snprintf(t->name, sizeof t->name, "%s", text);
+    for (unsigned n = 2; strcmp(t->name, last) <= 0 && n < 1000; n++)
+        snprintf(t->name, sizeof t->name, "%.*s-%03u", (int)b.len, text, n);
+    ENSURE(strcmp(t->name, last) > 0, ERR_IN_USE,
+           "%s: the clock stands behind its points, the last of which is %s", t->p->path, last);
+    snprintf(t->part_name, sizeof t->part_name, "%.*s" PART, BACKUP_NAME_MAX - 8, t->name);
     return OK;
 }
 

@@ -84,8 +84,8 @@ class Restored:
 
     def __exit__(self, *_):
         self.api.close()
-        self.server.stop()
-        pathlib.Path(self.server.folder + ".log").unlink(missing_ok=True)
+        self.server.process.send_signal(signal.SIGTERM)
+        assert self.server.process.wait(TIMEOUT_S) == 0
 
 
 def content(name, version, size):
@@ -121,7 +121,7 @@ def test_what_was_there_is_restored(served, place):
     with Restored(served, place / "new") as back:
         for i in range(12):
             r = back("GET", f"/{container}/b{i}")
-            assert r.status == 200 and r.body == content("b", i, size_of(i)) and r.metadata() == {"n": str(i)}
+            assert r.status == 200 and r.body == content("b", i, size_of(i)) and r.metadata == {"n": str(i)}
         assert back("GET", f"/{gone}/x").status == 404
         back.put_ok(container, "later", b"y" * LARGE)  # it is a folder like any other
         assert back("GET", f"/{container}/later").body == b"y" * LARGE
