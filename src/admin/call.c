@@ -239,6 +239,13 @@ static void put_container(call *k, json_t *to, const store_container *c) {
     MUST(json_object_set_new(to, "public", json_string(public_name(c->public_access))) == 0);
 }
 
+static void put_scope(json_t *to, const store_default_scope *d) {
+    json_t *scope = json_object();
+    call_set(scope, "default", d->name.len > 0 ? d->name : STORE_ACCOUNT_SCOPE);
+    json_object_set_new(scope, "only", json_boolean(d->deny_override));
+    MUST(json_object_set_new(to, "scope", scope) == 0);
+}
+
 static void put_guard(json_t *to, const store_guard *g) {
     json_t *protection = json_object();
     json_object_set_new(protection, "immutable_days", json_integer(g->days));
@@ -262,7 +269,15 @@ static err container_made(call *k, const store_account *account) {
         ENSURE(slice_empty(access) || slice_eq(access, S("private")), ERR_INVALID_INPUT,
                "'public' must be private, blob or container");
     const store_container *container;
-    TRY(store_container_create(k->st->store, k->c, account, name, p, NULL, 0, &container));
+    store_default_scope scope;
+    slice only;
+    TRY(call_field(k, "scope", false, &scope.name));
+    TRY(call_field(k, "scope_only", false, &only));
+    ENSURE(scope.name.len > 0 || only.len == 0, ERR_INVALID_INPUT, "'scope_only' needs a 'scope'");
+    scope.deny_override = only.len > 0;
+    if (slice_eq(scope.name, STORE_ACCOUNT_SCOPE)) scope.name = SLICE_NONE;
+    TRY(store_container_create_under(k->st->store, k->c, account, name, p, &scope, NULL, 0,
+                                     &container));
     put_container(k, k->out, container);
     store_container_unref(container);
     return OK;
@@ -308,6 +323,7 @@ static err container_shown(call *k, const store_account *account) {
     MUST(json_object_set_new(k->out, "metadata", metadata) == 0);
     MUST(json_object_set_new(k->out, "policies", policies) == 0);
     put_guard(k->out, &container->guard);
+    put_scope(k->out, &container->scope);
     store_container_unref(container);
     return OK;
 }
@@ -372,7 +388,10 @@ static const struct command {
     {"account delete", account_delete, {"name"}, "erasure"},
     {"account rotate", key_rotate, {"name", "key"}, "key"},
     {"account set", account_set, {"name", "setting"}, "policy"},
-    {"container create", container_create, {"account", "name", "public"}, "admin"},
+    {"container create",
+     container_create,
+     {"account", "name", "public", "scope", "scope_only"},
+     "admin"},
     {"container list", container_list, {"account", "prefix", "marker"}, "consultation"},
     {"container show", container_show, {"account", "name"}, "consultation"},
     {"container set", container_set, {"account", "name", "setting"}, "policy"},

@@ -8,8 +8,8 @@
 /* What flags say. */
 typedef struct operation {
     cli_folder folder;
-    const char *endpoint, *key, *access, *prefix;
-    bool json, yes, dry;
+    const char *endpoint, *key, *access, *prefix, *scope;
+    bool json, yes, dry, scope_only;
     slice file; /* WITH_FILE: what is in it */
 } operation;
 
@@ -22,6 +22,7 @@ enum { /* flags a command knows beside those of every command */
        WITH_SETTINGS = 1u << 5, /* no flag: its help lists the settings */
        WITH_FILE = 1u << 6,     /* no flag: the second word names a file, whose text is sent */
        WITH_DRY = 1u << 7,
+       WITH_SCOPE = 1u << 10,
        SHOWS_KEY = 1u << 9,    /* no flag: its answer is one text, printed as it is */
        SHOWS_POLICY = 1u << 8, /* no flag: its answer is a document, printed as it is */
 };
@@ -131,6 +132,8 @@ static err run(arena *a, operation *op, const command *c, const cli_args *args) 
             {S("endpoint"), endpoint},
             {S("key"), slice_str(op->key)},
             {S("public"), slice_str(op->access)},
+            {S("scope"), slice_str(op->scope)},
+            {S("scope_only"), op->scope_only ? S("yes") : SLICE_NONE},
             {S("prefix"), slice_str(op->prefix)},
             {S("marker"), next},
         };
@@ -170,6 +173,11 @@ static void add_flags(operation *op, const command *c, cli_flag *to) {
     if (c->with & WITH_PUBLIC)
         *to++ = (cli_flag){"public", "LEVEL", &op->access, NULL,
                            "private (the default), blob or container"};
+    if (c->with & WITH_SCOPE) {
+        *to++ = (cli_flag){"scope", "NAME", &op->scope, NULL,
+                           "the encryption scope of blobs that name none; for good"};
+        *to++ = (cli_flag){"scope-only", NULL, NULL, &op->scope_only, "and no other may be named"};
+    }
     if (c->with & WITH_PREFIX)
         *to++ = (cli_flag){"prefix", "TEXT", &op->prefix, NULL, "only names that begin so"};
     if (c->with & WITH_DRY)
@@ -273,7 +281,7 @@ static const command commands[] = {
      "Makes a container. With --public blob anyone who can reach the server may read its\n"
      "blobs without a key; with --public container they may also list them.",
      {"account", "name"},
-     WITH_PUBLIC},
+     WITH_PUBLIC | WITH_SCOPE},
     {"container",
      "list",
      "an account's containers",

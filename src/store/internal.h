@@ -362,7 +362,8 @@ struct container {
 struct scope {
     snap snap;
     store_scope_state state;
-    crypto_key key; /* zeros: destroyed */
+    crypto_key key;  /* zeros: destroyed */
+    short_key place; /* of its row; the snapshot's key is in it */
 };
 
 /* The snapshots behind the public pointers. */

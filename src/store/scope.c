@@ -19,7 +19,6 @@
 static void scope_free(snap *s) {
     struct scope *x = (struct scope *)s;
     crypto_key_wipe(&x->key);
-    free((void *)(uintptr_t)x->snap.key.p);
     free(x);
 }
 
@@ -83,11 +82,9 @@ static err load(store *s, store_call c, slice account, uint64_t account_id, cons
     row_scope row;
     TRY(row_of(s, c, k, &row));
     struct scope *x = calloc(1, sizeof *x);
-    slice key = slice_skip(key_slice(k), 1);
-    uint8_t *copy = malloc(key.len);
-    MUST(x && copy);
-    memcpy(copy, key.p, key.len);
-    x->snap.key = slice_of(copy, key.len);
+    MUST(x);
+    x->place = *k;
+    x->snap.key = slice_skip(key_slice(&x->place), 1);
     x->snap.free = scope_free;
     x->snap.cost = 1;
     atomic_init(&x->snap.refs, 1);

@@ -355,3 +355,22 @@ def test_operator(server, scopes):
                                  ("disable", "no-such-scope", "has no encryption scope")):
         r = operator(server, command, scope)
         assert r.returncode == 1 and says in r.stderr, (command, r.stderr)
+
+
+def test_operator_makes_containers(server, api, scopes):
+    mine, other = scopes
+    name = "c" + uuid.uuid4().hex
+
+    def container(*words):
+        return subprocess.run([server.program, "container", *words, "--data", server.folder], text=True,
+                              capture_output=True, timeout=wire.TIMEOUT_S)
+    r = container("create", wire.ACCOUNT, name, "--scope-only")
+    assert r.returncode == 1 and "needs a 'scope'" in r.stderr
+    r = container("create", wire.ACCOUNT, name, "--scope", "no-such-scope")
+    assert r.returncode == 1 and "no-such-scope" in r.stderr
+    assert container("create", wire.ACCOUNT, name, "--scope", name_of(mine), "--scope-only").returncode == 0
+    shown = container("show", wire.ACCOUNT, name).stdout
+    assert f"scope default: {name_of(mine)}\n" in shown and "scope only: yes\n" in shown
+    assert api.put_ok(name, "b", b"x").get("x-ms-encryption-scope") == name_of(mine)
+    assert_error(api.put(name, "b", b"x", other), 403, POLICY)
+    assert api("DELETE", f"/{name}?restype=container").status == 202
