@@ -51,9 +51,9 @@ err admin_log_signer(store *s, arena *a, slice wanted_origin, audit_signer *ret)
 
 /* One operator's command as JSON in and out (jansson text):
  *   account create {name, keys: [base64, …] (optional)}  account list|show|delete|rotate {name,
- * key: 1|2} account set {name, setting: "name=value"} container create {account, name, public: "blob"|"container", scope, scope_only: "yes" (optional)} container list
+ * key: 1|2} account set {name, setting: "name=value"} container create {account, name, public: "blob"|"container", default_scope, scope_only: "yes" (optional)} container list
  * {account, prefix, marker}  container show|delete {account, name} container set {account, name, setting: "name=value"} key show|rotate {name, key}
- *   scope create|enable|disable|destroy {account, name}  scope list {account}
+ *   scope create|enable|disable|destroy {account, scope}  scope list {account}
  *   lifecycle set {account, policy: text}  lifecycle show|remove {account}  lifecycle run {account, dry: "yes"}
  *   audit key {}
  *   audit search {from, count, open: "yes", and what entries must say: since, until, class, action, result,

@@ -271,9 +271,10 @@ static err container_made(call *k, const store_account *account) {
     const store_container *container;
     store_default_scope scope;
     slice only;
-    TRY(call_field(k, "scope", false, &scope.name));
+    TRY(call_field(k, "default_scope", false, &scope.name));
     TRY(call_field(k, "scope_only", false, &only));
-    ENSURE(scope.name.len > 0 || only.len == 0, ERR_INVALID_INPUT, "'scope_only' needs a 'scope'");
+    ENSURE(scope.name.len > 0 || only.len == 0, ERR_INVALID_INPUT,
+           "'scope_only' needs a 'default_scope'");
     scope.deny_override = only.len > 0;
     if (slice_eq(scope.name, STORE_ACCOUNT_SCOPE)) scope.name = SLICE_NONE;
     TRY(store_container_create_under(k->st->store, k->c, account, name, p, &scope, NULL, 0,
@@ -390,17 +391,17 @@ static const struct command {
     {"account set", account_set, {"name", "setting"}, "policy"},
     {"container create",
      container_create,
-     {"account", "name", "public", "scope", "scope_only"},
+     {"account", "name", "public", "default_scope", "scope_only"},
      "admin"},
     {"container list", container_list, {"account", "prefix", "marker"}, "consultation"},
     {"container show", container_show, {"account", "name"}, "consultation"},
     {"container set", container_set, {"account", "name", "setting"}, "policy"},
     {"container delete", container_delete, {"account", "name"}, "erasure"},
-    {"scope create", scope_create, {"account", "name"}, "key"},
+    {"scope create", scope_create, {"account", "scope"}, "key"},
     {"scope list", scope_list, {"account"}, "consultation"},
-    {"scope enable", scope_enable, {"account", "name"}, "policy"},
-    {"scope disable", scope_disable, {"account", "name"}, "policy"},
-    {"scope destroy", scope_destroy, {"account", "name"}, "erasure"},
+    {"scope enable", scope_enable, {"account", "scope"}, "policy"},
+    {"scope disable", scope_disable, {"account", "scope"}, "policy"},
+    {"scope destroy", scope_destroy, {"account", "scope"}, "erasure"},
     {"lifecycle set", lifecycle_set, {"account", "policy"}, "policy"},
     {"lifecycle show", lifecycle_show, {"account"}, "consultation"},
     {"lifecycle remove", lifecycle_remove, {"account"}, "policy"},

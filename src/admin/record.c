@@ -8,13 +8,16 @@ static slice name_in(const call *k, const char *field) {
     return call_field(k, field, false, &name) == OK ? name : SLICE_NONE;
 }
 
+/* An encryption scope stands where a blob's name does: it is not to look like a container of that name. */
 static void tell_object(audit_event *x, const call *k) {
     const slice account = name_in(k, "account"), name = name_in(k, "name");
-    const slice container = name_in(k, "container"), blob = name_in(k, "blob");
+    const slice container = name_in(k, "container"), blob = name_in(k, "blob"),
+                scope = name_in(k, "scope");
     if (account.len == 0) /* of which `name` is the name, then */
         audit_event_object(x, name, SLICE_NONE, SLICE_NONE, NULL);
     else
-        audit_event_object(x, account, container.len > 0 ? container : name, blob, NULL);
+        audit_event_object(x, account, container.len > 0 ? container : name,
+                           blob.len > 0 ? blob : scope, NULL);
 }
 
 static const store_account *account_of_call(const call *k) {

@@ -7,9 +7,9 @@ static const char *const states[] = {[STORE_SCOPE_ENABLED] = "enabled",
 
 static err create_in(call *k, const store_account *a) {
     slice name;
-    TRY(call_field(k, "name", true, &name));
+    TRY(call_field(k, "scope", true, &name));
     TRY(store_scope_create(k->st->store, k->c, a, name));
-    call_set(k->out, "name", name);
+    call_set(k->out, "scope", name);
     call_set(k->out, "state", slice_str(states[STORE_SCOPE_ENABLED]));
     return OK;
 }
@@ -30,9 +30,9 @@ static err list_in(call *k, const store_account *a) {
 
 static err set_in(call *k, const store_account *a, store_scope_state state) {
     slice name;
-    TRY(call_field(k, "name", true, &name));
+    TRY(call_field(k, "scope", true, &name));
     TRY(store_scope_set(k->st->store, k->c, a, name, state));
-    call_set(k->out, "name", name);
+    call_set(k->out, "scope", name);
     call_set(k->out, "state", slice_str(states[state]));
     return OK;
 }

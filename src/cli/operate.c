@@ -132,7 +132,7 @@ static err run(arena *a, operation *op, const command *c, const cli_args *args) 
             {S("endpoint"), endpoint},
             {S("key"), slice_str(op->key)},
             {S("public"), slice_str(op->access)},
-            {S("scope"), slice_str(op->scope)},
+            {S("default_scope"), slice_str(op->scope)},
             {S("scope_only"), op->scope_only ? S("yes") : SLICE_NONE},
             {S("prefix"), slice_str(op->prefix)},
             {S("marker"), next},
@@ -329,7 +329,7 @@ static const command commands[] = {
      "Makes an encryption scope with a random key, enabled. Blobs go under it when a request\n"
      "names it (x-ms-encryption-scope, ses of a SAS), or when their container was made with it\n"
      "as default. A name is 3 to 63 of a-z, 0-9 and single '-' inside, and is never used again.",
-     {"account", "name"},
+     {"account", "scope"},
      0},
     {"scope",
      "list",
@@ -344,14 +344,14 @@ static const command commands[] = {
      "ACCOUNT NAME [flags]",
      "Refuses all reads and writes of content and metadata under the scope (403). Listings still\n"
      "show its blobs, and they can be deleted.",
-     {"account", "name"},
+     {"account", "scope"},
      0},
     {"scope",
      "enable",
      "a disabled scope is used again",
      "ACCOUNT NAME [flags]",
      "Enables a scope that was disabled.",
-     {"account", "name"},
+     {"account", "scope"},
      0},
     {"scope",
      "destroy",
@@ -360,7 +360,7 @@ static const command commands[] = {
      "Destroys the scope's key, so that no content under it can be read again, by anyone. Its\n"
      "blobs stay listed until they are deleted. Refused while the account has anything under a\n"
      "retention policy or a legal hold. Asks for the name again unless --yes is given.",
-     {"account", "name"},
+     {"account", "scope"},
      WITH_YES},
     {"audit",
      "key",

@@ -1,6 +1,9 @@
 /* Encryption scopes: which key opens what, and that a scope's state holds for all that comes after. */
 #include "store_test.h"
 
+#include <pthread.h>
+#include <unistd.h>
+
 #define BIG ((size_t)200 << 10)
 #define ONE S("scope-one")
 #define TWO S("scope-two")
@@ -396,6 +399,46 @@ static void test_pending_copy(void **state) {
     assert_true(slice_find_slice(b.copy.description, 0, S("disabled")) < b.copy.description.len);
 }
 
+/* A key is not destroyed while a change that found it is on its way. */
+typedef struct racer {
+    fixture *f;
+    pthread_t thread;
+    bool once;
+    int slots; /* while the change was being committed */
+} racer;
+
+static void *destroy_main(void *arg) {
+    const racer *r = arg;
+    arena *a = arena_new(4096, 0);
+    MUST(store_scope_set(r->f->s, (store_call){.arena = a}, r->f->a, ONE, STORE_SCOPE_DESTROYED) ==
+         OK);
+    arena_free(a);
+    return NULL;
+}
+
+static void destroy_in_between(void *ctx) {
+    racer *r = ctx;
+    if (r->once) return;
+    r->once = true;
+    MUST(pthread_create(&r->thread, NULL, destroy_main, r) == 0);
+    usleep(50000); /* time enough for one that does not wait to be through */
+    r->slots = slots(r->f);
+}
+
+static void test_destroying_waits_for_changes(void **state) {
+    fixture *f = *state;
+    racer r = {.f = f};
+    const int before = slots(f);
+    memory_disk_on_commit(f->disk, destroy_in_between, &r);
+    put_in(f, S("x"), S("data"), ONE); /* let in before: it may stand */
+    pthread_join(r.thread, NULL);
+    memory_disk_on_commit(f->disk, NULL, NULL);
+    assert_true(r.once);
+    assert_int_equal(r.slots, before);
+    assert_int_equal(slots(f), before - 1);
+    assert_err(open_as(f, S("x"), false), ERR_ENCRYPTION_SCOPE_DISABLED);
+}
+
 static void test_damage_is_found(void **state) {
     fixture *f = *state;
     slice reports;
@@ -428,6 +471,7 @@ int main(void) {
         SCOPE_TEST(test_names_and_accounts),
         SCOPE_TEST(test_account_goes),
         SCOPE_TEST(test_pending_copy),
+        SCOPE_TEST(test_destroying_waits_for_changes),
         SCOPE_TEST(test_damage_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,6 +39,28 @@ static void do_put(worker *w) {
     expect_one_of(try_put(&w->own, name_of(w), some_content(w), NULL, &b), OK, OK);
 }
 
+#define SCOPE S("scope")
+
+/* Under a scope that others disable and enable. */
+static void do_put_under(worker *w) {
+    store_blob b;
+    store_upload *u;
+    slice data = some_content(w);
+    w->own.c.scope = SCOPE;
+    MUST(store_upload_new(w->f->s, w->f->k, data.len, data.len, 0, &u) == OK);
+    err e = store_upload_under(u, w->own.c, w->f->k);
+    if (e == OK) e = store_upload_write(u, data);
+    if (e == OK) e = store_upload_finish(u);
+    if (e == OK) e = store_blob_put(w->f->s, w->own.c, w->f->k, name_of(w), u, &(store_put){0}, &b);
+    expect_one_of(e, ERR_ENCRYPTION_SCOPE_DISABLED, OK);
+    if (e != OK) store_upload_free(u);
+}
+
+static void do_switch(worker *w) {
+    store_scope_state to = rng_below(&w->random, 4) ? STORE_SCOPE_ENABLED : STORE_SCOPE_DISABLED;
+    expect_one_of(store_scope_set(w->f->s, w->own.c, w->f->a, SCOPE, to), OK, OK);
+}
+
 static void do_delete(worker *w) {
     expect_one_of(store_blob_delete(w->f->s, w->own.c, w->f->k, name_of(w), NULL, NULL, NULL),
                   ERR_BLOB_NOT_FOUND, OK);
@@ -48,7 +70,7 @@ static void do_read(worker *w) {
     store_blob b;
     store_reader *r;
     err e = store_blob_open(w->f->s, w->own.c, w->f->k, name_of(w), STORE_CURRENT, NULL, &b, &r);
-    expect_one_of(e, ERR_BLOB_NOT_FOUND, OK);
+    expect_one_of(e, ERR_BLOB_NOT_FOUND, ERR_ENCRYPTION_SCOPE_DISABLED);
     if (e != OK) return;
     uint8_t *out = malloc(50000);
     uint64_t crc = 0, at = 0;
@@ -125,8 +147,9 @@ static void do_container(worker *w) {
 static void *work_main(void *arg) {
     worker *w = arg;
     static void (*const all[])(worker *) = {
-        do_put,   do_put,    do_read, do_read,   do_read,        do_delete,   do_block,
-        do_block, do_commit, do_list, do_commit, do_list_blocks, do_container};
+        do_put,       do_put,       do_read,      do_read,  do_read,   do_delete,
+        do_block,     do_block,     do_commit,    do_list,  do_commit, do_list_blocks,
+        do_container, do_put_under, do_put_under, do_switch};
     for (int i = 0; i < ROUNDS; i++) {
         arena *a = arena_new(64 << 10, 0);
         w->own = *w->f;
@@ -148,6 +171,7 @@ static void test_threads(void **state) {
     f->background = true;
     fixture_open(f);
     fixture_get(f);
+    assert_ok(store_scope_create(f->s, f->c, f->a, SCOPE));
     worker workers[THREADS];
     memset(workers, 0, sizeof workers);
     for (size_t i = 0; i < THREADS; i++) {
@@ -181,7 +205,7 @@ static void test_threads(void **state) {
     assert_int_equal(memory_disk_streams(f->disk), 0);
     for (int t = ENGINE_BLOB; t < ENGINE_TABLE_COUNT; t++)
         assert_int_equal(memory_disk_rows(f->disk, (engine_table)t), 0);
-    assert_int_equal(memory_disk_vault_live(f->disk), 1);
+    assert_int_equal(memory_disk_vault_live(f->disk), 2); /* of the account and its scope */
 }
 
 /* A purge waits for the changes that were let in before the deletion: none lands behind it. */

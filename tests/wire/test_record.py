@@ -265,15 +265,17 @@ def test_operators_leave_entries(own):
     run("account", "set", "cardiology", "versioning=on")
     run("container", "create", "cardiology", "scans")
     run("container", "set", "cardiology", "scans", "hold=case7")
+    run("scope", "create", "cardiology", "ward7")
     run("account", "show", "nobody", code=1)
     run("account", "rotate", "cardiology", "--key", "2")
     found = entries(own, first=start)
     assert [(e["entry"]["action"], e["entry"]["class"], e["entry"]["outcome"]["result"]) for e in found] == [
         ("account create", "admin", "ok"), ("key show", "key", "ok"), ("account set", "policy", "ok"),
-        ("container create", "admin", "ok"), ("container set", "policy", "ok"),
+        ("container create", "admin", "ok"), ("container set", "policy", "ok"), ("scope create", "key", "ok"),
         ("account show", "consultation", "refused"), ("account rotate", "key", "ok")]
     assert all(e["entry"]["actor"]["kind"] == "operator" for e in found)
     assert found[3]["opening"] == {"account": "cardiology", "container": "scans"}
+    assert found[5]["opening"].items() >= {"account": "cardiology", "blob": "ward7"}.items()
     assert "cardiology" not in json.dumps([e["entry"] for e in found])
 
 

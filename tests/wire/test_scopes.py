@@ -188,6 +188,21 @@ def test_copies(api, container, scopes, how, kind):
     assert r.body == body and r.get("x-ms-encryption-scope") is None
 
 
+def test_states_keep_their_scope(api, container, scopes):
+    mine, other = scopes
+    bodies = os.urandom(40_000), os.urandom(40_000)
+    api.put_ok(container, "b", bodies[0], mine)
+    r = api("PUT", f"/{container}/b?comp=snapshot", mine)
+    assert r.status == 201
+    api.put_ok(container, "b", bodies[1], other)
+    old = api("GET", f"/{container}/b?snapshot={r.get('x-ms-snapshot')}")
+    assert old.body == bodies[0] and old.get("x-ms-encryption-scope") == name_of(mine)
+    new = api("GET", f"/{container}/b")
+    assert new.body == bodies[1] and new.get("x-ms-encryption-scope") == name_of(other)
+    listed = api.list(container, "&include=snapshots").xml.iter("Blob")
+    assert [b.findtext("Properties/EncryptionScope") for b in listed] == [name_of(mine), name_of(other)]
+
+
 # ---- containers
 
 
@@ -365,7 +380,7 @@ def test_operator_makes_containers(server, api, scopes):
         return subprocess.run([server.program, "container", *words, "--data", server.folder], text=True,
                               capture_output=True, timeout=wire.TIMEOUT_S)
     r = container("create", wire.ACCOUNT, name, "--scope-only")
-    assert r.returncode == 1 and "needs a 'scope'" in r.stderr
+    assert r.returncode == 1 and "needs a 'default_scope'" in r.stderr
     r = container("create", wire.ACCOUNT, name, "--scope", "no-such-scope")
     assert r.returncode == 1 and "no-such-scope" in r.stderr
     assert container("create", wire.ACCOUNT, name, "--scope", name_of(mine), "--scope-only").returncode == 0
