@@ -11,7 +11,8 @@
 
 #define PACK_BYTES  ((uint64_t)256 << 20) /* a pack is full from here on */
 #define FLUSH_BYTES ((uint64_t)16 << 20)  /* of content, between two writes of the manifest */
-#define SAME_BYTES  4096                  /* at both ends of a table, compared */
+#define PARTS_MAX   8
+#define SAME_BYTES  4096 /* at both ends of a table, compared */
 
 typedef struct take {
     const place *p;
@@ -305,12 +306,23 @@ static err check_store(const take *t) {
     return e;
 }
 
+/* So many interrupted backups are gone on with; what was only in older ones is copied again. */
+static err forget_old_parts(const take *t) {
+    names parts = {0};
+    err e = points_list(t->p, true, &parts);
+    for (size_t i = 0; e == OK && i + PARTS_MAX < parts.count; i++)
+        remove_folder(t->p->io, t->p->points, parts.name[i]);
+    names_done(&parts);
+    return e;
+}
+
 static err begin(take *t, const char *data) {
     const io *sys = t->p->io;
     TRY(open_dir(sys, AT_FDCWD, data, false, &t->data));
     TRY(open_dir(sys, t->data, ENGINE_LOCAL_POINT, false, &t->point));
     TRY(open_dir(sys, t->data, "extents", false, &t->extents));
     TRY(check_store(t));
+    TRY(forget_old_parts(t));
     TRY(earlier_open(t->p, &t->earlier));
     TRY(name_point(t));
     TRY(open_dir(sys, t->p->points, t->part_name, true, &t->part));
@@ -351,6 +363,7 @@ static void take_done(take *t) {
     const int all[] = {t->data, t->point, t->extents, t->part, t->out, t->extent_fd};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         if (all[i] >= 0) t->p->io->close(t->p->io, all[i]);
+    if (t->m.io) (void)!manifest_flush(&t->m); /* for the next one to go on with */
     manifest_writer_done(&t->m);
     earlier_close(t->earlier);
     names_done(&t->tables);
