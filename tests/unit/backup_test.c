@@ -161,7 +161,7 @@ static void check_restored(size_t keys) {
     ok(engine_check(e, count_defect, &defects));
     assert_int_equal(defects, 0);
     for (size_t i = 0; i < keys; i++) {
-        char key[8];
+        char key[32];
         slice name;
         uint8_t last = 0;
         snprintf(key, sizeof key, "k%zu", i);
@@ -177,7 +177,7 @@ static engine *filled(void) {
     shell("rm -rf $A $T $T.first $B");
     engine *e = open_at(data, true);
     for (size_t i = 0; i < RUNS; i++) {
-        char key[8];
+        char key[32];
         snprintf(key, sizeof key, "k%zu", i);
         put(e, key, (uint8_t)(i + 1));
     }
