@@ -166,17 +166,22 @@ def test_blocks(api, container, scopes):
 
 @pytest.mark.parametrize("how", [{"x-ms-blob-type": "BlockBlob"}, {"x-ms-requires-sync": "true"}, {}],
                          ids=["put", "copy-sync", "copy"])
-@pytest.mark.parametrize("kind", ["BlockBlob", "AppendBlob"])
+@pytest.mark.parametrize("kind", ["BlockBlob", "AppendBlob", "PageBlob"])
 def test_copies(api, container, scopes, how, kind):
-    if kind == "AppendBlob" and how.get("x-ms-requires-sync"):
-        pytest.skip("copies block blobs only")
+    if kind == "PageBlob" and how.get("x-ms-blob-type") or kind != "BlockBlob" and how.get("x-ms-requires-sync"):
+        pytest.skip("copies no blobs of this type")
     mine, other = scopes
-    body = os.urandom(50_000)
+    body = os.urandom(51_200)
     if kind == "BlockBlob":
         api.put_ok(container, "from", body, mine)
-    else:
+    elif kind == "AppendBlob":
         assert api("PUT", f"/{container}/from", {"x-ms-blob-type": kind} | mine).status == 201
         assert api("PUT", f"/{container}/from?comp=appendblock", mine, body).status == 201
+    else:
+        size = {"x-ms-blob-type": kind, "x-ms-blob-content-length": str(len(body))}
+        write = {"x-ms-page-write": "update", "x-ms-range": f"bytes=0-{len(body) - 1}"}
+        assert api("PUT", f"/{container}/from", size | mine).status == 201
+        assert api("PUT", f"/{container}/from?comp=page", write | mine, body).status == 201
     source = f"http://127.0.0.1:{api.server.port}/{api.account}/{container}/from"
     r = api("PUT", f"/{container}/to", {"x-ms-copy-source": source} | how | other)
     assert r.status in (201, 202) and r.get("x-ms-encryption-scope") == name_of(other)
@@ -201,6 +206,29 @@ def test_states_keep_their_scope(api, container, scopes):
     assert new.body == bodies[1] and new.get("x-ms-encryption-scope") == name_of(other)
     listed = api.list(container, "&include=snapshots").xml.iter("Blob")
     assert [b.findtext("Properties/EncryptionScope") for b in listed] == [name_of(mine), name_of(other)]
+
+
+def test_pieces_from_url(api, container, scopes):
+    mine, other = scopes
+    body = os.urandom(51_200)
+    api.put_ok(container, "from", body, other)
+    source = {"x-ms-copy-source": f"http://127.0.0.1:{api.server.port}/{api.account}/{container}/from"}
+    pages = {"x-ms-page-write": "update", "x-ms-range": f"bytes=0-{len(body) - 1}",
+             "x-ms-source-range": f"bytes=0-{len(body) - 1}"}
+    for name, headers, query in (("a", {"x-ms-blob-type": "AppendBlob"}, "?comp=appendblock"),
+                                 ("p", {"x-ms-blob-type": "PageBlob", "x-ms-blob-content-length": str(len(body))},
+                                  "?comp=page"),
+                                 ("b", None, f"?comp=block&blockid={block_id(1)}")):
+        path, more = f"/{container}/{name}", pages if name == "p" else {}
+        if headers:
+            assert api("PUT", path, headers | mine).status == 201
+            assert_error(api("PUT", path + query, source | more), 409, USES)
+        r = api("PUT", path + query, source | more | mine)
+        assert r.status == 201 and r.get("x-ms-encryption-scope") == name_of(mine), name
+        if not headers:
+            assert api("PUT", path + "?comp=blocklist", mine, block_list(("Latest", block_id(1)))).status == 201
+        r = api("GET", path)
+        assert r.body == body and r.get("x-ms-encryption-scope") == name_of(mine)
 
 
 # ---- containers
@@ -245,6 +273,16 @@ def test_container_denies_others(api, make, scopes):
     assert api.list(c).xml.find("Blobs/Blob") is None
     assert api.put_ok(c, "b", b"x", mine).get("x-ms-encryption-scope") == name_of(mine)
     assert api.put_ok(c, "c", b"x").get("x-ms-encryption-scope") == name_of(mine)
+
+
+def test_another_name_keeps_the_default(api, make, scopes):
+    c = make(default(name_of(scopes[0]), True))
+    new = "c" + uuid.uuid4().hex
+    assert api("PUT", f"/{new}?restype=container&comp=rename", {"x-ms-source-container-name": c}).status == 200
+    r = api("HEAD", f"/{new}?restype=container")
+    assert r.get("x-ms-default-encryption-scope") == name_of(scopes[0])
+    assert r.get("x-ms-deny-encryption-scope-override") == "true"
+    assert api("PUT", f"/{c}?restype=container&comp=rename", {"x-ms-source-container-name": new}).status == 200
 
 
 def test_container_headers(api, scopes):
