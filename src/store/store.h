@@ -93,8 +93,8 @@ typedef struct store_call {
     const store_customer *customer; /* NULL: the caller brings no key */
     slice scope;   /* the encryption scope that the caller names; empty: the container's default */
     bool archived; /* store_blob_open: of an archived blob too, for a copy that rehydrates it */
-    bool
-        verifies; /* store_blob_open: from the disk, and no access that last access tracking counts */
+    /* store_account_get, store_blob_open: from the disk, and no access that last access tracking counts */
+    bool verifies;
     store_recorder *record; /* NULL: its changes leave no entry in the log */
 } store_call;
 

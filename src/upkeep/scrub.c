@@ -226,11 +226,12 @@ static int by_name(const void *a, const void *b) {
     return slice_cmp(*(const slice *)a, *(const slice *)b);
 }
 
-/* A container whose own rows do not verify is told as one thing; the others are not to wait for it. */
-static err unless_damaged(place *p, slice name, err e) {
-    if (e != ERR_CORRUPT) return e;
-    p->u->at.damaged++;
-    LOG(LOG_ERROR, "scrub_damaged", LF_S("account", p->account->name), LF_S("container", name),
+/* An account or a container whose own rows or key do not verify is told as one thing; the others are not to wait
+ * for it. container: may be empty. */
+static err unless_damaged(upkeep *u, slice account, slice container, err e) {
+    if (e != ERR_CORRUPT && e != ERR_IO && e != ERR_KEY_DESTROYED) return e;
+    u->at.damaged++;
+    LOG(LOG_ERROR, "scrub_damaged", LF_S("account", account), LF_S("container", container),
         LF_C("error", err_get(e)->name), LF_C("detail", err_detail()));
     return OK;
 }
@@ -241,11 +242,11 @@ static err scrub_container(place *p, slice name, slice marker) {
     err e = store_container_get(p->u->s, (store_call){.arena = a}, p->account, name, &p->container);
     arena_free(a);
     if (is_gone(e)) return OK;
-    if (e != OK) return unless_damaged(p, name, e);
+    if (e != OK) return unless_damaged(p->u, p->account->name, name, e);
     e = scrub_blobs(p, marker);
     p->container = store_container_unref(p->container);
     if (e == ERR_OUT_OF_RANGE_INPUT) return OK; /* a marker of another store: the next pass, then */
-    return unless_damaged(p, name, e);
+    return is_gone(e) ? OK : unless_damaged(p->u, p->account->name, name, e);
 }
 
 static err list_containers(const place *p, slice from, names *n) {
@@ -263,20 +264,32 @@ static err list_containers(const place *p, slice from, names *n) {
     return OK;
 }
 
+/* From the disk, for a key that rots is read by nothing else until the next start. An account's row is deleted before
+ * its key is destroyed: a key that is gone while the row is there was lost. */
+static err get_account(const upkeep *u, arena *a, slice name, const store_account **ret) {
+    const store_call c = {.arena = a, .verifies = true};
+    err e = store_account_get(u->s, c, name, ret);
+    return e == ERR_KEY_DESTROYED ? store_account_get(u->s, c, name, ret) : e;
+}
+
 /* from, marker: the container to begin with, and where in it. */
 static err scrub_account(place *p, slice name, slice from, slice marker) {
     names n = {.arena = arena_new(16 << 10, 0)};
     from = arena_dup(n.arena, from);
     marker = arena_dup(n.arena, marker);
-    err e = store_account_get(p->u->s, (store_call){.arena = n.arena}, name, &p->account);
+    err e = get_account(p->u, n.arena, name, &p->account);
     if (e == OK) {
-        e = list_containers(p, from, &n);
+        e = unless_damaged(p->u, name, SLICE_NONE, list_containers(p, from, &n));
         for (size_t i = 0; i < n.count && e == OK && !atomic_load(&p->u->stopping); i++)
             e = scrub_container(p, n.list[i], slice_eq(n.list[i], from) ? marker : SLICE_NONE);
         p->account = store_account_unref(p->account);
+    } else if (e == ERR_NOT_FOUND) {
+        e = OK; /* deleted meanwhile */
+    } else {
+        e = unless_damaged(p->u, name, SLICE_NONE, e);
     }
     names_done(&n);
-    return is_gone(e) ? OK : e;
+    return e;
 }
 
 static err scrub_content(upkeep *u) {
@@ -338,7 +351,7 @@ static err pass(upkeep *u) {
         u->at.bytes = u->at.blobs = u->at.damaged = 0;
         TRY(note(u, SLICE_NONE, SLICE_NONE, SLICE_NONE, true));
     }
-    TRY(scrub_content(u));
+    TRY(unless_damaged(u, SLICE_NONE, SLICE_NONE, scrub_content(u)));
     for (unsigned t = 0; t < STORE_TABLES && !atomic_load(&u->stopping); t++) TRY(scrub_rows(u, t));
     if (atomic_load(&u->stopping)) return ERR_CANCELLED;
     u->at.begun_us = STORE_TIME_NONE;

@@ -713,6 +713,13 @@ size_t memory_disk_streams(memory_disk *d) {
     return n;
 }
 
+void memory_disk_damage_slot(memory_disk *d, size_t slot) {
+    pthread_mutex_lock(&d->lock);
+    MUST(slot < d->vault_count);
+    d->vault[slot].secret[0] ^= 1;
+    pthread_mutex_unlock(&d->lock);
+}
+
 size_t memory_disk_vault_live(memory_disk *d) {
     size_t n = 0;
     for (size_t i = 0; i < d->vault_count; i++) n += !d->vault[i].destroyed;

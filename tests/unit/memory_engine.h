@@ -28,6 +28,8 @@ size_t memory_disk_vault_live(memory_disk *d);
  * none. */
 bool memory_disk_damage_row(memory_disk *d, engine_table t, size_t n);
 bool memory_disk_damage_stream(memory_disk *d, size_t n);
+/* Flips a bit of a slot of the vault. */
+void memory_disk_damage_slot(memory_disk *d, size_t slot);
 /* Deletes the n-th row of a table behind the engine's back. */
 bool memory_disk_lose_row(memory_disk *d, engine_table t, size_t n);
 /* The n-th key of a table; borrowed. */

@@ -114,6 +114,26 @@ static void a_damaged_row_is_no_end(void **state) {
     assert_int_equal(s.blobs, 1); /* the one in the other */
 }
 
+/* An account's key, while the account is in memory: what is in other accounts is read all the same. */
+static void a_damaged_key_is_no_end(void **state) {
+    fixture *f = *state;
+    const store_account *a;
+    const store_container *k, *box = f->k;
+    put(f, S("a"), content(f->c.arena, 2, 3000));
+    assert_ok(store_account_create(f->s, f->c, S("other"), NULL));
+    assert_ok(store_account_get(f->s, f->c, S("other"), &a));
+    assert_ok(store_container_create(f->s, f->c, a, S("zoo"), STORE_PRIVATE, NULL, 0, &k));
+    f->k = k;
+    put(f, S("b"), content(f->c.arena, 3, 3000));
+    f->k = box;
+    memory_disk_damage_slot(f->disk, account_of(f->a)->slot);
+    const upkeep_stats s = one_pass(f);
+    assert_int_equal(s.damaged, 1);
+    assert_int_equal(s.blobs, 1); /* the other's */
+    store_container_unref(k);
+    store_account_unref(a);
+}
+
 static void it_goes_on_where_it_was(void **state) {
     fixture *f = *state;
     upkeep *u;
@@ -184,6 +204,7 @@ int main(void) {
         T(a_pass_is_over_until_it_is_due),
         T(damage_is_counted_and_the_rest_is_read),
         T(a_damaged_row_is_no_end),
+        T(a_damaged_key_is_no_end),
         T(it_goes_on_where_it_was),
         T(changes_under_it_are_no_damage),
         T(nothing_runs_when_it_is_off),
