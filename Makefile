@@ -155,4 +155,4 @@ install: build
 clean:
 	rm -rf build
 
--include $(OBJS:.o=.d) $(SIM:.o=.d) $(DIR)/obj/src/cli/main.d
+-include $(OBJS:.o=.d) $(SIM:.o=.d) $(SHARED:%.c=$(DIR)/obj/%.d) $(DIR)/obj/src/cli/main.d
