@@ -105,7 +105,7 @@ static err take_line(manifest_reader *r, slice *ret) {
 
 err manifest_open(const io *sys, int points, const char *point, manifest_reader *ret) {
     char path[PATH_MAX_];
-    slice head;
+    slice head = SLICE_NONE;
     snprintf(path, sizeof path, "%s/" MANIFEST, point);
     const int fd = sys->open(sys, points, path, O_RDONLY);
     if (fd < 0) return file_failed(fd, path);
@@ -191,7 +191,7 @@ static bool parse(slice text, line *ret) {
 }
 
 err manifest_next(manifest_reader *r, line *ret) {
-    slice text;
+    slice text = SLICE_NONE;
     TRY(take_line(r, &text));
     if (!parse(slice_take(text, text.len - 1), ret)) return damaged(r);
     if (ret->kind == LINE_END) return ret->size == r->lines && ret->crc == r->crc ? OK : damaged(r);
