@@ -226,10 +226,11 @@ static int by_name(const void *a, const void *b) {
     return slice_cmp(*(const slice *)a, *(const slice *)b);
 }
 
-/* An account or a container whose own rows or key do not verify is told as one thing; the others are not to wait
- * for it. container: may be empty. */
+/* Of an account or a container: what is gone is passed over, and one whose own rows or key do not verify is told as
+ * one thing; the others are not to wait for it. container: may be empty. */
 static err unless_damaged(upkeep *u, slice account, slice container, err e) {
-    if (e != ERR_CORRUPT && e != ERR_IO && e != ERR_KEY_DESTROYED) return e;
+    if (is_gone(e)) return OK;
+    if (e != ERR_CORRUPT && e != ERR_IO) return e;
     u->at.damaged++;
     LOG(LOG_ERROR, "scrub_damaged", LF_S("account", account), LF_S("container", container),
         LF_C("error", err_get(e)->name), LF_C("detail", err_detail()));
@@ -241,12 +242,11 @@ static err scrub_container(place *p, slice name, slice marker) {
     arena *a = arena_new(4096, 1 << 20);
     err e = store_container_get(p->u->s, (store_call){.arena = a}, p->account, name, &p->container);
     arena_free(a);
-    if (is_gone(e)) return OK;
     if (e != OK) return unless_damaged(p->u, p->account->name, name, e);
     e = scrub_blobs(p, marker);
     p->container = store_container_unref(p->container);
     if (e == ERR_OUT_OF_RANGE_INPUT) return OK; /* a marker of another store: the next pass, then */
-    return is_gone(e) ? OK : unless_damaged(p->u, p->account->name, name, e);
+    return unless_damaged(p->u, p->account->name, name, e);
 }
 
 static err list_containers(const place *p, slice from, names *n) {
@@ -269,7 +269,8 @@ static err list_containers(const place *p, slice from, names *n) {
 static err get_account(const upkeep *u, arena *a, slice name, const store_account **ret) {
     const store_call c = {.arena = a, .verifies = true};
     err e = store_account_get(u->s, c, name, ret);
-    return e == ERR_KEY_DESTROYED ? store_account_get(u->s, c, name, ret) : e;
+    if (e == ERR_KEY_DESTROYED) e = store_account_get(u->s, c, name, ret);
+    return e == ERR_KEY_DESTROYED ? err_fail(ERR_CORRUPT, "its key is lost") : e;
 }
 
 /* from, marker: the container to begin with, and where in it. */
@@ -283,8 +284,6 @@ static err scrub_account(place *p, slice name, slice from, slice marker) {
         for (size_t i = 0; i < n.count && e == OK && !atomic_load(&p->u->stopping); i++)
             e = scrub_container(p, n.list[i], slice_eq(n.list[i], from) ? marker : SLICE_NONE);
         p->account = store_account_unref(p->account);
-    } else if (e == ERR_NOT_FOUND) {
-        e = OK; /* deleted meanwhile */
     } else {
         e = unless_damaged(p->u, name, SLICE_NONE, e);
     }
