@@ -18,6 +18,8 @@
 #include "engine/local/local.h"
 
 #define BACKUP_NAME_MAX 64
+#define BACKUP_RESTORED                                                                            \
+    "RESTORED" /* a file in a data folder that a restore made, until that is recorded */
 
 typedef struct backup_progress {
     uint64_t seen;    /* bytes of the point that are in the backup by now */

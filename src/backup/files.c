@@ -69,25 +69,13 @@ err open_dir(const io *sys, int parent, const char *name, bool make, int *ret) {
     return OK;
 }
 
-static void wipe(const io *sys, int dir, const char *name) {
-    uint64_t size = 0, allocated;
-    static const uint8_t zeros[4096];
-    const int fd = sys->open(sys, dir, name, O_WRONLY);
-    if (fd < 0) return;
-    int r = sys->stat(sys, fd, &size, &allocated);
-    for (uint64_t at = 0; r == 0 && at < size; at += sizeof zeros)
-        r = sys->pwrite(sys, fd, zeros, size - at < sizeof zeros ? size - at : sizeof zeros, at);
-    if (r == 0) (void)sys->fdatasync(sys, fd);
-    sys->close(sys, fd);
-}
-
 static void remove_within(const io *sys, int parent, const char *name, unsigned depth) {
     names all = {0};
     const int dir = sys->open(sys, parent, name, O_RDONLY | O_DIRECTORY);
     if (dir < 0) return;
     (void)!names_list(sys, dir, &all);
     for (size_t i = 0; i < all.count; i++) {
-        if (strcmp(all.name[i], "vault") == 0) wipe(sys, dir, all.name[i]);
+        if (strcmp(all.name[i], "vault") == 0) (void)io_wipe(sys, dir, all.name[i]);
         if (sys->unlink(sys, dir, all.name[i]) < 0 && depth < DEPTH_MAX)
             remove_within(sys, dir, all.name[i], depth + 1);
     }

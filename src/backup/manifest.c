@@ -138,14 +138,7 @@ static bool name(slice *rest, char out[NAME_MAX_]) {
 
 static bool hex64(slice *rest, uint64_t *ret) {
     slice word;
-    if (!slice_split(rest, ' ', &word) || word.len != 16) return false;
-    *ret = 0;
-    for (size_t i = 0; i < word.len; i++) {
-        const uint8_t c = word.p[i];
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) return false;
-        *ret = *ret << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
-    }
-    return true;
+    return slice_split(rest, ' ', &word) && hex64_get(word, ret) == OK;
 }
 
 static bool parse_run(slice rest, line *l) {
@@ -209,7 +202,7 @@ void manifest_close(manifest_reader *r) {
 
 err manifest_each(const io *sys, int points, const char *point,
                   err (*each)(void *ctx, const line *l), void *ctx) {
-    manifest_reader r;
+    manifest_reader r = {0};
     line l;
     TRY(manifest_open(sys, points, point, &r));
     err e;

@@ -23,10 +23,9 @@ err backup_each(const char *folder, void (*each)(void *ctx, const backup_point *
     TRY(place_open(folder, false, false, &p));
     err e = points_list(&p, false, &points);
     for (size_t i = 0; e == OK && i < points.count; i++) {
-        backup_point one = {.intact = true};
-        snprintf(one.name, sizeof one.name, "%s", points.name[i]);
-        if (manifest_each(p.io, p.points, one.name, count_bytes, &one) != OK)
-            one = (backup_point){.intact = false};
+        backup_point one = {0};
+        one.intact = manifest_each(p.io, p.points, points.name[i], count_bytes, &one) == OK;
+        if (!one.intact) one.bytes = 0;
         snprintf(one.name, sizeof one.name, "%s", points.name[i]);
         each(ctx, &one);
     }

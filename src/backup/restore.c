@@ -4,7 +4,6 @@
 #include "backup/internal.h"
 
 #define FORMAT_NEW "FORMAT.restored"
-#define RESTORED   "RESTORED"
 
 typedef struct restore {
     const place *p;
@@ -150,7 +149,7 @@ static err begin(restore *r, const char *data) {
 static err note_restored(const restore *r) {
     char text[BACKUP_NAME_MAX + 1];
     const int n = snprintf(text, sizeof text, "%s\n", r->point);
-    return write_file(r->p->io, r->data, RESTORED, slice_of(text, (size_t)n));
+    return write_file(r->p->io, r->data, BACKUP_RESTORED, slice_of(text, (size_t)n));
 }
 
 static err finish(restore *r) {

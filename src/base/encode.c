@@ -136,6 +136,19 @@ err hex_get(arena *a, slice in, slice *ret) {
     return OK;
 }
 
+err hex64_get(slice in, uint64_t *ret) {
+    uint64_t v = 0;
+    ENSURE(in.len == 16, ERR_INVALID_ENCODING, "a number has 16 hexadecimal digits");
+    for (size_t i = 0; i < in.len; i++) {
+        const uint8_t c = in.p[i];
+        const bool digit = c >= '0' && c <= '9', letter = c >= 'a' && c <= 'f';
+        ENSURE(digit || letter, ERR_INVALID_ENCODING, "a character is not a hexadecimal digit");
+        v = v << 4 | (uint64_t)(digit ? c - '0' : c - 'a' + 10);
+    }
+    *ret = v;
+    return OK;
+}
+
 /* --- percent-encoding ---------------------------------------------------------------------- */
 
 err percent_get(arena *a, slice in, bool plus_is_space, slice *ret) {

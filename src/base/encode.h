@@ -10,6 +10,8 @@ err base64_get(arena *a, slice in, slice *ret) CHECKED;
 err base64url_get(arena *a, slice in, slice *ret) CHECKED;
 void hex_put(buf *b, slice in); /* lower case */
 err hex_get(arena *a, slice in, slice *ret) CHECKED;
+/* A number as exactly 16 lower-case digits. ERR_INVALID_ENCODING. */
+err hex64_get(slice in, uint64_t *ret) CHECKED;
 
 /* %HH decoding. plus_is_space for form-style query values (Azure's query strings: '+' decodes to a
  * space only in signatures of some clients; the wire layer decides). Malformed % is an error. */

@@ -232,6 +232,19 @@ const io io_real = {
     .random = real_random,
 };
 
+int io_wipe(const io *t, int dir, const char *name) {
+    static const uint8_t zeros[65536];
+    uint64_t size = 0, allocated;
+    const int fd = t->open(t, dir, name, O_WRONLY);
+    if (fd < 0) return fd == -ENOENT ? 0 : fd;
+    int r = t->stat(t, fd, &size, &allocated);
+    for (uint64_t at = 0; r == 0 && at < size; at += sizeof zeros)
+        r = t->pwrite(t, fd, zeros, size - at < sizeof zeros ? size - at : sizeof zeros, at);
+    if (r == 0) r = t->fdatasync(t, fd);
+    t->close(t, fd);
+    return r;
+}
+
 static const io *_Atomic in_use = &io_real;
 
 const io *io_in_use(void) {

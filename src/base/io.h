@@ -44,6 +44,9 @@ struct io {
 
 extern const io io_real;
 
+/* Overwrites a file with zeros, synced. 0, also when there is none; or a negative errno. */
+int io_wipe(const io *t, int dir, const char *name);
+
 /* Whose clock and chance the program uses: io_real, until a test says otherwise (before it starts
  * threads; t stays borrowed). */
 const io *io_in_use(void);

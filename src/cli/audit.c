@@ -11,8 +11,6 @@
 #define URL_TIMEOUT_S    60L
 #define ARENA_MAX        (256u << 20)
 #define RECEIPTS_MAX     ((size_t)16 << 20) /* bytes of a file with receipts */
-#define BAR_WIDTH        30
-#define BAR_PERIOD_US    100000
 
 /* ---- a log on a server ---- */
 
@@ -107,24 +105,17 @@ static err check_policy(auditing *x, slice note) {
 
 /* ---- verify ---- */
 
-typedef struct bar {
-    bool on, drawn;
-    int64_t started_us, drawn_us;
-    uint64_t all;
-} bar;
+typedef struct verifying {
+    cli_bar bar;
+    uint64_t all; /* entries */
+} verifying;
 
 static void draw(void *ctx, uint64_t done) {
-    bar *b = ctx;
-    const int64_t now = clock_mono_us();
-    if (!b->on || b->all == 0 || now - b->drawn_us < BAR_PERIOD_US) return;
-    b->drawn_us = now;
-    b->drawn = true;
-    const double part = (double)done / (double)b->all,
-                 seconds = (double)(now - b->started_us) / 1e6;
-    const int full = (int)(part * BAR_WIDTH);
-    fprintf(stderr, "\r[%.*s%*s] %2.0f%%  %llu entries  %.0f/s\033[K", full,
-            "##############################", BAR_WIDTH - full, "", part * 100,
-            (unsigned long long)done, seconds > 0 ? (double)done / seconds : 0.0);
+    verifying *v = ctx;
+    if (v->all == 0 || !cli_bar_due(&v->bar)) return;
+    cli_bar_part((double)done / (double)v->all);
+    fprintf(stderr, "%llu entries  %.0f/s\033[K", (unsigned long long)done,
+            cli_bar_rate(&v->bar, (double)done));
 }
 
 static err verify(auditing *x, const char *where) {
@@ -135,20 +126,20 @@ static err verify(auditing *x, const char *where) {
     TRY(open_source(x, where));
     TRY(audit_read_checkpoint(&x->source, x->a, &x->verifier, &c, &note));
     TRY(check_policy(x, note));
-    bar b = {.on = isatty(STDERR_FILENO), .started_us = clock_mono_us(), .all = c.size};
-    err e = audit_verify(&x->source, &c, draw, NULL, &b, &report);
-    if (b.drawn) fputs("\r\033[K", stderr);
+    verifying v = {.all = c.size};
+    cli_bar_start(&v.bar);
+    err e = audit_verify(&x->source, &c, draw, NULL, &v, &report);
+    cli_bar_clear(&v.bar);
     TRY(e);
-    const double seconds = (double)(clock_mono_us() - b.started_us) / 1e6;
+    const double rate = cli_bar_rate(&v.bar, (double)report.entries);
     buf root;
     buf_init_arena(&root, x->a, 64);
     base64_put(&root, slice_of(c.root.b, sizeof c.root.b));
     printf("genuine: %llu entries in %llu bundles and %llu tiles, %.1f MiB, %.0f entries/s\n"
            "log      %.*s\nroot     %.*s\n",
            (unsigned long long)report.entries, (unsigned long long)report.bundles,
-           (unsigned long long)report.tiles, (double)report.bytes / (1 << 20),
-           seconds > 0 ? (double)report.entries / seconds : 0.0, SLICE_ARG(c.origin),
-           SLICE_ARG(buf_slice(&root)));
+           (unsigned long long)report.tiles, (double)report.bytes / (1 << 20), rate,
+           SLICE_ARG(c.origin), SLICE_ARG(buf_slice(&root)));
     return OK;
 }
 

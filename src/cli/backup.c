@@ -1,11 +1,8 @@
 /* `strongroom backup` and `strongroom restore`. The server, or this program when none runs, holds the point; this
  * program copies it. */
-#include <unistd.h>
-
 #include "backup/backup.h"
 #include "cli/cli.h"
 
-#define BAR_PERIOD_US   100000
 #define RENEW_PERIOD_US 20000000 /* far below the lease (admin/backup.c) */
 #define MIB             ((uint64_t)1 << 20)
 
@@ -20,47 +17,31 @@ typedef struct work {
     cli_opened opened; /* otherwise */
     char id[24];
     uint64_t bytes_all;
-    bool bar, bar_drawn;
-    int64_t started_us, drawn_us, renewed_us;
+    cli_bar bar;
+    int64_t renewed_us;
 } work;
 
 /* ---- what is seen ---- */
 
-static void clear_bar(work *k) {
-    if (k->bar_drawn) fputs("\r\033[K", stderr);
-    k->bar_drawn = false;
-}
-
 static void draw(work *k, const backup_progress *p) {
-    const int64_t now = clock_mono_us();
-    if (!k->bar || now - k->drawn_us < BAR_PERIOD_US) return;
-    k->drawn_us = now;
-    k->bar_drawn = true;
-    fputs("\r", stderr);
+    if (!cli_bar_due(&k->bar)) return;
     if (k->bytes_all > 0) { /* an estimate; the end is said by the summary */
         const double part = (double)p->seen / (double)k->bytes_all;
         fprintf(stderr, "%2.0f%%  ", part > 0.99 ? 99.0 : part * 100);
     }
-    const double seconds = (double)(now - k->started_us) / 1e6;
     fprintf(stderr, "%llu MiB, of it %llu MiB copied  %.0f MiB/s\033[K",
             (unsigned long long)(p->seen / MIB), (unsigned long long)(p->copied / MIB),
-            seconds > 0 ? (double)p->seen / (double)MIB / seconds : 0.0);
+            cli_bar_rate(&k->bar, (double)p->seen / (double)MIB));
 }
 
 static void damaged(void *ctx, const char *what, const char *where) {
-    clear_bar(ctx);
-    printf("damaged: %s: %s\n", what, where);
-    (void)fflush(stdout);
+    work *k = ctx;
+    cli_bar_damaged(&k->bar, what, where);
 }
 
-static double seconds_of(const work *k) {
-    return (double)(clock_mono_us() - k->started_us) / 1e6;
-}
-
-static err start(work *k) {
-    k->bar = isatty(STDERR_FILENO);
-    k->started_us = k->renewed_us = clock_mono_us();
-    return OK;
+static void start(work *k) {
+    cli_bar_start(&k->bar);
+    k->renewed_us = clock_mono_us();
 }
 
 /* ---- the point ---- */
@@ -142,10 +123,10 @@ static err check_flags(const work *k, uint64_t *ret_keep) {
 
 static err tell_backup(work *k, const backup_point *point, const backup_progress *p,
                        uint64_t removed) {
-    clear_bar(k);
+    cli_bar_clear(&k->bar);
     printf("%s: %llu bytes, of them %llu copied and %llu already there, in %.1f s\n", point->name,
            (unsigned long long)point->bytes, (unsigned long long)p->copied,
-           (unsigned long long)(point->bytes - p->copied), seconds_of(k));
+           (unsigned long long)(point->bytes - p->copied), cli_bar_seconds(&k->bar));
     if (removed > 0)
         printf("%llu older %s removed\n", (unsigned long long)removed,
                removed == 1 ? "point" : "points");
@@ -167,7 +148,7 @@ static err run_backup(work *k, arena *kept) {
     TRY(check_flags(k, &keep));
     if (k->list) return backup_each(k->to, print_point, NULL);
     TRY(hold(k, kept));
-    TRY(start(k));
+    start(k);
     TRY(backup_take(k->folder.data, k->to, &w, finish, &point, &done));
     if (keep > 0) TRY(backup_tidy(k->to, keep, &removed));
     return tell_backup(k, &point, &done, removed);
@@ -204,7 +185,7 @@ int cli_backup(int argc, char **argv) {
     err e = cli_parse(&spec, argc, argv, &args);
     if (e == OK && !args.help) e = run_backup(&k, kept);
     if (e != OK) {
-        clear_bar(&k);
+        cli_bar_clear(&k.bar);
         let_go(&k);
     }
     const int code = e == OK ? CLI_EXIT_OK : cli_fail(spec.name, e);
@@ -221,12 +202,12 @@ static err run_restore(work *k) {
     backup_point point;
     backup_progress done;
     ENSURE(k->from != NULL && k->data != NULL, ERR_USAGE, "say --from FOLDER and --data NEWDIR");
-    TRY(start(k));
+    start(k);
     err e = backup_restore(k->from, k->point, k->data, k->accept_damage, &w, &point, &done);
-    clear_bar(k);
+    cli_bar_clear(&k->bar);
     TRY(e);
     printf("%s: %llu bytes restored and verified in %.1f s\n", point.name,
-           (unsigned long long)done.copied, seconds_of(k));
+           (unsigned long long)done.copied, cli_bar_seconds(&k->bar));
     printf("Put the root key in its place, then: strongroom check --data %s\n", k->data);
     return OK;
 }

@@ -1,62 +1,36 @@
 /* `strongroom check`: verifies a stopped data folder. */
-#include <unistd.h>
-
 #include "cli/cli.h"
 
-#define EXIT_DAMAGED  1
-#define EXIT_NOT_RUN  2
-#define BAR_WIDTH     30
-#define BAR_PERIOD_US 100000
-#define MIB           ((uint64_t)1 << 20)
+#define EXIT_DAMAGED 1
+#define EXIT_NOT_RUN 2
+#define MIB          ((uint64_t)1 << 20)
 
 typedef struct check {
-    bool bar; /* standard error is a terminal */
-    bool bar_drawn;
-    int64_t started_us, drawn_us;
+    cli_bar bar;
     uint64_t bytes_all; /* what extents hold; rows come on top */
 } check;
 
-static void clear_bar(check *c) {
-    if (c->bar_drawn) fputs("\r\033[K", stderr);
-    c->bar_drawn = false;
-}
-
 static void report(void *ctx, const char *what, const char *where) {
     check *c = ctx;
-    clear_bar(c);
-    fputs("damaged: ", stdout);
-    cli_print(stdout, slice_str(what));
-    fputs(": ", stdout);
-    cli_print(stdout, slice_str(where));
-    fputs("\n", stdout);
-    (void)fflush(stdout);
+    cli_bar_damaged(&c->bar, what, where);
 }
 
 static void progress(void *ctx, store_check_progress p) {
     check *c = ctx;
-    int64_t now = clock_mono_us();
-    if (!c->bar || now - c->drawn_us < BAR_PERIOD_US) return;
-    c->drawn_us = now;
-    c->bar_drawn = true;
-    double seconds = (double)(now - c->started_us) / 1e6;
-    fputs("\r", stderr);
+    if (!cli_bar_due(&c->bar)) return;
     if (c->bytes_all > 0) { /* an estimate; the end is said by the summary */
-        double part = (double)p.bytes / (double)c->bytes_all;
-        if (part > 0.99) part = 0.99;
-        int full = (int)(part * BAR_WIDTH);
-        fprintf(stderr, "[%.*s%*s] %2.0f%%  ", full, "##############################",
-                BAR_WIDTH - full, "", part * 100);
+        const double part = (double)p.bytes / (double)c->bytes_all;
+        cli_bar_part(part > 0.99 ? 0.99 : part);
     }
     fprintf(stderr, "%llu blobs  %llu MiB  %.0f MiB/s\033[K", (unsigned long long)p.blobs,
             (unsigned long long)(p.bytes / MIB),
-            seconds > 0 ? (double)p.bytes / (double)MIB / seconds : 0.0);
+            cli_bar_rate(&c->bar, (double)p.bytes / (double)MIB));
 }
 
 static void summary(const check *c, const store_check_progress *p) {
-    double seconds = (double)(clock_mono_us() - c->started_us) / 1e6;
     printf("%s: %llu blobs, %llu blocks, %llu bytes verified in %.1f s; %llu %s\n",
            p->defects ? "damaged" : "clean", (unsigned long long)p->blobs,
-           (unsigned long long)p->blocks, (unsigned long long)p->bytes, seconds,
+           (unsigned long long)p->blocks, (unsigned long long)p->bytes, cli_bar_seconds(&c->bar),
            (unsigned long long)p->defects, p->defects == 1 ? "defect" : "defects");
     if (p->repaired > 0)
         printf("%llu repaired: what follows from other rows was made again; check once more to see "
@@ -83,12 +57,11 @@ static err run_check(const cli_folder *f, bool repairs, store_check_progress *re
     engine_stats stats = {0};
     TRY(cli_folder_open(f, &how, &s));
     engine_get_stats(store_engine(s), &stats);
-    check c = {.bar = isatty(STDERR_FILENO),
-               .started_us = clock_mono_us(),
-               .bytes_all =
+    check c = {.bytes_all =
                    stats.stream_bytes_live ? stats.stream_bytes_live : stats.stream_bytes_disk};
+    cli_bar_start(&c.bar);
     err e = repairs ? repair(s, &c, ret) : store_check(s, report, progress, &c, ret);
-    clear_bar(&c);
+    cli_bar_clear(&c.bar);
     if (e == OK) summary(&c, ret);
     store_close(s);
     return e;

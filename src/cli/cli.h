@@ -138,6 +138,21 @@ err cli_socket_path(arena *a, const char *data, const char **ret) CHECKED;
 /* A file's bytes, or standard input's for "-" (input.c). ERR_USAGE: it cannot be read, is empty, or longer. */
 err cli_read_file(arena *a, const char *path, size_t max, slice *ret) CHECKED;
 
+/* Progress on standard error, when that is a terminal (bar.c). */
+typedef struct cli_bar {
+    bool on, drawn;
+    int64_t started_us, drawn_us;
+} cli_bar;
+void cli_bar_start(cli_bar *b);
+/* Is it time to draw it? Then its line has begun. What is written next is to end with "\033[K". */
+bool cli_bar_due(cli_bar *b);
+void cli_bar_part(double part); /* 0 to 1 */
+void cli_bar_clear(cli_bar *b);
+double cli_bar_seconds(const cli_bar *b);
+double cli_bar_rate(const cli_bar *b, double done); /* a second */
+/* Says on standard output what does not verify. */
+void cli_bar_damaged(cli_bar *b, const char *what, const char *where);
+
 /* record.c: leaves an entry of class admin for what the operator did. */
 err cli_record(store *s, const char *action, err outcome) CHECKED;
 /* The same for a folder that was restored from a backup, when that is not recorded yet. */

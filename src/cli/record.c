@@ -4,9 +4,8 @@
 #include <unistd.h>
 
 #include "audit/event.h"
+#include "backup/backup.h"
 #include "cli/cli.h"
-
-#define RESTORED "RESTORED" /* in the data folder: made by a restore (backup/restore.c) */
 
 typedef struct deed {
     store_recorder recorder;
@@ -37,10 +36,10 @@ err cli_record_restored(store *s, const char *data) {
     const int dir = open(data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0) return err_fail_errno(ERR_IO, errno, "data folder %s", data);
     err e = OK;
-    if (faccessat(dir, RESTORED, F_OK, 0) == 0) {
+    if (faccessat(dir, BACKUP_RESTORED, F_OK, 0) == 0) {
         e = cli_record(s, "restore", OK);
-        if (e == OK && (unlinkat(dir, RESTORED, 0) != 0 || fsync(dir) != 0))
-            e = err_fail_errno(ERR_IO, errno, "%s/" RESTORED, data);
+        if (e == OK && (unlinkat(dir, BACKUP_RESTORED, 0) != 0 || fsync(dir) != 0))
+            e = err_fail_errno(ERR_IO, errno, "%s/" BACKUP_RESTORED, data);
     }
     (void)close(dir);
     return e;

@@ -230,7 +230,7 @@ static err container_change_commit(container_change *ch) {
     return e;
 }
 
-static err new_container_key(store *s, const struct account *ac, uint64_t id, uint64_t *ret_slot) {
+err new_container_key(store *s, const struct account *ac, uint64_t id, uint64_t *ret_slot) {
     crypto_key key;
     crypto_wrapped w;
     crypto_key_random(&key);

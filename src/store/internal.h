@@ -383,11 +383,13 @@ typedef struct store_now {
 store_now store_tick(store *s, uint64_t previous);
 
 /* Keys in the vault. root_key: one that the key service wraps (an account's, the log's); new_root_key makes
- * and keeps one. unwrap_container_key: one that its account's key wraps. ERR_KEY_DESTROYED, ERR_CORRUPT. */
+ * and keeps one. unwrap_container_key: one that its account's key wraps, a container's or an encryption scope's;
+ * new_container_key makes and keeps one. ERR_KEY_DESTROYED, ERR_CORRUPT. */
 err root_key(store *s, arena *a, uint64_t id, uint64_t slot, crypto_key *ret) CHECKED;
 err new_root_key(store *s, uint64_t id, crypto_key *ret_key, uint64_t *ret_slot) CHECKED;
 err unwrap_container_key(store *s, arena *a, const crypto_key *account_key, uint64_t id,
                          uint64_t slot, crypto_key *ret) CHECKED;
+err new_container_key(store *s, const struct account *ac, uint64_t id, uint64_t *ret_slot) CHECKED;
 /* Destroys a key whose row was not committed: a slot without an owner, of no use to anyone. */
 void vault_forget(store *s, uint64_t id, uint64_t slot);
 /* What content is bound to: container and piece. */

@@ -4,16 +4,9 @@
 /* ---- rows ---- */
 
 static err unhex16(slice *s, uint64_t *ret) {
-    ENSURE(s->len >= 16, ERR_CORRUPT, "the key of a run of pages is damaged");
-    uint64_t v = 0;
-    for (int i = 0; i < 16; i++) {
-        uint8_t c = s->p[i];
-        bool digit = c >= '0' && c <= '9', letter = c >= 'a' && c <= 'f';
-        ENSURE(digit || letter, ERR_CORRUPT, "the key of a run of pages is damaged");
-        v = v << 4 | (uint64_t)(digit ? c - '0' : c - 'a' + 10);
-    }
+    ENSURE(hex64_get(slice_take(*s, 16), ret) == OK, ERR_CORRUPT,
+           "the key of a run of pages is damaged");
     *s = slice_skip(*s, 16);
-    *ret = v;
     return OK;
 }
 

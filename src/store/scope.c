@@ -174,16 +174,6 @@ static void count_one(void *ctx, const store_scope *x) {
     ++*(size_t *)ctx;
 }
 
-static err new_key(store *s, const store_account *a, row_scope *row) {
-    crypto_key key;
-    crypto_wrapped w;
-    crypto_key_random(&key);
-    err e = crypto_wrap(&account_of(a)->key, &key, &w);
-    crypto_key_wipe(&key);
-    TRY(e);
-    return engine_vault_put(s->engine, row->id, slice_of(w.b, sizeof w.b), &row->slot);
-}
-
 static err create_in(store *s, store_call c, const store_account *a, slice name, engine_txn *t,
                      row_scope *row) {
     short_key k;
@@ -200,7 +190,7 @@ static err create_in(store *s, store_call c, const store_account *a, slice name,
            STORE_SCOPES_MAX);
     row->id = engine_new_id(s->engine);
     row->created_us = clock_wall_us();
-    TRY(new_key(s, a, row));
+    TRY(new_container_key(s, account_of(a), row->id, &row->slot));
     engine_txn_put(t, ENGINE_META, key_slice(&k), ROW_ENCODE(scope, c.arena, row));
     return OK;
 }

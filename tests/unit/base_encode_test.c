@@ -295,6 +295,20 @@ static void random_bytes(void **state) {
     for (size_t i = 0; i + 8 <= 4000; i++) assert_null(memmem(run + i + 1, n - i - 1, run + i, 8));
 }
 
+static void numbers_in_hex(void **state) {
+    (void)state;
+    uint64_t v = 0;
+    assert_int_equal(hex64_get(S("0123456789abcdef"), &v), OK);
+    assert_true(v == 0x0123456789abcdefu);
+    assert_int_equal(hex64_get(S("ffffffffffffffff"), &v), OK);
+    assert_true(v == UINT64_MAX);
+    assert_int_equal(hex64_get(S("0123456789abcdeF"), &v), ERR_INVALID_ENCODING);
+    assert_int_equal(hex64_get(S("0123456789abcde"), &v), ERR_INVALID_ENCODING);
+    assert_int_equal(hex64_get(S("0123456789abcdef0"), &v), ERR_INVALID_ENCODING);
+    assert_int_equal(hex64_get(S("0123456789abcde "), &v), ERR_INVALID_ENCODING);
+    assert_int_equal(hex64_get(SLICE_NONE, &v), ERR_INVALID_ENCODING);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_handled), cmocka_unit_test(arena_limits_decoders),
@@ -302,7 +316,7 @@ int main(void) {
         cmocka_unit_test(base64_is_strict),   cmocka_unit_test(base64_has_one_form),
         cmocka_unit_test(hex_vectors),        cmocka_unit_test(percent_vectors),
         cmocka_unit_test(uuids_read),         cmocka_unit_test(uuids),
-        cmocka_unit_test(random_bytes),
+        cmocka_unit_test(random_bytes),       cmocka_unit_test(numbers_in_hex),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

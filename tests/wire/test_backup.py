@@ -201,11 +201,16 @@ def test_without_a_server(served, place):
 
 # ---- again and again ------------------------------------------------------------------------------------------
 
-def test_again_copies_only_what_is_new(served, place):
-    api = wire.Api(served)
+def fill(api):
     container = api.create_container()
     for i in range(20):
         api.put_ok(container, f"b{i}", content("b", i, LARGE))
+    return container
+
+
+def test_again_copies_only_what_is_new(served, place):
+    api = wire.Api(served)
+    container = fill(api)
     first, total, copied = backup(served, place / "to")
     assert copied == total > 20 * LARGE
     api.put_ok(container, "new", content("new", 0, LARGE))
@@ -227,9 +232,7 @@ def test_again_copies_only_what_is_new(served, place):
 def test_older_points_go(served, place):
     """What only they name goes with them; also the rest of a pack that is hardly used any more, by and by."""
     api = wire.Api(served)
-    container = api.create_container()
-    for i in range(20):
-        api.put_ok(container, f"b{i}", content("b", i, LARGE))
+    container = fill(api)
     backup(served, place / "to")
     full = sum(f.stat().st_size for f in (place / "to/packs").iterdir())
     for i in range(1, 20):

@@ -100,9 +100,8 @@ static void sweep_one(void *ctx, const char *name) {
     (void)s->l->io->unlink(s->l->io, s->dir, name);
 }
 
-/* Removes the files of a folder whose making was interrupted. */
-static void sweep(local *l, const char *name) {
-    int dir = l->io->open(l->io, l->dir_fd, name, O_RDONLY | O_DIRECTORY);
+void folder_sweep(local *l, int parent, const char *name) {
+    int dir = l->io->open(l->io, parent, name, O_RDONLY | O_DIRECTORY);
     if (dir < 0) return;
     sweeper s = {l, dir};
     (void)l->io->list(l->io, dir, sweep_one, &s);
@@ -135,8 +134,8 @@ static err make_folder(local *l) {
            l->path);
     TRY(take_lock(l));
     TRY(write_format(l));
-    sweep(l, "rows");
-    sweep(l, "extents");
+    folder_sweep(l, l->dir_fd, "rows");
+    folder_sweep(l, l->dir_fd, "extents");
     (void)l->io->unlink(l->io, l->dir_fd, "vault");
     r = l->io->mkdir(l->io, l->dir_fd, "extents");
     if (r < 0 && r != -EEXIST) return err_fail_errno(ERR_IO, -r, "%s/extents: mkdir", l->path);

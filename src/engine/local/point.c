@@ -22,9 +22,8 @@
 
 #include "engine/local/private.h"
 
-#define NAME       "point"
-#define PATH_MAX_  4096
-#define WIPE_BYTES 65536
+#define NAME      ENGINE_LOCAL_POINT
+#define PATH_MAX_ 4096
 
 void point_init(local *l) {
     pthread_mutex_init(&l->point.mutex, NULL);
@@ -33,37 +32,15 @@ void point_init(local *l) {
 
 /* ---- the folder ---- */
 
-typedef struct sweeper {
-    local *l;
-    int dir;
-} sweeper;
-
-static void sweep_one(void *ctx, const char *name) {
-    const sweeper *s = ctx;
-    (void)s->l->io->unlink(s->l->io, s->dir, name);
-}
-
 /* A folder of files, with them. */
-static void sweep_folder(local *l, int parent, const char *name) {
-    int dir = l->io->open(l->io, parent, name, O_RDONLY | O_DIRECTORY);
-    if (dir < 0) return;
-    sweeper s = {l, dir};
-    (void)l->io->list(l->io, dir, sweep_one, &s);
-    l->io->close(l->io, dir);
+static void remove_folder(local *l, int parent, const char *name) {
+    folder_sweep(l, parent, name);
     (void)l->io->rmdir(l->io, parent, name);
 }
 
 /* Invariant 4. */
 static void wipe_vault(local *l, int dir) {
-    static const uint8_t zeros[WIPE_BYTES];
-    uint64_t size = 0, allocated;
-    int fd = l->io->open(l->io, dir, "vault", O_WRONLY);
-    if (fd < 0) return;
-    int r = l->io->stat(l->io, fd, &size, &allocated);
-    for (uint64_t at = 0; r == 0 && at < size; at += WIPE_BYTES)
-        r = l->io->pwrite(l->io, fd, zeros, size - at < WIPE_BYTES ? size - at : WIPE_BYTES, at);
-    if (r == 0) r = l->io->fdatasync(l->io, fd);
-    l->io->close(l->io, fd);
+    const int r = io_wipe(l->io, dir, "vault");
     if (r < 0) LOG(LOG_WARN, "engine.point_wipe", LF_C("reason", strerror(-r)));
 }
 
@@ -71,10 +48,10 @@ void point_sweep(local *l) {
     int dir = l->io->open(l->io, l->dir_fd, NAME, O_RDONLY | O_DIRECTORY);
     if (dir < 0) return;
     wipe_vault(l, dir);
-    sweep_folder(l, dir, "rows");
-    sweep_folder(l, dir, "rows.tmp"); /* RocksDB's, of a checkpoint in the making */
+    remove_folder(l, dir, "rows");
+    remove_folder(l, dir, "rows.tmp"); /* RocksDB's, of a checkpoint in the making */
     l->io->close(l->io, dir);
-    sweep_folder(l, l->dir_fd, NAME);
+    remove_folder(l, l->dir_fd, NAME);
 }
 
 /* ---- holding ---- */

@@ -536,6 +536,8 @@ err local_check(engine *e, engine_report *report, void *ctx) CHECKED;
 
 /* Reads FORMAT, takes LOCK; or makes a new folder, without FORMAT yet. */
 err folder_open(local *l, bool create) CHECKED;
+/* Removes the files of a folder, as one whose making was interrupted. */
+void folder_sweep(local *l, int parent, const char *name);
 /* closed.c: before RocksDB is opened. ERR_CORRUPT: its MANIFEST is not as it was left. */
 err closed_check(local *l) CHECKED;
 void closed_write(local *l); /* after it was closed, with nothing in logs only */
