@@ -19,12 +19,16 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+from ports import free_port  # noqa: E402
+
 BUILD = ROOT / "build"
 ENV = BUILD / "test-env"
 BINARY = pathlib.Path(os.environ.get("STRONGROOM", BUILD / "strongroom"))
@@ -39,23 +43,6 @@ def scratch(name):
     base = pathlib.Path(os.environ.get("STRONGROOM_SCRATCH", BUILD / "scratch"))
     base.mkdir(parents=True, exist_ok=True)
     return pathlib.Path(tempfile.mkdtemp(prefix=name + "-", dir=base))
-
-
-def free_port(count=3):
-    """The first of `count` neighbouring free ports."""
-    low, high = 25000, 25990
-    for _ in range(1000):
-        port = random.randrange(low, high, 5)
-        with contextlib.ExitStack() as stack:
-            try:
-                for i in range(count):
-                    s = stack.enter_context(socket.socket())
-                    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    s.bind(("127.0.0.1", port + i))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError("no free ports between 25000 and 25990")
 
 
 def wait_for_port(port, process=None):

@@ -54,7 +54,7 @@ class Litewitness:
         wait_for((folder / "agent").exists)
         subprocess.run(["ssh-add", "-q", folder / "key"], env={"SSH_AUTH_SOCK": str(folder / "agent")}, check=True,
                        capture_output=True)
-        port = free_port(1)
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.process = Process([ENV / "bin/litewitness", "-name", name, "-db", folder / "db", "-ssh-agent", folder / "agent",
                                 "-key", fingerprint, "-listen", f"127.0.0.1:{port}"])

@@ -12,11 +12,11 @@ import itertools
 import os
 import pathlib
 import re
-import random
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -28,21 +28,8 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 VERSION = "2026-06-06"
 TIMEOUT_S = int(os.environ.get("WIRE_TIMEOUT_S", "30"))
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-
-
-def free_base_port():
-    """A port with its two successors free: the server uses N, N+1 and N+2."""
-    bases = range(23000, 29997, 3)
-    for base in random.sample(bases, len(bases)):  # test runs side by side seldom meet
-        try:
-            for port in range(base, base + 3):
-                with socket.socket() as s:
-                    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    s.bind(("127.0.0.1", port))
-            return base
-        except OSError:
-            continue
-    raise RuntimeError("no three free ports between 23000 and 29999")
+sys.path.insert(0, str(ROOT / "tests"))
+from ports import free_port as free_base_port  # noqa: E402
 
 
 # How often development servers that have stopped answered (operation, status); conftest.py compares with
