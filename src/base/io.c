@@ -174,6 +174,7 @@ static int real_free_space(const io *self, int fd, uint64_t *ret_free, uint64_t 
     (void)self;
     struct statvfs st;
     if (fstatvfs(fd, &st) < 0) return -errno;
+    if (st.f_blocks == 0) return -ENOSYS; /* file systems in user space that do not count */
     *ret_free = (uint64_t)st.f_bavail * st.f_frsize;
     *ret_total = (uint64_t)st.f_blocks * st.f_frsize;
     return 0;
@@ -232,14 +233,20 @@ const io io_real = {
     .random = real_random,
 };
 
-int io_wipe(const io *t, int dir, const char *name) {
+int io_zero(const io *t, int fd, uint64_t from, uint64_t to) {
     static const uint8_t zeros[65536];
+    int r = 0;
+    for (uint64_t at = from; r == 0 && at < to; at += sizeof zeros)
+        r = t->pwrite(t, fd, zeros, to - at < sizeof zeros ? (size_t)(to - at) : sizeof zeros, at);
+    return r;
+}
+
+int io_wipe(const io *t, int dir, const char *name) {
     uint64_t size = 0, allocated;
     const int fd = t->open(t, dir, name, O_WRONLY);
     if (fd < 0) return fd == -ENOENT ? 0 : fd;
     int r = t->stat(t, fd, &size, &allocated);
-    for (uint64_t at = 0; r == 0 && at < size; at += sizeof zeros)
-        r = t->pwrite(t, fd, zeros, size - at < sizeof zeros ? size - at : sizeof zeros, at);
+    if (r == 0) r = io_zero(t, fd, 0, size);
     if (r == 0) r = t->fdatasync(t, fd);
     t->close(t, fd);
     return r;
@@ -253,4 +260,33 @@ const io *io_in_use(void) {
 
 void io_use(const io *t) {
     atomic_store(&in_use, t);
+}
+
+/* As io_first_data, of a range that is no hole. */
+static int first_in(const io *t, int fd, uint64_t from, uint64_t to, uint64_t *ret) {
+    uint8_t piece[16384];
+    while (from < to) {
+        const size_t n = to - from < sizeof piece ? (size_t)(to - from) : sizeof piece;
+        const int64_t got = t->pread(t, fd, piece, n, from);
+        if (got <= 0) return (int)got; /* the file ends here */
+        for (int64_t i = 0; i < got; i++) {
+            if (piece[i] == 0) continue;
+            *ret = from + (uint64_t)i;
+            return 1;
+        }
+        from += (uint64_t)got;
+    }
+    return 0;
+}
+
+int io_first_data(const io *t, int fd, uint64_t from, uint64_t to, uint64_t *ret) {
+    while (from < to) {
+        uint64_t data, data_end;
+        int r = t->next_data(t, fd, from, &data, &data_end);
+        if (r == -ENXIO || (r == 0 && data >= to)) return 0;
+        if (r == 0) r = first_in(t, fd, data, data_end < to ? data_end : to, ret);
+        if (r != 0) return r;
+        from = data_end;
+    }
+    return 0;
 }

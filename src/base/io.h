@@ -35,7 +35,7 @@ struct io {
     int (*next_data)(const io *, int fd, uint64_t at, uint64_t *ret_from, uint64_t *ret_to);
     /* Calls each for every name in the folder. */
     int (*list)(const io *, int dir, void (*each)(void *ctx, const char *name), void *ctx);
-    /* Of the file system of fd: what is left for us, and its size. */
+    /* Of the file system of fd: what is left for us, and its size. -ENOSYS: it does not say. */
     int (*free_space)(const io *, int fd, uint64_t *ret_free, uint64_t *ret_total);
     int64_t (*wall_us)(const io *); /* since 1970 */
     int64_t (*mono_us)(const io *);
@@ -44,8 +44,13 @@ struct io {
 
 extern const io io_real;
 
+/* Writes zeros to [from, to) of fd. 0 or a negative errno. */
+int io_zero(const io *t, int fd, uint64_t from, uint64_t to);
 /* Overwrites a file with zeros, synced. 0, also when there is none; or a negative errno. */
 int io_wipe(const io *t, int dir, const char *name);
+/* The first byte of [from, to) of fd that is not zero. Holes are stepped over where the file system knows them, the
+ * rest is read. 1, 0 when there is none, or a negative errno. */
+int io_first_data(const io *t, int fd, uint64_t from, uint64_t to, uint64_t *ret);
 
 /* Whose clock and chance the program uses: io_real, until a test says otherwise (before it starts
  * threads; t stays borrowed). */

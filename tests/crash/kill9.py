@@ -7,10 +7,11 @@ metadata, deletes, containers. Each remembers what was acknowledged. After a kil
 must be in the state of its last acknowledged request or, when one was on its way, in that of the request:
 whole by checksum, with its metadata and its staged blocks. At the end `strongroom check` must find nothing.
 
-    kill9.py [--power] [--rounds N | --forever] [--seed N]        (STRONGROOM_KILL_ROUNDS, default 20)
+    kill9.py [--power | --lazyfs PROGRAM] [--rounds N | --forever] [--seed N]   (STRONGROOM_KILL_ROUNDS, default 20)
 
 With --power the server stands on the faulty disk of tests/faults/ (faulty.py): most rounds end by a power cut, after which
-the folder holds what was synced, and of the rest some sectors and some names, as the seed says.
+the folder holds what was synced, and of the rest some sectors and some names, as the seed says. With --lazyfs it stands
+on LazyFS (github.com/dsrhaslab/lazyfs, which is not part of this), mounted by FUSE, which forgets all data that was not synced.
 """
 
 import argparse
@@ -32,6 +33,7 @@ import xml.etree.ElementTree as ElementTree
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "clients"))
 import faulty  # noqa: E402
+import lazy  # noqa: E402
 from server import Server  # noqa: E402
 
 CLIENTS, NAMES = 8, 24
@@ -218,12 +220,12 @@ def run_clients(clients):
 class Torture:
     """Rounds of writing and dying on one server."""
 
-    def __init__(self, power, seed):
-        self.power, self.seed = power, seed
+    def __init__(self, power, seed, lazyfs=None):
+        self.power, self.seed = power or lazyfs is not None, seed
         self.chance = random.Random(seed)
         if power:
             faulty.build()
-        self.server = (faulty.FaultyServer() if power else Server()).start()
+        self.server = (faulty.FaultyServer() if power else lazy.LazyServer(lazyfs) if lazyfs else Server()).start()
         self.sas = self.server.account_sas(minutes=7 * 24 * 60)
         self.clients = self.new_clients("first")
         answer, data = self.clients[0].request("PUT", "kill", "restype=container")
@@ -284,7 +286,8 @@ class Torture:
             self.problems.append(f"check: {checked.returncode}\n{checked.stdout}{checked.stderr}")
         print("kill9: acknowledged", ", ".join(f"{v} {k}" for k, v in sorted(self.counts.items())))
         if self.power:
-            print(f"kill9: {self.cuts} power cuts, with {self.lost} bytes on their way to the disk")
+            said = f", with {self.lost} bytes on their way to the disk" if self.lost else ""
+            print(f"kill9: {self.cuts} power cuts{said}")
         for p in self.problems:
             print("kill9:", p)
         if self.problems:
@@ -306,6 +309,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("STRONGROOM_KILL_ROUNDS", "20")))
     parser.add_argument("--forever", action="store_true", help="until stopped; a new folder every 100 rounds")
     parser.add_argument("--power", action="store_true", help="cut the power too")
+    parser.add_argument("--lazyfs", metavar="PROGRAM", help="cut the power of a folder on LazyFS, which this starts")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     args = parser.parse_args()
     rounds = 100 if args.forever else args.rounds
@@ -314,8 +318,8 @@ def main():
         signal.signal(number, interrupted)
     try:
         for seed in itertools.count(args.seed):
-            print(f"kill9: {rounds} rounds, seed {seed}{', with power cuts' if args.power else ''}", flush=True)
-            torture = Torture(args.power, seed)
+            print(f"kill9: {rounds} rounds, seed {seed}{', with power cuts' if args.power or args.lazyfs else ''}", flush=True)
+            torture = Torture(args.power, seed, args.lazyfs)
             for number in range(rounds):
                 torture.round(number)
                 if torture.problems:

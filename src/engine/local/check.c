@@ -98,28 +98,11 @@ static err check_run(checker *c, const run *r, uint64_t stream) {
 
 /* ---- one extent ---- */
 
-static bool all_zero(const uint8_t *p, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (p[i] != 0) return false;
-    return true;
-}
-
 /* Bytes in a sealed extent that no row owns. Zeros are none: large blocks may keep them. */
 static void check_hole(checker *c, uint64_t from, uint64_t to) {
-    const io *sys = c->l->io;
-    while (from < to) {
-        uint64_t data, data_end;
-        if (sys->next_data(sys, c->fd, from, &data, &data_end) < 0 || data >= to) return;
-        if (data_end > to) data_end = to;
-        for (uint64_t at = data; at < data_end; at += PIECE) {
-            const size_t n = data_end - at < PIECE ? (size_t)(data_end - at) : PIECE;
-            if (sys->pread(sys, c->fd, c->piece, n, at) == (int64_t)n && !all_zero(c->piece, n)) {
-                say(c, c->extent, at, "there is data here that nothing refers to");
-                return;
-            }
-        }
-        from = data_end;
-    }
+    uint64_t at;
+    if (io_first_data(c->l->io, c->fd, from, to, &at) == 1)
+        say(c, c->extent, at, "there is data here that nothing refers to");
 }
 
 /* Pending rows of the extent: ranges that are being given back, so not to be wondered at. */
@@ -226,9 +209,9 @@ static void check_stray(void *ctx, const char *name) {
     slice value;
     if (rows_get(c->l, ROWS_SYSTEM, system_key_slice(&key), a, false, &value) == ERR_NOT_FOUND) {
         int fd = c->l->io->open(c->l->io, c->l->extents_fd, name, O_RDONLY);
-        uint64_t from, to;
-        if (fd >= 0 && c->l->io->next_data(c->l->io, fd, 0, &from, &to) == 0)
-            say(c, id, from, "the file holds data and no row knows it");
+        uint64_t at;
+        if (fd >= 0 && io_first_data(c->l->io, fd, 0, UINT64_MAX, &at) == 1)
+            say(c, id, at, "the file holds data and no row knows it");
         if (fd >= 0) c->l->io->close(c->l->io, fd);
     }
     arena_free(a);

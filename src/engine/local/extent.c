@@ -397,8 +397,8 @@ static void stray_file(void *ctx, const char *name) {
     if (extent_find_locked(l, id) != NULL || l->read_only) return;
     int fd = l->io->open(l->io, l->extents_fd, name, O_RDONLY);
     if (fd < 0) return;
-    uint64_t from, to;
-    const bool nothing = l->io->next_data(l->io, fd, 0, &from, &to) == -ENXIO;
+    uint64_t at;
+    const bool nothing = io_first_data(l->io, fd, 0, UINT64_MAX, &at) == 0;
     l->io->close(l->io, fd);
     if (nothing)
         (void)l->io->unlink(l->io, l->extents_fd, name);

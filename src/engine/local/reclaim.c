@@ -42,6 +42,19 @@ static void log_failure(const char *event, uint32_t id, int r) {
     LOG(LOG_ERROR, event, LF_C("extent", name), LF_C("reason", strerror(-r)));
 }
 
+/* Makes a hole of [from, to) of an extent's file. On a file system without holes: zeros, as holes read and `check`
+ * expects of what no row names; there space comes back when a whole extent is dead. */
+static int make_hole(local *l, int fd, uint64_t from, uint64_t to) {
+    int r = -EOPNOTSUPP;
+    if (!l->ext.punch_unsupported) r = l->io->punch(l->io, fd, from, to - from);
+    if (r != -EOPNOTSUPP && r != -ENOSYS) return r;
+    if (!l->ext.punch_unsupported) LOG(LOG_WARN, "engine.punch_unsupported", LF_C("path", l->path));
+    l->ext.punch_unsupported = true;
+    uint64_t size, allocated;
+    r = l->io->stat(l->io, fd, &size, &allocated);
+    return r < 0 ? r : io_zero(l->io, fd, from, to < size ? to : size);
+}
+
 /* Punches ranges [first, last) of one extent, durably. False: not done. */
 static bool punch_extent(local *l, const punch *first, const punch *last) {
     const uint32_t id = first->extent;
@@ -50,7 +63,7 @@ static bool punch_extent(local *l, const punch *first, const punch *last) {
     int fd = l->io->open(l->io, l->extents_fd, name, O_RDWR);
     if (fd == -ENOENT) return true; /* unlinked meanwhile, with all in it */
     int r = fd < 0 ? fd : 0;
-    while (first < last && r == 0 && !l->ext.punch_unsupported) {
+    while (first < last && r == 0) {
         const uint64_t from = first->offset;
         uint64_t to = from;
         while (first < last && first->offset <= to) {
@@ -58,12 +71,7 @@ static bool punch_extent(local *l, const punch *first, const punch *last) {
             if (end > to) to = end;
             first++;
         }
-        r = l->io->punch(l->io, fd, from, to - from);
-        if (r == -EOPNOTSUPP || r == -ENOSYS) {
-            l->ext.punch_unsupported = true; /* space comes back when a whole extent is dead */
-            LOG(LOG_WARN, "engine.punch_unsupported", LF_C("path", l->path));
-            r = 0;
-        }
+        r = make_hole(l, fd, from, to);
     }
     if (r < 0) log_failure("engine.punch_failed", id, r);
     if (r == 0) {
@@ -395,13 +403,12 @@ static err punch_gaps(local *l, uint32_t id, int fd, uint64_t *ret_end) {
         uint64_t stream;
         TRY_TO(out,
                run_row_parse(slice_of(key, key_len), slice_of(value, value_len), 'R', &r, &stream));
-        if (r.offset > end && failed == 0) failed = l->io->punch(l->io, fd, end, r.offset - end);
+        if (r.offset > end && failed == 0) failed = make_hole(l, fd, end, r.offset);
         if (r.offset + run_disk_len(&r) > end) end = r.offset + run_disk_len(&r);
     }
     char *text = NULL;
     rocksdb_iter_get_error(it, &text);
     if (text != NULL) e = rows_error(text, "recovery of an extent");
-    if (failed == -EOPNOTSUPP || failed == -ENOSYS) failed = 0;
     if (e == OK && failed < 0) e = err_fail_errno(ERR_IO, -failed, "recovery: punch");
     *ret_end = end;
 out:
