@@ -5,6 +5,7 @@
 #   make run     build, then a development server on 127.0.0.1:10000
 #   make test    every test that CI runs
 #   make torture faults, crashes and power cuts, simulated and under the server, until stopped
+#   make soak    mixed work for HOURS (1), every answer compared, memory and disk watched
 #   make bench   comparison tables; leaves build/bench.json
 #   make lint    compiler, clang-tidy, gcc -fanalyzer, include direction, format
 #   make install PREFIX=/usr/local DESTDIR=
@@ -57,7 +58,7 @@ UNIT    := $(patsubst tests/unit/%_test.c,$(DIR)/unit/%_test,$(wildcard tests/un
 BENCHES := $(patsubst bench/%.c,$(DIR)/bench/%,$(wildcard bench/*.c))
 
 .PHONY: all build deps deps-test run test test-unit test-sanitize test-wire test-clients test-crash \
-        bench torture lint format install clean unit-bins
+        bench torture soak lint format install clean unit-bins
 
 all: build
 build: $(DIR)/strongroom
@@ -135,6 +136,11 @@ bench: build
 # FIRST=N: from which seed on; another one each day.
 torture: build $(DIR)/sim $(DIR)/libfaults.so
 	tests/torture $(FIRST)
+
+HOURS ?= 1
+soak: build
+	tools/deps.sh test
+	build/test-env/python/bin/python -B tests/load/soak.py --seconds $$(($(HOURS) * 3600))
 
 lint:
 	tools/check-includes

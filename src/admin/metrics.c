@@ -34,6 +34,12 @@ static void engine_metrics(engine *e, buf *out) {
                  "Synced batches that transactions shared.", s.commit_batches);
     seconds(out, "strongroom_engine_stall_seconds_total", "counter",
             "Time writers were held back by compaction.", s.stalls_us);
+    admin_metric(out, "strongroom_engine_compaction_pending_bytes", "gauge",
+                 "Rows that compaction is yet to rewrite, estimated.", s.compaction_bytes);
+    admin_metric(out, "strongroom_engine_first_level_files", "gauge",
+                 "Files of rows not yet merged, of the table that has most.", s.first_level_files);
+    admin_metric(out, "strongroom_engine_write_stopped", "gauge",
+                 "1 while writers wait for compaction.", s.write_stopped);
     admin_metric(out, "strongroom_engine_failed", "gauge",
                  "1 after a failed write: read-only until restarted.", s.failed);
 }

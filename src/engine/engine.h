@@ -74,7 +74,10 @@ typedef struct engine_stats {
     uint64_t commits, commit_batches; /* transactions, and the synced batches they shared */
     uint64_t log_first, log_next;     /* the entries that are there: first <= index < next */
     uint64_t stalls_us;               /* time writers were held back by compaction */
-    bool failed;                      /* read-only after a failed write */
+    uint64_t compaction_bytes;        /* rows that compaction is yet to rewrite, estimated */
+    uint64_t first_level_files; /* of rows, of the table that has most; many hold writers back */
+    bool write_stopped;         /* writers are held back now, until compaction has caught up */
+    bool failed;                /* read-only after a failed write */
 } engine_stats;
 
 /* One finding of a check. where: a file and offset, or a table and key, for a person. */

@@ -412,6 +412,15 @@ static uint64_t stall_us(local *l) {
     return (uint64_t)(((double)h * 3600 + (double)m * 60 + s) * 1e6);
 }
 
+static uint64_t first_level_files(local *l, int cf) {
+    char *text =
+        rocksdb_property_value_cf(l->rows.db, l->rows.cf[cf], "rocksdb.num-files-at-level0");
+    if (text == NULL) return 0;
+    const uint64_t n = strtoull(text, NULL, 10);
+    rocksdb_free(text);
+    return n;
+}
+
 void rows_stats(local *l, engine_stats *ret) {
     ret->row_bytes_disk = 0;
     ret->memory_bytes = rocksdb_cache_get_usage(l->rows.cache) + rows_unflushed(l);
@@ -419,7 +428,11 @@ void rows_stats(local *l, engine_stats *ret) {
         ret->row_bytes_disk += property(l, i, "rocksdb.total-sst-files-size") +
                                property(l, i, "rocksdb.total-blob-file-size");
         ret->memory_bytes += property(l, i, "rocksdb.estimate-table-readers-mem");
+        ret->compaction_bytes += property(l, i, "rocksdb.estimate-pending-compaction-bytes");
+        const uint64_t files = first_level_files(l, i);
+        if (files > ret->first_level_files) ret->first_level_files = files;
     }
+    ret->write_stopped = property(l, 0, "rocksdb.is-write-stopped") != 0;
     ret->stalls_us = stall_us(l);
 }
 
