@@ -28,7 +28,7 @@ struct audit_publisher {
     const io *io;
     int dir;
     char *folder;
-    audit_signer signer;
+    audit_signer *signer; /* crypto_secret_new: it holds the seed */
     char *name;
     uint64_t size, published;
     uint64_t
@@ -230,12 +230,12 @@ err audit_publisher_sign(audit_publisher *p, audit_checkpoint *ret, buf *note) {
     TRY(write_partials(p));
     TRY(sync_folders(p));
     drop_full_partials(p);
-    *ret = (audit_checkpoint){.origin = p->signer.name, .size = p->size};
+    *ret = (audit_checkpoint){.origin = p->signer->name, .size = p->size};
     audit_tree_root(&p->tree, &ret->root);
     buf text;
     buf_init(&text, AUDIT_CHECKPOINT_MAX);
     audit_checkpoint_put(&text, ret);
-    audit_note_sign(note, buf_slice(&text), &p->signer);
+    audit_note_sign(note, buf_slice(&text), p->signer);
     buf_done(&text);
     return buf_check(note);
 }
@@ -318,7 +318,7 @@ static err load(audit_publisher *p, arena *a) {
     audit_checkpoint c;
     audit_hash root;
     slice note;
-    audit_verifier_of(&p->signer, &v);
+    audit_verifier_of(p->signer, &v);
     err e = audit_read_checkpoint(&s, a, &v, &c, &note);
     if (e == ERR_NOT_FOUND) return OK; /* nothing was published yet */
     TRY(e);
@@ -338,8 +338,9 @@ err audit_publisher_open(const char *folder, const audit_signer *signer, audit_p
     p->folder = strdup(folder);
     p->name = strndup((const char *)signer->name.p, signer->name.len);
     MUST(p->folder != NULL && p->name != NULL);
-    p->signer = *signer;
-    p->signer.name = slice_str(p->name);
+    p->signer = crypto_secret_new(sizeof *p->signer);
+    *p->signer = *signer;
+    p->signer->name = slice_str(p->name);
     buf_init(&p->bundle, AUDIT_BUNDLE_MAX);
     buf_init(&p->last, 65535);
     int r = p->io->mkdir(p->io, AT_FDCWD, folder);
@@ -361,7 +362,7 @@ audit_publisher *audit_publisher_close(audit_publisher *p) {
     if (p->dir >= 0) p->io->close(p->io, p->dir);
     buf_done(&p->bundle);
     buf_done(&p->last);
-    crypto_wipe(&p->signer, sizeof p->signer);
+    p->signer = crypto_secret_free(p->signer);
     free(p->folder);
     free(p->name);
     free(p);

@@ -69,7 +69,7 @@ typedef struct auth_need {
  * addressed resource) and says who asks. account: as the address names it (not NULL; the caller
  * answers for accounts that do not exist with the same error as for a wrong signature). Errors:
  * ERR_AUTHENTICATION_FAILED (with what was wrong, and for Shared Key the server's string to sign,
- * which holds no secret), ERR_INVALID_AUTHENTICATION_INFO (malformed),
+ * without secrets that the request brought), ERR_INVALID_AUTHENTICATION_INFO (malformed),
  * ERR_AUTHORIZATION_PROTOCOL_MISMATCH, ERR_AUTHORIZATION_SOURCE_IP_MISMATCH,
  * ERR_NO_AUTHENTICATION_INFORMATION never (anonymous is a kind), ERR_WOULD_BLOCK with c.nowait. */
 err auth_identify(store *s, store_call c, const auth_request *r, const store_account *account,

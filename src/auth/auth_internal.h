@@ -24,6 +24,7 @@ bool auth_has_letter(slice letters, char c);
 enum {
     AUTH_SORT_BYTES = 1u << 0, /* x-ms- headers sorted by bytes, not by Azure's collation */
     AUTH_FOLD_SPACE = 1u << 1, /* white space inside their values folded to one space */
+    AUTH_TOLD = 1u << 2,       /* to tell the sender, whose log may keep it: without secrets */
 };
 typedef struct auth_signer {
     bool lite;

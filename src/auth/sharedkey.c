@@ -137,6 +137,21 @@ static void put_folded(buf *b, slice value) {
     }
 }
 
+/* Keys, passwords and others' signatures. */
+static bool is_secret(slice name, slice value) {
+    static const slice names[] = {S("x-ms-encryption-key"), S("x-ms-source-encryption-key"),
+                                  S("x-ms-copy-source-authorization"), S("sig")};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (slice_eq(name, names[i])) return true;
+    /* A URL with a token, or with a user's name and password. */
+    return slice_eq(name, S("x-ms-copy-source")) &&
+           (slice_find(value, 0, '?') < value.len || slice_find(value, 0, '@') < value.len);
+}
+
+static slice said(const pair *p, unsigned how) {
+    return how & AUTH_TOLD && is_secret(p->name, p->value) ? S("(not repeated)") : p->value;
+}
+
 static void put_canonical_headers(arena *a, const auth_request *r, unsigned how, buf *b) {
     pair *ms = arena_alloc(a, (r->header_count + 1) * sizeof *ms);
     size_t n = 0;
@@ -150,9 +165,9 @@ static void put_canonical_headers(arena *a, const auth_request *r, unsigned how,
         if (!again) buf_put(b, ms[i].name);
         buf_byte(b, again ? ',' : ':');
         if (how & AUTH_FOLD_SPACE)
-            put_folded(b, ms[i].value);
+            put_folded(b, said(&ms[i], how));
         else
-            buf_put(b, ms[i].value);
+            buf_put(b, said(&ms[i], how));
     }
     if (n) buf_byte(b, '\n');
 }
@@ -165,7 +180,7 @@ static void put_canonical_path(const auth_request *r, slice account, buf *b) {
     buf_put(b, r->path_raw.len ? r->path_raw : S("/"));
 }
 
-static void put_canonical_params(arena *a, const auth_request *r, buf *b) {
+static void put_canonical_params(arena *a, const auth_request *r, unsigned how, buf *b) {
     pair *v = arena_alloc(a, (r->param_count + 1) * sizeof *v);
     for (size_t i = 0; i < r->param_count; i++)
         v[i] = (pair){lower(a, r->params[i].name), r->params[i].value};
@@ -177,7 +192,7 @@ static void put_canonical_params(arena *a, const auth_request *r, buf *b) {
             buf_put(b, v[i].name);
         }
         buf_byte(b, again ? ',' : ':');
-        buf_put(b, v[i].value);
+        buf_put(b, said(&v[i], how));
     }
 }
 
@@ -219,7 +234,7 @@ slice auth_shared_key_text(arena *a, const auth_request *r, const auth_signer *b
             buf_put(&b, comp);
         }
     } else {
-        put_canonical_params(a, r, &b);
+        put_canonical_params(a, r, how, &b);
     }
     return b.failed ? SLICE_NONE : buf_slice(&b);
 }
@@ -277,6 +292,7 @@ err auth_by_shared_key(arena *a, const auth_request *r, const store_account *acc
         *ret = (auth_caller){.kind = AUTH_SHARED_KEY, .key_index = key};
         return OK;
     }
+    text = auth_shared_key_text(a, r, &by, AUTH_TOLD);
     return err_fail(ERR_AUTHENTICATION_FAILED,
                     "The MAC signature found in the HTTP request is not the same as any computed "
                     "signature. Server used following string to sign: '%.*s'.",

@@ -223,6 +223,7 @@ typedef struct cli_command {
     const char *name;
     int (*run)(int argc, char **argv); /* argv without the program's and the command's name */
     const char *summary;
+    bool serves;
 } cli_command;
 
 int cli_serve(int argc, char **argv);

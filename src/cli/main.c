@@ -9,7 +9,7 @@ static int run_version(int argc, char **argv);
 static int run_azurite(int argc, char **argv);
 
 static const cli_command commands[] = {
-    {"serve", cli_serve, "run the server"},
+    {"serve", cli_serve, "run the server", true},
     {"init", cli_init, "make a production data folder"},
     {"account", cli_account, "create, list, show, set, delete accounts"},
     {"container", cli_container, "create, list, show, set, delete containers"},
@@ -20,7 +20,7 @@ static const cli_command commands[] = {
     {"check", cli_check, "verify a stopped data folder"},
     {"backup", cli_backup, "copy a data folder, while the server runs"},
     {"restore", cli_restore, "make a data folder from a backup"},
-    {"azurite", run_azurite, "run a server as the Azurite emulator is run"},
+    {"azurite", run_azurite, "run a server as the Azurite emulator is run", true},
     {"help", run_help, "this page, or more about a command"},
     {"version", run_version, "the program's version"},
 };
@@ -122,6 +122,8 @@ int main(int argc, char **argv) {
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) word = "help";
     if (strcmp(word, "--version") == 0) word = "version";
     const cli_command *c = find_command(word);
+    if (c && !c->serves)
+        cli_no_dumps(); /* most open keys; those that serve decide for themselves */
     code = c ? c->run(argc - 2, argv + 2) : unknown_command(word);
     if (fflush(stdout) != 0 && code == CLI_EXIT_OK) code = CLI_EXIT_FAILED;
     return code;

@@ -39,6 +39,18 @@ err crypto_wrap(const crypto_key *kek, const crypto_key *key, crypto_wrapped *re
 /* ERR_CORRUPT when the wrapped key was not made under kek. */
 err crypto_unwrap(const crypto_key *kek, const crypto_wrapped *wrapped, crypto_key *ret) CHECKED;
 
+/* Memory for keys that live longer than a call: zeros at first, in no core dump, locked against swapping where
+ * RLIMIT_MEMLOCK allows it, in 64 KiB steps. n: 1 to CRYPTO_SECRET_MAX bytes. Never NULL: without memory the
+ * program ends. Any thread may call these. */
+#define CRYPTO_SECRET_MAX 1024
+void *crypto_secret_new(size_t n) CHECKED;
+void *crypto_secret_free(void *p); /* wipes; NULL is allowed; returns NULL */
+typedef struct crypto_secret_stats {
+    size_t used;                       /* not freed yet */
+    size_t mapped_bytes, locked_bytes; /* locked: of those mapped */
+} crypto_secret_stats;
+void crypto_secret_get_stats(crypto_secret_stats *ret);
+
 /* Who holds the root key. A file at first; PKCS#11 and Vault transit later. Wraps account keys. */
 typedef struct crypto_keyservice crypto_keyservice;
 struct crypto_keyservice {

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -30,10 +29,7 @@ static err keyfile_unwrap(crypto_keyservice *ks, const crypto_wrapped *wrapped, 
 }
 
 static void keyfile_free(crypto_keyservice *ks) {
-    if (!ks) return;
-    crypto_wipe(ks, sizeof(keyfile));
-    (void)munlock(ks, sizeof(keyfile));
-    free(ks);
+    (void)crypto_secret_free(ks);
 }
 
 static int hex_digit(uint8_t c) {
@@ -96,9 +92,7 @@ err crypto_keyfile_open(const char *path, crypto_keyservice **ret) {
         return err_fail(ERR_KEY_UNREADABLE, "root key %s is a symbolic link; name the file itself",
                         path);
     if (fd < 0) return err_fail_errno(ERR_KEY_UNREADABLE, errno, "root key %s", path);
-    keyfile *k = calloc(1, sizeof *k);
-    MUST(k != NULL);
-    (void)mlock(k, sizeof *k); /* keeps the key out of swap where the limit allows it */
+    keyfile *k = crypto_secret_new(sizeof *k);
     err e = keyfile_read(fd, path, &k->root);
     (void)close(fd);
     if (e != OK) {

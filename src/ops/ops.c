@@ -245,7 +245,7 @@ static const char *caller_kind(const ops_request *r) {
 }
 
 /* A refused signature tells its sender the string to sign: headers and parameters of the request,
- * among them names of blobs, metadata, signatures and customer's keys. The log does not keep those.
+ * among them names of blobs and metadata. The log does not keep those.
  */
 static slice without_request(slice detail) {
     slice mark = S("tring to sign");

@@ -1,16 +1,11 @@
 /* Accounts: their keys, and their properties of the service. */
 #include "store/internal.h"
 
-#define SHARED_KEY_LEN     64
-#define SHARED_KEY_LEN_MAX 256
+#define SHARED_KEY_LEN 64
 
 static void account_free(snap *s) {
     struct account *a = (struct account *)s;
-    for (int i = 0; i < 2; i++)
-        if (a->pub.keys[i].len)
-            crypto_wipe((void *)(uintptr_t)a->pub.keys[i].p, a->pub.keys[i].len);
-    crypto_key_wipe(&a->key);
-    crypto_key_wipe(&a->records);
+    a->secret = crypto_secret_free(a->secret);
     arena_free(a->mem);
 }
 
@@ -38,15 +33,17 @@ static err open_shared_keys(struct account *ac, const row_account *row) {
     keys_context(context, row->id);
     for (int i = 0; i < 2; i++) {
         if (row->keys[i].len == 0) continue;
+        uint8_t room[SHARED_KEY_LEN_MAX];
         buf plain;
-        buf_init(&plain, SHARED_KEY_LEN_MAX);
-        err e = crypto_open(&ac->key, slice_of(context, sizeof context), row->keys[i], &plain);
-        if (e == OK) {
-            ac->pub.keys[i] = arena_dup(ac->mem, buf_slice(&plain));
-            ac->pub.key_set[i] = true;
+        buf_init_fixed(&plain, room, sizeof room);
+        err e =
+            crypto_open(&ac->secret->key, slice_of(context, sizeof context), row->keys[i], &plain);
+        if (e == OK && plain.len > 0) {
+            memcpy(ac->secret->shared[i], plain.p, plain.len);
+            ac->pub.keys[i] = slice_of(ac->secret->shared[i], plain.len);
         }
-        if (plain.len) crypto_wipe(plain.p, plain.len);
-        buf_done(&plain);
+        if (e == OK) ac->pub.key_set[i] = true;
+        crypto_wipe(room, sizeof room);
         TRY(e);
     }
     return OK;
@@ -82,7 +79,8 @@ static err account_load(store *s, slice name, arena *scratch, struct account **r
     TRY(row_account_get(value, &row));
     arena *mem = arena_new(1024, 1 << 20);
     struct account *a = arena_alloc(mem, sizeof *a);
-    *a = (struct account){.mem = mem, .slot = row.slot};
+    *a = (struct account){
+        .mem = mem, .slot = row.slot, .secret = crypto_secret_new(sizeof *a->secret)};
     a->snap.free = account_free;
     a->snap.cost = 1;
     a->snap.key = arena_dup(mem, name);
@@ -93,8 +91,8 @@ static err account_load(store *s, slice name, arena *scratch, struct account **r
     a->pub.settings = row.settings;
     a->pub.settings.purpose_key1 = arena_dup(mem, row.settings.purpose_key1);
     a->pub.settings.purpose_key2 = arena_dup(mem, row.settings.purpose_key2);
-    err e = root_key(s, scratch, row.id, row.slot, &a->key);
-    if (e == OK) crypto_derive(&a->key, RECORDS_LABEL, &a->records);
+    err e = root_key(s, scratch, row.id, row.slot, &a->secret->key);
+    if (e == OK) crypto_derive(&a->secret->key, RECORDS_LABEL, &a->secret->records);
     if (e == OK) e = open_shared_keys(a, &row);
     if (e == OK) e = load_keeping(s, scratch, a);
     if (e != OK) {

@@ -85,7 +85,7 @@ static err check_container_key(check *ck, slice account, slice name, slice value
     store_account_unref(ac);
     ENSURE(e != ERR_KEY_DESTROYED, e, "the container's key was destroyed");
     TRY(e);
-    *ret = k->key;
+    *ret = k->secret->key;
     snap_unref(&k->snap);
     return OK;
 }

@@ -5,8 +5,7 @@
 
 static void container_free(snap *s) {
     struct container *k = (struct container *)s;
-    crypto_key_wipe(&k->key);
-    crypto_key_wipe(&k->records);
+    k->secret = crypto_secret_free(k->secret);
     arena_free(k->mem);
 }
 
@@ -51,6 +50,7 @@ err container_snapshot(store *s, arena *scratch, const struct account *ac, slice
     arena *mem = arena_new(2048, 1 << 20);
     struct container *k = arena_alloc(mem, sizeof *k);
     *k = (struct container){.mem = mem,
+                            .secret = crypto_secret_new(sizeof *k->secret),
                             .account_id = ac->pub.id,
                             .track_access = ac->pub.settings.last_access_tracking};
     k->snap.free = container_free;
@@ -63,8 +63,9 @@ err container_snapshot(store *s, arena *scratch, const struct account *ac, slice
     err e = container_decode(mem, arena_dup(mem, ac->pub.name), arena_dup(mem, name),
                              arena_dup(mem, value), &k->pub, &row);
     k->slot = row.slot;
-    if (e == OK) e = unwrap_container_key(s, scratch, &ac->key, row.id, row.slot, &k->key);
-    if (e == OK) crypto_derive(&k->key, RECORDS_LABEL, &k->records);
+    if (e == OK)
+        e = unwrap_container_key(s, scratch, &ac->secret->key, row.id, row.slot, &k->secret->key);
+    if (e == OK) crypto_derive(&k->secret->key, RECORDS_LABEL, &k->secret->records);
     if (e != OK) {
         snap_unref(&k->snap);
         return e;
@@ -234,7 +235,7 @@ err new_container_key(store *s, const struct account *ac, uint64_t id, uint64_t 
     crypto_key key;
     crypto_wrapped w;
     crypto_key_random(&key);
-    err e = crypto_wrap(&ac->key, &key, &w);
+    err e = crypto_wrap(&ac->secret->key, &key, &w);
     crypto_key_wipe(&key);
     TRY(e);
     return engine_vault_put(s->engine, id, slice_of(w.b, sizeof w.b), ret_slot);

@@ -318,7 +318,8 @@ static err end_copy(copying *m, err outcome, slice why) {
 
 static err copy_all(copying *m) {
     if (m->row.url_len)
-        TRY(copy_url_open(&container_of(m->to)->key, m->to->id, &m->row, m->call.arena, &m->url));
+        TRY(copy_url_open(&container_of(m->to)->secret->key, m->to->id, &m->row, m->call.arena,
+                          &m->url));
     else
         TRY(open_here(m));
     if (m->row.type == STORE_PAGE_BLOB) {

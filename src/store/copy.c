@@ -25,7 +25,7 @@ static err seal_url(change *ch, const store_container *k, slice url, row_copy *r
     piece_context(context, ch->container, row->url_id);
     buf_init_arena(&sealed, ch->arena, crypto_sealed_len(url.len));
     crypto_key_random(&key);
-    err e = crypto_wrap(&container_of(k)->key, &key, &wrapped);
+    err e = crypto_wrap(&container_of(k)->secret->key, &key, &wrapped);
     if (e == OK) e = crypto_seal(&key, slice_of(context, sizeof context), url, &sealed);
     crypto_key_wipe(&key);
     TRY(e);

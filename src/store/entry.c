@@ -18,7 +18,7 @@
 
 static err make_log_key(store *s, arena *a) {
     row_log row = {.id = engine_new_id(s->engine), .created_us = clock_wall_us()};
-    TRY(new_root_key(s, row.id, &s->log_key, &row.slot));
+    TRY(new_root_key(s, row.id, &s->secret->key, &row.slot));
     static const uint8_t key[] = {KEY_LOG};
     engine_txn *t;
     TRY(engine_txn_begin(s->engine, slice_of(key, sizeof key), &t));
@@ -34,20 +34,20 @@ static err open_log_key(store *s, arena *a) {
     if (e == ERR_NOT_FOUND) return s->makes_records ? make_log_key(s, a) : OK;
     TRY(e);
     TRY(row_log_get(value, &row));
-    return root_key(s, a, row.id, row.slot, &s->log_key);
+    return root_key(s, a, row.id, row.slot, &s->secret->key);
 }
 
 err entry_open(store *s) {
     arena *a = arena_new(4096, 0);
     err e = open_log_key(s, a);
     arena_free(a);
-    if (e == OK) crypto_derive(&s->log_key, RECORDS_LABEL, &s->records);
+    if (e == OK) crypto_derive(&s->secret->key, RECORDS_LABEL, &s->secret->records);
     return e;
 }
 
 void store_log_keys_get(const store *s, store_log_keys *ret) {
     crypto_key seed;
-    crypto_derive(&s->log_key, S("strongroom log signing v1"), &seed);
+    crypto_derive(&s->secret->key, S("strongroom log signing v1"), &seed);
     memcpy(ret->signing_seed, seed.b, sizeof ret->signing_seed);
     crypto_key_wipe(&seed);
 }
@@ -148,7 +148,7 @@ err store_record(store *s, store_recorder *r) {
 
 void store_pseudonym(store *s, const store_account *a, slice name,
                      uint8_t ret[STORE_PSEUDONYM_LEN]) {
-    const crypto_key *key = a ? &account_of(a)->records : &s->records;
+    const crypto_key *key = a ? &account_of(a)->secret->records : &s->secret->records;
     uint8_t mac[CRYPTO_SHA256_LEN];
     crypto_hmac_sha256(slice_of(key->b, sizeof key->b), name, mac);
     memcpy(ret, mac, STORE_PSEUDONYM_LEN);
@@ -161,9 +161,9 @@ static void put_head(uint8_t out[HEAD], char whose, uint64_t id) {
 
 void store_opening_seal(store *s, const store_account *a, const store_container *k, slice plain,
                         buf *out) {
-    const crypto_key *key = k   ? &container_of(k)->records
-                            : a ? &account_of(a)->records
-                                : &s->records;
+    const crypto_key *key = k   ? &container_of(k)->secret->records
+                            : a ? &account_of(a)->secret->records
+                                : &s->secret->records;
     uint8_t head[HEAD];
     put_head(head, k ? 'c' : a ? 'a' : 's', k ? k->id : a ? a->id : 0);
     buf_put(out, slice_of(head, sizeof head));
@@ -198,7 +198,7 @@ static err container_key_of(store *s, arena *a, uint64_t id, crypto_key *ret) {
 static err opening_key(store *s, arena *a, char whose, uint64_t id, crypto_key *ret) {
     crypto_key key;
     if (whose == 's') {
-        *ret = s->records;
+        *ret = s->secret->records;
         return OK;
     }
     ENSURE(whose == 'a' || whose == 'c', ERR_CORRUPT, "an opening of unknown kind");

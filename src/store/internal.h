@@ -289,8 +289,8 @@ struct store {
     copier copier;
     const store_remote *remote; /* NULL: no sources elsewhere */
     bool makes_records;         /* the log's key is made when there is none */
-    crypto_key log_key;         /* entry.c; of the store as a whole; zeros: there is none */
-    crypto_key records;         /* made of it */
+    /* entry.c; of the store as a whole; crypto_secret_new. The log's key, zeros: there is none */
+    struct container_secrets *secret;
     const store_deeds *deeds;
     struct {
         pthread_mutex_t lock;
@@ -339,13 +339,26 @@ typedef struct keeping {
     uint32_t delete_days; /* that soft-deleted states are kept; 0: no soft delete */
 } keeping;
 
+#define SHARED_KEY_LEN_MAX 256
+
+/* A container's key, or the log's. */
+struct container_secrets {
+    crypto_key key;
+    crypto_key records; /* made of it: seals openings */
+};
+
+struct account_secrets {
+    crypto_key key;
+    crypto_key records; /* made of it: seals openings, makes pseudonyms */
+    uint8_t shared[2][SHARED_KEY_LEN_MAX];
+};
+
 struct account {
     snap snap;
     store_account pub;
     keeping keeping;
     uint64_t slot;
-    crypto_key key;
-    crypto_key records; /* made of it: seals openings, makes pseudonyms */
+    struct account_secrets *secret; /* crypto_secret_new; pub's shared keys point into it */
     arena *mem;
 };
 
@@ -353,16 +366,15 @@ struct container {
     snap snap;
     store_container pub;
     uint64_t slot, account_id;
-    bool track_access; /* the account's setting */
-    crypto_key key;
-    crypto_key records; /* made of it: seals openings */
+    bool track_access;                /* the account's setting */
+    struct container_secrets *secret; /* crypto_secret_new */
     arena *mem;
 };
 
 struct scope {
     snap snap;
     store_scope_state state;
-    crypto_key key;  /* zeros: destroyed */
+    crypto_key *key; /* crypto_secret_new; zeros: destroyed */
     short_key place; /* of its row; the snapshot's key is in it */
 };
 

@@ -75,7 +75,7 @@ static store_reader *reader_new(store *s, const store_container *k) {
     r->store = s;
     r->container = container_of(k);
     snap_ref(&r->container->snap);
-    r->kek = &r->container->key;
+    r->kek = &r->container->secret->key;
     r->plain_chunk = UINT64_MAX;
     return r;
 }
@@ -154,7 +154,7 @@ static err take_key(store_reader *r, store_call c, const row_blob *row) {
         return scope_kek(r->store, c, &place, row->pub.scope, c.verifies, &r->own);
     }
     if (!c.customer) return OK;
-    customer_kek(&r->container->key, c.customer, &r->own);
+    customer_kek(&r->container->secret->key, c.customer, &r->own);
     r->kek = &r->own;
     return OK;
 }

@@ -18,7 +18,7 @@
 
 static void scope_free(snap *s) {
     struct scope *x = (struct scope *)s;
-    crypto_key_wipe(&x->key);
+    x->key = crypto_secret_free(x->key);
     free(x);
 }
 
@@ -72,7 +72,8 @@ static err open_key(store *s, store_call c, slice account, uint64_t account_id,
     TRY(store_account_get(s, c, account, &a));
     err e = a->id != account_id
                 ? err_fail(ERR_NOT_FOUND, "the account '%.*s' was deleted", SLICE_ARG(account))
-                : unwrap_container_key(s, c.arena, &account_of(a)->key, row->id, row->slot, ret);
+                : unwrap_container_key(s, c.arena, &account_of(a)->secret->key, row->id, row->slot,
+                                       ret);
     store_account_unref(a);
     return e;
 }
@@ -83,14 +84,15 @@ static err load(store *s, store_call c, slice account, uint64_t account_id, cons
     TRY(row_of(s, c, k, &row));
     struct scope *x = calloc(1, sizeof *x);
     MUST(x);
+    x->key = crypto_secret_new(sizeof *x->key);
     x->place = *k;
     x->snap.key = slice_skip(key_slice(&x->place), 1);
     x->snap.free = scope_free;
     x->snap.cost = 1;
     atomic_init(&x->snap.refs, 1);
     x->state = row.state;
-    err e = row.state == STORE_SCOPE_DESTROYED ? OK
-                                               : open_key(s, c, account, account_id, &row, &x->key);
+    err e =
+        row.state == STORE_SCOPE_DESTROYED ? OK : open_key(s, c, account, account_id, &row, x->key);
     if (e != OK) {
         snap_unref(&x->snap);
         return e;
@@ -142,14 +144,14 @@ err scope_kek(store *s, store_call c, const scope_place *p, slice name, bool any
     struct scope *x;
     TRY(unknown(scope_get(s, c, p->account, p->account_id, name, &x), name));
     err e = usable(x, name, any);
-    if (e == OK) joined_kek(p->container, SCOPE_KEY_LABEL, &x->key, ret);
+    if (e == OK) joined_kek(p->container, SCOPE_KEY_LABEL, x->key, ret);
     snap_unref(&x->snap);
     return e;
 }
 
 scope_place scope_place_of(const struct container *k) {
     return (scope_place){
-        .account = k->pub.account, .account_id = k->account_id, .container = &k->key};
+        .account = k->pub.account, .account_id = k->account_id, .container = &k->secret->key};
 }
 
 /* ---- what is there already ---- */

@@ -13,6 +13,7 @@
 err store_open(const store_options *o, store **ret) {
     store *s = calloc(1, sizeof *s);
     MUST(s);
+    s->secret = crypto_secret_new(sizeof *s->secret);
     s->engine = o->engine;
     s->keys = o->keys;
     s->background = o->background;
@@ -58,8 +59,7 @@ store *store_close(store *s) {
     readers_done(&s->readers);
     gate_done(&s->gate);
     pthread_rwlock_destroy(&s->protecting);
-    crypto_key_wipe(&s->log_key);
-    crypto_key_wipe(&s->records);
+    s->secret = crypto_secret_free(s->secret);
     engine_close(s->engine);
     s->keys->free(s->keys);
     free(s);

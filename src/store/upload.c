@@ -28,7 +28,7 @@ err store_upload_new(store *s, const store_container *k, uint64_t len, uint64_t 
     if (flags & STORE_UPLOAD_MD5) u->md5_state = crypto_md5_new();
     atomic_fetch_add(&s->uploads_open, 1);
     crypto_key_random(&u->key);
-    err e = crypto_wrap(&container_of(k)->key, &u->key, &u->wrapped);
+    err e = crypto_wrap(&container_of(k)->secret->key, &u->key, &u->wrapped);
     if (e != OK) {
         store_upload_free(u);
         return e;
@@ -61,7 +61,7 @@ err store_upload_under(store_upload *u, store_call c, const store_container *k) 
     if (!c.customer) return upload_under_scope(u, c, k, scope);
     MUST(u->len == 0 && !u->finished && u->container == k->id);
     crypto_key kek;
-    customer_kek(&container_of(k)->key, c.customer, &kek);
+    customer_kek(&container_of(k)->secret->key, c.customer, &kek);
     TRY(wrap_anew(u, &kek));
     u->has_customer = true;
     memcpy(u->key_sha256, c.customer->sha256, sizeof u->key_sha256);

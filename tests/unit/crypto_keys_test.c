@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -235,6 +236,112 @@ static void test_keyfile_create_fails(void **state) {
     assert_int_equal(crypto_keyfile_create(path), ERR_IN_USE);
 }
 
+/* ---- memory for keys that live long ---- */
+
+/* The kernel's flags of the mapping that p is in (proc(5), VmFlags), "" when it is in none. */
+static void mapping_flags(const void *p, char ret[256]) {
+    FILE *f = fopen("/proc/self/smaps", "re");
+    char line[512];
+    bool in = false;
+    ret[0] = 0;
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f)) {
+        unsigned long from, to;
+        if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+            in = (uintptr_t)p >= from && (uintptr_t)p < to;
+        else if (in && strncmp(line, "VmFlags:", 8) == 0)
+            assert_true(snprintf(ret, 256, "%s", line + 8) < 256);
+    }
+    (void)fclose(f);
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define LOCKS false /* their runtimes leave mlock out */
+#else
+#define LOCKS true
+#endif
+
+static void assert_zeros(const uint8_t *p, size_t n) {
+    for (size_t i = 0; i < n; i++) assert_int_equal(p[i], 0);
+}
+
+static void test_secret_memory(void **state) {
+    (void)state;
+    static const size_t lengths[] = {1, 32, 64, 65, 576, CRYPTO_SECRET_MAX};
+    crypto_secret_stats before, now;
+    char flags[256];
+    crypto_secret_get_stats(&before);
+    assert_null(crypto_secret_free(NULL));
+    for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+        uint8_t *p = crypto_secret_new(lengths[i]);
+        assert_zeros(p, lengths[i]);
+        memset(p, 0xa5, lengths[i]);
+        mapping_flags(p, flags);
+        assert_non_null(strstr(flags, " dd")); /* not in a dump */
+        crypto_secret_get_stats(&now);
+        assert_int_equal(now.used, before.used + 1);
+        if (LOCKS && now.locked_bytes == now.mapped_bytes) assert_non_null(strstr(flags, " lo"));
+        assert_null(crypto_secret_free(p));
+        if (lengths[i] > sizeof(void *))
+            assert_zeros(p + sizeof(void *), lengths[i] - sizeof(void *)); /* all but the link */
+        uint8_t *again = crypto_secret_new(lengths[i]);
+        assert_ptr_equal(again, p);
+        assert_zeros(again, lengths[i]);
+        assert_null(crypto_secret_free(again));
+    }
+    crypto_secret_get_stats(&now);
+    assert_int_equal(now.used, before.used);
+    static uint8_t other[100];
+    mapping_flags(other, flags); /* the test can tell: other memory is dumped */
+    assert_true(flags[0] != 0);
+    assert_null(strstr(flags, " dd"));
+}
+
+#define SECRETS 3000 /* of 64 bytes: three regions */
+
+static void test_secret_many(void **state) {
+    (void)state;
+    static uint8_t *p[SECRETS];
+    crypto_secret_stats first, full, again;
+    crypto_secret_get_stats(&first);
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < SECRETS; i++) {
+            p[i] = crypto_secret_new(i % 10 ? 64 : 1000);
+            assert_zeros(p[i], 64);
+            memset(p[i], (int)(i % 251 + 1), i % 10 ? 64 : 1000);
+        }
+        for (size_t i = 0; i < SECRETS; i++)
+            for (size_t j = 0; j < (i % 10 ? 64 : 1000); j++)
+                assert_int_equal(p[i][j], i % 251 + 1); /* nobody else's */
+        crypto_secret_get_stats(round ? &again : &full);
+        for (size_t i = 0; i < SECRETS; i++) (void)crypto_secret_free(p[i]);
+    }
+    assert_int_equal(full.used, first.used + SECRETS);
+    assert_int_equal(again.mapped_bytes, full.mapped_bytes); /* what was freed is used again */
+    assert_true(full.locked_bytes <= full.mapped_bytes);
+    crypto_secret_get_stats(&again);
+    assert_int_equal(again.used, first.used);
+}
+
+static void *secret_thread(void *ctx) {
+    (void)ctx;
+    for (int i = 0; i < 2000; i++) {
+        uint8_t *p = crypto_secret_new(64);
+        for (size_t j = 0; j < 64; j++) MUST(p[j] == 0);
+        memset(p, 0xff, 64);
+        (void)crypto_secret_free(p);
+    }
+    return NULL;
+}
+
+static void test_secret_threads(void **state) {
+    (void)state;
+    pthread_t t[4];
+    for (size_t i = 0; i < ARRAY_LEN(t); i++)
+        assert_int_equal(pthread_create(&t[i], NULL, secret_thread, NULL), 0);
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) assert_int_equal(pthread_join(t[i], NULL), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rfc3394),
@@ -242,6 +349,9 @@ int main(void) {
         cmocka_unit_test(test_unwrap_refuses),
         cmocka_unit_test(test_wipe),
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_secret_memory),
+        cmocka_unit_test(test_secret_many),
+        cmocka_unit_test(test_secret_threads),
         cmocka_unit_test_setup_teardown(test_keyfile, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(test_keyfile_known, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(test_keyfile_refuses, folder_make, folder_remove),

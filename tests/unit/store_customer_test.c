@@ -99,14 +99,15 @@ static void test_hash_is_no_key(void **state) {
     put_under(f, S("x"), S("small"), &mine);
     assert_err(read_under(f, S("x"), &forged, &data), ERR_CORRUPT);
     crypto_key kek, without = {{0}};
-    customer_kek(&container_of(f->k)->key, &mine, &kek);
-    assert_memory_not_equal(kek.b, container_of(f->k)->key.b, sizeof kek.b);
+    customer_kek(&container_of(f->k)->secret->key, &mine, &kek);
+    assert_memory_not_equal(kek.b, container_of(f->k)->secret->key.b, sizeof kek.b);
     customer_kek(&without, &mine, &forged.key); /* the customer's key without the container's */
     assert_memory_not_equal(kek.b, forged.key.b, sizeof kek.b);
     /* HMAC-SHA256(container's key, "cpk" and the customer's key) */
     uint8_t text[35] = "cpk", expected[32];
     memcpy(text + 3, mine.key.b, 32);
-    crypto_hmac_sha256(slice_of(container_of(f->k)->key.b, 32), slice_of(text, 35), expected);
+    crypto_hmac_sha256(slice_of(container_of(f->k)->secret->key.b, 32), slice_of(text, 35),
+                       expected);
     assert_memory_equal(kek.b, expected, 32);
 }
 

@@ -336,8 +336,8 @@ static slice read_frozen(model *m, size_t i) {
             assert_ok(engine_get(m->f->s->engine, ENGINE_CONTENT, key_content(&key, r.piece),
                                  m->f->c.arena, false, &sealed));
         }
-        assert_ok(
-            piece_open_small(&container_of(m->f->k)->key, m->f->k->id, &p.piece, sealed, &plain));
+        assert_ok(piece_open_small(&container_of(m->f->k)->secret->key, m->f->k->id, &p.piece,
+                                   sealed, &plain));
         memcpy(out + r.start, plain.p + r.skip, r.end - r.start);
     }
     page_iter_done(&it);

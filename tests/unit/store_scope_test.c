@@ -108,7 +108,7 @@ static void test_key_is_made_of_both(void **state) {
     const row_blob row = row_of(f, S("x"));
     const row_piece piece = row_blob_piece(&row);
     crypto_key opened, kek, other;
-    assert_err(piece_key(&k->key, &piece, &opened), ERR_CORRUPT);
+    assert_err(piece_key(&k->secret->key, &piece, &opened), ERR_CORRUPT);
     scope_place place = scope_place_of(k);
     assert_ok(scope_kek(f->s, f->c, &place, TWO, false, &other));
     assert_err(piece_key(&other, &piece, &opened), ERR_CORRUPT);
@@ -116,7 +116,7 @@ static void test_key_is_made_of_both(void **state) {
     place.container = &none;
     assert_ok(scope_kek(f->s, f->c, &place, ONE, false, &other));
     assert_err(piece_key(&other, &piece, &opened), ERR_CORRUPT);
-    place.container = &k->key;
+    place.container = &k->secret->key;
     assert_ok(scope_kek(f->s, f->c, &place, ONE, false, &kek));
     assert_ok(piece_key(&kek, &piece, &opened));
 }
@@ -342,8 +342,9 @@ static void test_names_and_accounts(void **state) {
     /* a scope is of its account */
     assert_ok(store_account_create(f->s, f->c, S("second"), NULL));
     assert_ok(store_account_get(f->s, f->c, S("second"), &other));
-    const scope_place place = {
-        .account = other->name, .account_id = other->id, .container = &container_of(f->k)->key};
+    const scope_place place = {.account = other->name,
+                               .account_id = other->id,
+                               .container = &container_of(f->k)->secret->key};
     assert_err(scope_kek(f->s, f->c, &place, ONE, false, &kek), ERR_INVALID_HEADER_VALUE);
     store_account_unref(other);
 }

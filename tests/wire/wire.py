@@ -57,16 +57,16 @@ class Server:
     """A server on a folder of its own, from its start to its death. In development mode it is ready when it has
     printed its connection string; in production (init, serve --config) when it answers."""
 
-    def __init__(self, production=False):
+    def __init__(self, production=False, arguments=()):
         self.program = os.environ.get("STRONGROOM", str(ROOT / "build" / "strongroom"))
         self.port = free_base_port()
         self.folder = tempfile.mkdtemp(prefix="strongroom-wire-")
         self.output = collections.deque(maxlen=400)
         self.account, self.key, self.suffix = ACCOUNT, KEY, "blob.storage.example"
-        arguments = ["--dev", "--data", self.folder, "--port", str(self.port)]
+        start = ["--dev", "--data", self.folder, "--port", str(self.port)]
         if production:
-            arguments = ["--config", self._init()]
-        self.process = subprocess.Popen([self.program, "serve", *arguments], stdin=subprocess.DEVNULL,
+            start = ["--config", self._init()]
+        self.process = subprocess.Popen([self.program, "serve", *start, *arguments], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
         printed = threading.Event()
         threading.Thread(target=self._drain, args=(printed,), daemon=True).start()
