@@ -66,7 +66,7 @@ static void fill(http_job *j) {
         }
         if (f->suspended) {
             f->suspended = false;
-            MHD_resume_connection(h->conn);
+            http_loop_resume(h);
         }
     }
     f->filling = false;
@@ -112,6 +112,7 @@ ssize_t http_feed_read(void *cls, uint64_t pos, char *out, size_t max) {
     http_request *h = cls;
     http_feed *f = &h->feed;
     ssize_t n = 0;
+    http_loop_progress();
     if (!f->on) {
         size_t got = 0;
         err_clear();

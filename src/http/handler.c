@@ -17,6 +17,7 @@
  *   GATHER   body up to OPS_BODY_SMALL_MAX, or none    last: fast row tried here --ok--> SENDING
  *                                                       else suspend, RUNNING --worker--> READY
  *            a change that is not waited for (OPS_LATER): RUNNING, resumed when it is durable --> READY
+ *            the record of a read: HELD, asked again on each run of the loop (loop.c), durable --> SENDING
  *   STREAM   body through the ring (pipe.c) to an upload worker; suspended while the ring is full
  *            last: suspend until the handler is done --> SENDING
  *            handler done before the body's end: success or little left --> SKIP, else --> LINGER
@@ -34,8 +35,9 @@
  * own on a thread of the engine, in any order. Each counts itself in `later_ends`; the second of the two
  * owns the request from then on and resumes it.
  *
- * Records: an answer whose record no change carries waits, suspended in RUNNING, until that is durable
- * (record_then_go); nothing of it leaves before. */
+ * Records: an answer whose record no change carries waits until that is durable; nothing of it leaves before. One that
+ * is known in libmicrohttpd's last call waits in HELD (answer_last), all others suspended in RUNNING (record_then_go).
+ * The engine owns nothing of a request in HELD: it marks it, and gives back its reference. */
 #include "base/base.h"
 #include "http/internal.h"
 
@@ -61,7 +63,7 @@ static enum MHD_Result hand_over(http_request *h, http_phase phase, void (*run)(
         err_note("too many requests are waiting");
         fail(h, ERR_SERVER_BUSY);
         h->phase = busy;
-        MHD_resume_connection(h->conn);
+        http_loop_resume(h);
     }
     return MHD_YES;
 }
@@ -82,7 +84,7 @@ static void record_done(void *ctx, err e) {
     h->phase = HTTP_READY;
     if (h->early && !http_answer_early(h)) h->linger_until_us = 0; /* nobody is there any more */
     h->early = false;
-    MHD_resume_connection(h->conn);
+    http_loop_resume(h);
     atomic_fetch_sub(&s->laters, 1);
 }
 
@@ -106,6 +108,40 @@ static enum MHD_Result answer(http_request *h) {
     return MHD_YES;
 }
 
+/* A thread of the engine, of a held request. The client may have gone, and the connection with it. */
+static void held_done(void *ctx, err e) {
+    http_request *h = ctx;
+    http_server *s = h->on->server;
+    h->later_error = e;
+    if (e != OK) h->later_detail = strdup(err_detail());
+    atomic_store(&h->durable, true);
+    http_loop_wake(h->loop);
+    http_request_unref(h);
+    atomic_fetch_sub(&s->laters, 1);
+}
+
+/* In the last call only: libmicrohttpd makes it again on each run until there is an answer (loop.c). */
+static enum MHD_Result answer_last(http_request *h) {
+    if (!must_record(h)) return http_answer(h);
+    h->phase = HTTP_HELD;
+    h->loop->held++;
+    free(h->later_detail);
+    h->later_detail = NULL;
+    atomic_store_explicit(&h->durable, false, memory_order_relaxed);
+    atomic_fetch_add(&h->refs, 1); /* held_done's */
+    atomic_fetch_add(&h->on->server->laters, 1);
+    ops_record_later(&h->req, &h->res, held_done, h);
+    return MHD_YES;
+}
+
+static enum MHD_Result let_go(http_request *h) {
+    h->loop->held--;
+    if (h->later_error != OK)
+        fail(h, err_fail(h->later_error, "the access cannot be recorded: %s",
+                         h->later_detail ? h->later_detail : ""));
+    return http_answer(h);
+}
+
 /* On a worker, or on a thread of the engine: the answer is known. */
 static void go_on(http_request *h) {
     if (must_record(h)) {
@@ -113,7 +149,7 @@ static void go_on(http_request *h) {
         return;
     }
     h->phase = HTTP_READY;
-    MHD_resume_connection(h->conn);
+    http_loop_resume(h);
 }
 
 /* ---- changes that are not waited for ---- */
@@ -214,7 +250,7 @@ static void job_begin(http_job *j) {
     } else {
         h->phase = HTTP_BEGUN;
     }
-    MHD_resume_connection(h->conn);
+    http_loop_resume(h);
 }
 
 static enum MHD_Result wait_for_change(http_request *h) {
@@ -238,7 +274,7 @@ static enum MHD_Result run(http_request *h) {
         if (is_later(h)) return wait_for_change(h);
         if (e != ERR_WOULD_BLOCK) {
             if (e != OK) fail(h, e);
-            return answer(h);
+            return answer_last(h);
         }
     }
     return hand_over(h, HTTP_RUNNING, job_run, HTTP_READY);
@@ -369,7 +405,8 @@ static enum MHD_Result on_head(http_request *h, const char *method) {
 }
 
 static enum MHD_Result on_ready(http_request *h) {
-    if (h->head_done || h->res.close) return answer(h);
+    if (h->head_done) return answer_last(h);
+    if (h->res.close) return answer(h);
     h->head_done = true;
     return MHD_YES;
 }
@@ -385,11 +422,13 @@ static enum MHD_Result step(http_request *h, const char *method) {
     case HTTP_GATHER:
         return run(h);
     case HTTP_STREAM:
-        return http_pipe_end(h) ? answer(h) : MHD_YES;
+        return http_pipe_end(h) ? answer_last(h) : MHD_YES;
     case HTTP_READY:
         return on_ready(h);
     case HTTP_SKIP:
-        return answer(h);
+        return answer_last(h);
+    case HTTP_HELD:
+        return let_go(h);
     case HTTP_BEGINNING:
     case HTTP_RUNNING:
     case HTTP_LINGER:
@@ -417,6 +456,8 @@ enum MHD_Result http_on_access(void *cls, struct MHD_Connection *c, const char *
     (void)cls, (void)c, (void)url, (void)version;
     http_request *h = *con_cls;
     if (h == NULL) return MHD_NO;
+    if (h->phase == HTTP_HELD && !atomic_load(&h->durable)) return MHD_YES;
+    http_loop_progress();
     h->parked = false;
     enum MHD_Result go = *size > 0 ? on_body(h, (const uint8_t *)data, size) : step(h, method);
     if (!h->parked) tell_peer(h);
@@ -429,6 +470,8 @@ void http_on_completed(void *cls, struct MHD_Connection *c, void **con_cls,
     http_request *h = *con_cls;
     if (h == NULL) return;
     *con_cls = NULL;
+    http_loop_progress();
+    if (h->phase == HTTP_HELD) h->loop->held--; /* its client has gone, or time is up */
     h->aborted = why != MHD_REQUEST_TERMINATED_COMPLETED_OK && !h->answered;
     http_peer_busy(h->peer);
     http_peer_waits(h->peer, true); /* from now on, for the next head */

@@ -1,4 +1,4 @@
-/* Starting and stopping: sockets, libmicrohttpd's daemons, pools. */
+/* Starting and stopping: sockets, loops, pools. */
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sys/resource.h>
@@ -16,6 +16,7 @@
 
 /* The request line has arrived: `uri` is the target as sent, before anything was decoded. */
 static void *on_uri(void *cls, const char *uri, struct MHD_Connection *c) {
+    http_loop_progress();
     return http_request_get(cls, c, slice_str(uri));
 }
 
@@ -42,6 +43,7 @@ static void name_peer(http_peer *peer, const struct sockaddr *a) {
 static void on_connection(void *cls, struct MHD_Connection *c, void **ctx,
                           enum MHD_ConnectionNotificationCode what) {
     http_on *on = cls;
+    http_loop_progress();
     if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
         http_sweep_remove(on->server->sweep, *ctx);
         free(*ctx);
@@ -129,18 +131,14 @@ static err open_listener(http_on *on, const http_listener *l) {
     return OK;
 }
 
-static err start_daemon(http_on *on, const http_options *o) {
-    unsigned loops = on->unix_path[0] != '\0' ? 1 : o->loops != 0 ? o->loops : cores();
+static err start_loop(http_on *on, const http_options *o, http_loop *l) {
     unsigned max =
         connections_that_fit(o->connections_max != 0 ? o->connections_max : CONNECTIONS_DEFAULT);
     unsigned idle = o->idle_timeout_s != 0 ? o->idle_timeout_s : IDLE_DEFAULT_S;
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
-                     MHD_USE_TURBO | MHD_USE_ERROR_LOG;
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO | MHD_USE_ERROR_LOG;
     if (on->tls != NULL) flags |= MHD_USE_TLS;
     struct MHD_OptionItem some[8] = {{MHD_OPTION_END, 0, NULL}};
     size_t n = 0;
-    if (loops > 1)
-        some[n++] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)loops, NULL};
     if (on->tls != NULL) {
         char *priorities;
         const char *from = http_tls_priorities;
@@ -149,23 +147,40 @@ static err start_daemon(http_on *on, const http_options *o) {
         some[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, 0, http_tls_callback()};
     }
     some[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
-    on->daemon = MHD_start_daemon(
+    l->wake_fd = -1;
+    l->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, http_on_access, on, MHD_OPTION_EXTERNAL_LOGGER, on_message, NULL,
         MHD_OPTION_LISTEN_SOCKET, on->fd, MHD_OPTION_URI_LOG_CALLBACK, on_uri, on,
         MHD_OPTION_UNESCAPE_CALLBACK, no_unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED,
         http_on_completed, on, MHD_OPTION_NOTIFY_CONNECTION, on_connection, on,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, HTTP_CONN_MEMORY,
-        MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)4096, MHD_OPTION_CONNECTION_LIMIT, max,
-        MHD_OPTION_CONNECTION_TIMEOUT, idle, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_THREAD_STACK_SIZE, HTTP_STACK_BYTES, MHD_OPTION_ARRAY, some, MHD_OPTION_END);
-    ENSURE(on->daemon != NULL, ERR_CONFIG, "the HTTP library could not start a listener");
+        MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)4096, MHD_OPTION_CONNECTION_LIMIT,
+        max / on->loop_count > 0 ? max / on->loop_count : 1, MHD_OPTION_CONNECTION_TIMEOUT, idle,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY,
+        some, MHD_OPTION_END);
+    ENSURE(l->daemon != NULL, ERR_CONFIG, "the HTTP library could not start a listener");
+    return http_loop_start(l);
+}
+
+static err start_loops(http_on *on, const http_options *o) {
+    unsigned count = on->unix_path[0] != '\0' ? 1 : o->loops != 0 ? o->loops : cores();
+    on->loop_count = count < HTTP_LOOPS_MAX ? count : HTTP_LOOPS_MAX;
+    on->loops = calloc(on->loop_count, sizeof(*on->loops));
+    MUST(on->loops != NULL);
+    for (unsigned i = 0; i < on->loop_count; i++) TRY(start_loop(on, o, &on->loops[i]));
     return OK;
+}
+
+static void end_loops(http_on *on) {
+    for (unsigned i = 0; i < on->loop_count; i++)
+        if (on->loops[i].daemon != NULL) http_loop_end(&on->loops[i]);
+    free(on->loops);
 }
 
 static void free_server(http_server *s) {
     for (size_t i = 0; i < s->on_count; i++) {
         http_on *on = &s->on[i];
-        if (on->daemon != NULL) MHD_stop_daemon(on->daemon);
+        end_loops(on);
         if (on->fd >= 0) close(on->fd);
         if (on->unix_path[0] != '\0') unlink(on->unix_path);
         http_tls_free(on->tls);
@@ -197,9 +212,9 @@ static http_server *server_new(const http_options *o) {
     return s;
 }
 
-static void stop_daemons(http_server *s) {
+static void quiesce(http_server *s) {
     for (size_t i = 0; i < s->on_count; i++)
-        if (s->on[i].daemon != NULL) (void)MHD_quiesce_daemon(s->on[i].daemon);
+        for (unsigned k = 0; k < s->on[i].loop_count; k++) http_loop_quiesce(&s->on[i].loops[k]);
 }
 
 err http_start(const http_options *o, http_server **ret) {
@@ -211,9 +226,8 @@ err http_start(const http_options *o, http_server **ret) {
     /* All sockets first: a port that is taken is found before anything is served. */
     for (size_t i = 0; i < s->on_count && e == OK; i++)
         e = open_listener(&s->on[i], &o->listeners[i]);
-    for (size_t i = 0; i < s->on_count && e == OK; i++) e = start_daemon(&s->on[i], o);
+    for (size_t i = 0; i < s->on_count && e == OK; i++) e = start_loops(&s->on[i], o);
     if (e != OK) {
-        stop_daemons(s);
         free_server(s);
         return e;
     }
@@ -255,7 +269,7 @@ static void wait_idle(const http_server *s, unsigned grace_ms) {
 void http_stop(http_server *s, unsigned grace_ms) {
     if (s == NULL) return;
     atomic_store(&s->stopping, true);
-    stop_daemons(s);
+    quiesce(s);
     wait_idle(s, grace_ms);
     atomic_store(&s->aborting, true);
     http_pool_close(s->uploads);

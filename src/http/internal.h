@@ -77,12 +77,48 @@ err http_listen_tcp(const char *address, uint16_t port, int *ret_fd) CHECKED;
 err http_listen_unix(const char *path, int *ret_fd) CHECKED;
 /* ---- one listener, one connection, one request ---- */
 
+/* loop.c */
+struct http_request;
+typedef struct http_loop {
+    struct MHD_Daemon *daemon;
+    int epoll_fd; /* the daemon's */
+    int wake_fd;
+    pthread_t thread;
+    bool started;
+    _Atomic bool stop, quiesce;
+    _Atomic bool woken; /* wake_fd has been written to, or is about to be */
+    /* The loop's own: */
+    unsigned held;     /* connections in HTTP_HELD */
+    uint64_t progress; /* counts callbacks that did something */
+} http_loop;
+
+/* The loop of this thread; NULL on others. */
+http_loop *http_loop_here(void);
+/* Something happened in this run of the loop, so that another may find more. */
+static inline void http_loop_progress(void) {
+    http_loop *l = http_loop_here();
+    if (l != NULL) l->progress++;
+}
+/* Any thread: the loop runs once more, from when this was called on. */
+void http_loop_wake(http_loop *l);
+/* Any thread: the suspended connection goes on. The caller has no part in the request from here on. */
+void http_loop_resume(struct http_request *h);
+/* With l->daemon and wake_fd -1. ERR_IO: no descriptor or thread was to be had; http_loop_end all the same. */
+err http_loop_start(http_loop *l) CHECKED;
+/* No new connections from now on; the listening socket stays open. */
+void http_loop_quiesce(http_loop *l);
+/* Ends thread and daemon. No connection may be suspended; those that are left are closed. */
+void http_loop_end(http_loop *l);
+
+#define HTTP_LOOPS_MAX 256u
+
 typedef struct http_on { /* a listener that runs */
     http_server *server;
     ops_server *ops;
-    struct MHD_Daemon *daemon;
+    http_loop *loops;
+    unsigned loop_count;
     http_tls *tls;       /* NULL: plain */
-    int fd;              /* listening; ours again once the daemon is quiesced */
+    int fd;              /* listening; the loops share it, and leave it to us */
     char unix_path[108]; /* unlinked at the end; empty: TCP */
 } http_on;
 
@@ -126,6 +162,7 @@ typedef enum http_phase {
     HTTP_GATHER,
     HTTP_STREAM,
     HTTP_RUNNING,
+    HTTP_HELD,
     HTTP_READY,
     HTTP_SKIP,
     HTTP_LINGER,
@@ -168,6 +205,7 @@ typedef struct http_request {
     ops_response res;
     http_job job;
     http_on *on;
+    http_loop *loop;
     struct MHD_Connection *conn;
     http_peer *peer;
     http_phase phase;
@@ -190,6 +228,7 @@ typedef struct http_request {
     uint64_t held; /* of the server's */
     store_later later;
     _Atomic int later_ends; /* of two: the handler's, and the change's */
+    _Atomic bool durable;   /* HTTP_HELD: the record is, or later_error says why it is not */
     err later_error;
     char *later_detail;
     pthread_mutex_t lock; /* pipe and feed */

@@ -22,7 +22,7 @@ static void suspend(http_request *h) {
 static void resume(http_request *h) {
     if (!h->pipe.suspended) return;
     h->pipe.suspended = false;
-    MHD_resume_connection(h->conn);
+    http_loop_resume(h);
 }
 
 static void run_handler(http_job *j) {

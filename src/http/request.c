@@ -57,6 +57,7 @@ http_request *http_request_get(http_on *on, struct MHD_Connection *conn, slice t
     h->req.tls = on->tls != NULL;
     h->req.target = arena_dup(a, target);
     h->on = on;
+    h->loop = http_loop_here();
     h->conn = conn;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);

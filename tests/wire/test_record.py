@@ -5,6 +5,8 @@ import json
 import pathlib
 import re
 import signal
+import socket
+import struct
 import subprocess
 import threading
 import time
@@ -580,3 +582,27 @@ def test_a_key_can_have_a_purpose_by_default(own, api, strict):
         assert operate(own, "account", "set", wire.ACCOUNT, bad)[0] != 0
     assert operate(own, "account", "set", wire.ACCOUNT, "purpose_key1=")[0] == 0
     assert_error(api("GET", f"/{strict}/b"), 403, "PurposeRequired")
+
+
+def test_clients_that_go_while_their_answer_waits(api, own):
+    """The record of a read is made all the same, and nothing of the request is used after it."""
+    container = api.create_container()
+    api.put_ok(container, "left", b"x" * 4000)
+    first = mark(own)
+    request = api.build("GET", f"/{container}/left") * 2
+
+    def come_and_go():
+        for i in range(100):
+            with wire.Connection(own.port) as c:
+                c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, not an end
+                c.send(request)
+                time.sleep(0.0005 * (i % 4))
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert api("GET", f"/{container}/left").status == 200
+    read = entries(own, first=first)
+    assert len([e for e in read if e["entry"]["action"] == "Get Blob"]) > 100
