@@ -81,9 +81,9 @@ int cli_check(int argc, char **argv) {
         "--data DIR [flags]",
         "Verifies every row, every extent and every authentication tag of a data folder,\n"
         "and says what is wrong and where. The server must be stopped; nothing is written, but\n"
-        "with --repair: then the index (of tags, expiry and protection) is made to agree with the\n"
-        "blobs, and keys that nothing names are destroyed. Content that is damaged stays "
-        "reported.\n"
+        "with --repair: then the index (of tags, expiry and protection) and the counters of\n"
+        "histories and staged blocks are made to agree with the blobs, and keys that nothing\n"
+        "names are destroyed. Content that is damaged stays reported.\n"
         "Exit code: 0 clean, 1 damaged, 2 the check could not run.",
         flags,
         0,

@@ -47,8 +47,9 @@ typedef struct group {
     met_list *lists;
     size_t list_count, list_room;
     row_head head, found; /* found: what the head should say */
-    bool has_head;
+    bool has_head, head_damaged;
     uint32_t staged_count;
+    uint64_t defects; /* of the check before this blob */
     page_check pages;
     id_set frozen; /* generations of page maps that states beside the current one show */
     size_t frozen_met;
@@ -167,10 +168,8 @@ static err group_past(group *g, lane *l, bool dropped) {
 }
 
 static void group_head(group *g, lane *l) {
-    if (l->rest.len || row_head_get(l->value, &g->head) != OK)
-        check_defect(g->ck, "the head of its history is damaged: %s", err_detail());
-    else
-        g->has_head = true;
+    g->has_head = l->rest.len == 0 && row_head_get(l->value, &g->head) == OK;
+    g->head_damaged = !g->has_head; /* told at the end, when it is known what it should say */
 }
 
 static err group_blob(group *g, lane *l) {
@@ -337,17 +336,73 @@ static void end_list(check *ck, const met_list *l) {
                      (unsigned long long)l->said_len);
 }
 
+/* A row of JOB that counts what other rows hold, made again. True: what was found of the blob is mended. Only where
+ * those others are all whole: else the count is a guess. */
+static bool make_again(group *g, slice key, slice row) {
+    check *ck = g->ck;
+    engine_txn *t;
+    if (!ck->repair || ck->done.defects != g->defects) return false;
+    err e = engine_txn_begin(ck->s->engine, key_base(&g->key), &t);
+    if (e == OK) {
+        engine_txn_put(t, ENGINE_JOB, key, row);
+        e = engine_txn_commit(t);
+    }
+    if (e != OK) {
+        check_defect(ck, "a row that counts cannot be made again: %s", err_detail());
+        return false;
+    }
+    return true;
+}
+
+/* Told to the person, and mended: no defect any more. */
+static void made_again(check *ck, bool done) {
+    ck->done.defects -= done;
+    ck->done.repaired += done;
+}
+
+/* A head that counts more states than there are stays as it is: states are lost, and it is what tells. */
+static bool head_again(group *g) {
+    const row_head *h = &g->head;
+    row_head right = g->found;
+    if (g->found.states == 0 || (g->has_head && h->states > g->found.states)) return false;
+    if (g->has_head && h->newest > right.newest) right.newest = h->newest;
+    return make_again(g, key_head(&g->key), ROW_ENCODE(head, g->mem, &right));
+}
+
+/* Likewise of blocks that were staged. */
+static bool staging_again(group *g) {
+    row_staging right = g->staging;
+    if (right.count > g->staged_count) return false;
+    right.count = g->staged_count;
+    return make_again(g, key_staging(&g->key), ROW_ENCODE(staging, g->mem, &right));
+}
+
+static void end_staging(group *g) {
+    if (!g->has_staging || g->staging.count == g->staged_count) return;
+    const bool done = staging_again(g);
+    check_defect(g->ck, "%u blocks are staged; their session says %u", g->staged_count,
+                 g->staging.count);
+    made_again(g->ck, done);
+}
+
 static void end_head(group *g) {
     const row_head *h = &g->head, *f = &g->found;
-    if (g->has_head != (f->states > 0))
+    const bool lacks = g->has_head != (f->states > 0);
+    if (!lacks && !g->head_damaged && h->states == f->states && h->snapshots == f->snapshots &&
+        h->versions == f->versions && h->base == f->base && h->newest >= f->newest)
+        return;
+    const bool done = head_again(g);
+    if (g->head_damaged)
+        check_defect(g->ck, "the head of its history is damaged");
+    else if (lacks)
         check_defect(g->ck, "a history of %u states %s", f->states,
                      g->has_head ? "has a head" : "has no head");
-    else if (h->states != f->states || h->snapshots != f->snapshots || h->versions != f->versions ||
-             h->base != f->base || h->newest < f->newest)
+    else
         check_defect(g->ck,
                      "its history has %u states, %u snapshots and %u versions; its head says %u, %u"
                      " and %u, or other times",
                      f->states, f->snapshots, f->versions, h->states, h->snapshots, h->versions);
+    made_again(g->ck, done);
 }
 
 static void group_end(group *g) {
@@ -355,6 +410,7 @@ static void group_end(group *g) {
     if (!live(ck)) return;
     for (size_t i = 0; i < g->list_count; i++) end_list(ck, &g->lists[i]);
     end_head(g);
+    end_staging(g);
     if (g->frozen_met != g->frozen.count)
         check_defect(ck, "%zu of its states have pages that are not frozen",
                      g->frozen.count - g->frozen_met);
@@ -364,9 +420,6 @@ static void group_end(group *g) {
         check_defect(ck, "a pending copy without its job, or a job without its pending copy");
     if (g->has_staging != g->has_marker)
         check_defect(ck, "a staging session without its marker, or a marker without its session");
-    if (g->has_staging && g->staging.count != g->staged_count)
-        check_defect(ck, "%u blocks are staged; their session says %u", g->staged_count,
-                     g->staging.count);
 }
 
 static err group_begin(group *g, slice base) {
@@ -390,6 +443,7 @@ static err check_group(check *ck, lane *lanes, slice base, arena *mem) {
     group *g = arena_alloc(mem, sizeof *g);
     g->ck = ck;
     g->mem = mem;
+    g->defects = ck->done.defects;
     base = arena_dup(mem, base);
     ck->group_mem = mem;
     err e = group_begin(g, base);

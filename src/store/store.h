@@ -999,8 +999,9 @@ typedef struct store_check_progress {
 err store_check(store *s, engine_report *report, void (*progress)(void *, store_check_progress),
                 void *ctx, store_check_progress *ret) CHECKED;
 
-/* The same, and makes again what follows from other rows: the index of tags, expiry and protection; slots of the
- * vault that no row names are given back. What cannot be made again (content, rows of blobs) is reported as by
+/* The same, and makes again what follows from other rows: the index of tags, expiry and protection; counters of
+ * histories and of staged blocks, unless they count more than is there; slots of the vault that no row names are
+ * given back. What cannot be made again (content, rows of blobs) is reported as by
  * store_check. Of a store without background work, that nobody else uses. */
 err store_repair(store *s, engine_report *report, void (*progress)(void *, store_check_progress),
                  void *ctx, store_check_progress *ret) CHECKED;

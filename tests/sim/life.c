@@ -225,6 +225,145 @@ static void check_is_quiet(fixture *f) {
     if (p.defects != 0) _exit(LIFE_FAILED);
 }
 
+/* ---- rows that follow from others are lost or wrong, and made again ---- */
+
+#define MEND_ROWS_MAX 200
+
+typedef struct row_found {
+    slice key, value;
+} row_found;
+
+static size_t rows_of(fixture *f, engine_table table, slice from, slice to, row_found *ret) {
+    engine_cursor *cur;
+    size_t n = 0;
+    err e = engine_scan(store_engine(f->s), table, from, to, &cur);
+    if (e != OK) sim_fail("scanning: %s", err_detail());
+    for (bool more = true; n < MEND_ROWS_MAX; n++) {
+        slice key, value;
+        e = engine_cursor_next(cur, &key, &value, &more);
+        if (e != OK) sim_fail("scanning: %s", err_detail());
+        if (!more) break;
+        ret[n] = (row_found){arena_dup(f->c.arena, key), arena_dup(f->c.arena, value)};
+    }
+    engine_cursor_free(cur);
+    return n;
+}
+
+/* value.p NULL: without the row. */
+static void set_row(fixture *f, engine_table table, slice key, slice value) {
+    engine_txn *t;
+    err e = engine_txn_begin(store_engine(f->s), key, &t);
+    if (e == OK) {
+        if (value.p)
+            engine_txn_put(t, table, key, value);
+        else
+            engine_txn_delete(t, table, key);
+        e = engine_txn_commit(t);
+    }
+    if (e != OK) sim_fail("damaging a row: %s", err_detail());
+}
+
+/* A row of the index goes. */
+static bool lose_index(fixture *f, rng *r) {
+    row_found met[MEND_ROWS_MAX];
+    const size_t n = rows_of(f, ENGINE_INDEX, SLICE_NONE, SLICE_NONE, met);
+    if (n > 0) set_row(f, ENGINE_INDEX, met[rng_below(r, n)].key, SLICE_NONE);
+    return n > 0;
+}
+
+/* One comes that stands for nothing: for another value of a tag. */
+static bool invent_index(fixture *f, rng *r) {
+    row_found met[MEND_ROWS_MAX];
+    const size_t n = rows_of(f, ENGINE_INDEX, SLICE_NONE, SLICE_NONE, met);
+    if (n == 0) return false;
+    const row_found *x = &met[rng_below(r, n)];
+    uint8_t *key = (uint8_t *)(uintptr_t)arena_dup(f->c.arena, x->key).p;
+    key[x->key.len - 1] ^= 0x02; /* of the blob's name */
+    set_row(f, ENGINE_INDEX, slice_of(key, x->key.len), x->value);
+    return true;
+}
+
+/* A head of a history is lost, damaged, or counts wrongly; never more states than there are. */
+static bool spoil_head(fixture *f, rng *r) {
+    row_found met[MEND_ROWS_MAX];
+    row_head h;
+    const size_t n = rows_of(f, ENGINE_JOB, S("h"), S("i"), met);
+    if (n == 0) return false;
+    const row_found *x = &met[rng_below(r, n)];
+    if (row_head_get(x->value, &h) != OK) return false; /* spoiled already */
+    switch (rng_below(r, 5)) {
+    case 0:
+        set_row(f, ENGINE_JOB, x->key, SLICE_NONE);
+        return true;
+    case 1:
+        set_row(f, ENGINE_JOB, x->key, S("no row"));
+        return true;
+    case 2:
+        h.states -= h.states > 1;
+        h.snapshots++;
+        break;
+    case 3:
+        h.versions += 3;
+        break;
+    default:
+        h.newest = 1;
+        break;
+    }
+    set_row(f, ENGINE_JOB, x->key, ROW_ENCODE(head, f->c.arena, &h));
+    return true;
+}
+
+static bool spoil_staging(fixture *f, rng *r) {
+    row_found met[MEND_ROWS_MAX];
+    row_staging st;
+    const size_t n = rows_of(f, ENGINE_JOB, S("s"), S("t"), met);
+    if (n == 0) return false;
+    const row_found *x = &met[rng_below(r, n)];
+    if (row_staging_get(x->value, &st) != OK || st.count < 2) return false;
+    st.count--;
+    set_row(f, ENGINE_JOB, x->key, ROW_ENCODE(staging, f->c.arena, &st));
+    return true;
+}
+
+static bool leave_slot(fixture *f, rng *r) {
+    uint64_t slot;
+    engine *e = store_engine(f->s);
+    (void)r;
+    if (engine_vault_put(e, engine_new_id(e), S("key of nothing"), &slot) != OK)
+        sim_fail("the vault: %s", err_detail());
+    return true;
+}
+
+static void ignore(void *ctx, const char *what, const char *where) {
+    (void)ctx;
+    SAY("repair: %s: %s\n", where, what);
+}
+
+/* `check --repair` makes again what can be, and nothing that clients see is another after it. */
+static void spoil_and_repair(fixture *f) {
+    static bool (*const ways[])(fixture * f, rng * r) = {lose_index, invent_index, spoil_head,
+                                                         spoil_staging, leave_slot};
+    rng r = {fault_mix(S_->seed, S_->operations)};
+    uint64_t spoiled = 0;
+    store_check_progress p;
+    if (rng_below(&r, 2)) return;
+    fresh_arena(f);
+    for (size_t i = rng_below(&r, 6) + 1; i-- > 0;)
+        spoiled += ways[rng_below(&r, ARRAY_LEN(ways))](f, &r);
+    err e = store_repair(f->s, ignore, NULL, NULL, &p);
+    if (e != OK) sim_fail("repair: %s: %s", err_get(e)->name, err_detail());
+    if (p.defects != 0)
+        sim_fail("repair left %llu defects of %llu rows that were spoiled",
+                 (unsigned long long)p.defects, (unsigned long long)spoiled);
+    if ((spoiled != 0) != (p.repaired != 0))
+        sim_fail("repair: %llu rows were spoiled and %llu mended", (unsigned long long)spoiled,
+                 (unsigned long long)p.repaired);
+    SAY("%llu rows spoiled, %llu mended\n", (unsigned long long)spoiled,
+        (unsigned long long)p.repaired);
+    S_->spoiled += spoiled;
+    check_is_quiet(f);
+}
+
 /* All that is left to the background, done; then the check must find nothing, neither what is missing nor
  * what nobody owns. */
 static void last_look(fixture *f) {
@@ -234,6 +373,9 @@ static void last_look(fixture *f) {
     if (e != OK) sim_fail("orphans: %s", err_detail());
     if (!S_->busy) reclaim_now(local_of(store_engine(f->s)));
     check_is_quiet(f);
+    look(f, true);
+    spoil_and_repair(f);
+    if (!S_->busy) reclaim_now(local_of(store_engine(f->s)));
     look(f, true);
 }
 

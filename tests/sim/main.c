@@ -26,7 +26,7 @@ bool trace_;
 
 typedef struct totals { /* shared by the jobs */
     atomic_ullong seeds, births, lives, cuts, kills, stops, operations, acknowledged, refused,
-        injected, readonly, failures, repeated;
+        injected, readonly, spoiled, failures, repeated;
 } totals;
 
 static totals *all;
@@ -281,6 +281,7 @@ static bool run_seed(uint64_t seed, uint64_t *digest) {
     atomic_fetch_add(&all->acknowledged, S_->acknowledged);
     atomic_fetch_add(&all->refused, S_->refused);
     atomic_fetch_add(&all->readonly, S_->readonly);
+    atomic_fetch_add(&all->spoiled, S_->spoiled);
     return good;
 }
 
@@ -316,10 +317,11 @@ static void tell(const wanted *w, double seconds) {
     printf("sim: %llu seeds from %llu on, %llu folders made, %llu lives: %llu operations (%llu "
            "acknowledged, %llu "
            "not), %llu faults "
-           "injected, %llu power cuts, %llu kills, %llu stores turned read-only, %llu stopped; ",
+           "injected, %llu power cuts, %llu kills, %llu stores turned read-only, %llu stopped, "
+           "%llu rows spoiled and mended; ",
            all->seeds, (unsigned long long)w->first, all->births, all->lives, all->operations,
            all->acknowledged, all->refused, all->injected, all->cuts, all->kills, all->readonly,
-           all->stops);
+           all->stops, all->spoiled);
     if (w->twice) printf("%llu happened the same way twice; ", all->repeated);
     printf("%llu failures; %.0f s\n", all->failures, seconds);
     fflush(stdout);

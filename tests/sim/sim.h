@@ -9,6 +9,8 @@
  * answer never came, is whole in it, with its entry in the record, or not at all; which, is found out when the folder is opened again, and
  * then it stays so. One that was refused while the engine goes on changed nothing.
  *
+ * At the end rows that follow from others are spoiled, and `check --repair` must make them again.
+ *
  * A seed replays exactly: one thread drives, the engine is quiet (engine/local/private.h), the clock and
  * chance come from the seed. RocksDB's own threads write tables on their own time where they are asked to
  * (flush), and remove files; so of every seed's lives the calls are counted, and `--twice` shows that they
@@ -76,7 +78,7 @@ typedef struct sim {
     int steps;
     life_end end;
     /* what has happened */
-    uint64_t operations, acknowledged, refused, readonly;
+    uint64_t operations, acknowledged, refused, readonly, spoiled;
     uint64_t digest; /* of the outcomes of operations, and of when they were */
     char doing[200], failure[1000];
 } sim;

@@ -302,6 +302,109 @@ static void test_repair_gives_slots_back(void **state) {
     assert_int_equal(memory_disk_vault_live(f->disk), live);
 }
 
+/* ---- rows that count others ---- */
+
+/* The row of JOB whose key begins with this letter, of the blob. */
+static slice job_key(fixture *f, slice name, char letter) {
+    blob_key k;
+    key_blob(&k, f->k->id, name);
+    return arena_dup(f->c.arena, letter == 'h' ? key_head(&k) : key_staging(&k));
+}
+
+static void put_job(fixture *f, slice key, slice value) {
+    engine_txn *t;
+    assert_ok(engine_txn_begin(f->s->engine, slice_skip(key, 1), &t));
+    if (value.p)
+        engine_txn_put(t, ENGINE_JOB, key, value);
+    else
+        engine_txn_delete(t, ENGINE_JOB, key);
+    assert_ok(engine_txn_commit(t));
+}
+
+static row_head head_now(fixture *f, slice key) {
+    slice value;
+    row_head h;
+    assert_ok(engine_get(f->s->engine, ENGINE_JOB, key, f->c.arena, false, &value));
+    assert_ok(row_head_get(value, &h));
+    return h;
+}
+
+/* A blob with three snapshots; the key of its head. */
+static slice fill_history(fixture *f) {
+    store_blob b;
+    put(f, S("past"), S("x"));
+    for (int i = 0; i < 3; i++)
+        assert_ok(store_blob_snapshot(f->s, f->c, f->k, S("past"), NULL, NULL, 0, &b));
+    return job_key(f, S("past"), 'h');
+}
+
+static void test_repair_counts_histories_again(void **state) {
+    fixture *f = *state;
+    const slice key = fill_history(f);
+    const row_head right = head_now(f, key);
+    assert_int_equal(right.states, 3);
+    row_head wrong[] = {right, right, right, right, right};
+    wrong[0].states = 1;
+    wrong[1].snapshots = 7;
+    wrong[2].versions = 1;
+    wrong[3].base = 12345;
+    wrong[4].newest = 1;
+    for (size_t i = 0; i < ARRAY_LEN(wrong) + 2; i++) {
+        const bool gone = i == ARRAY_LEN(wrong);
+        put_job(f, key,
+                gone                   ? SLICE_NONE
+                : i > ARRAY_LEN(wrong) ? S("no row")
+                                       : ROW_ENCODE(head, f->c.arena, &wrong[i]));
+        no_more_damage(f, 1);
+        const row_head now = head_now(f, key);
+        assert_memory_equal(&now, &right, sizeof now);
+    }
+}
+
+/* A head that counts more than there is, is all that tells that something is lost. */
+static void test_repair_hides_no_loss(void **state) {
+    fixture *f = *state;
+    const slice key = fill_history(f);
+    row_head more = head_now(f, key);
+    more.states++;
+    put_job(f, key, ROW_ENCODE(head, f->c.arena, &more));
+    store_check_progress p = repair(f);
+    assert_int_equal(p.repaired, 0);
+    assert_int_equal(p.defects, 1);
+    const row_head now = head_now(f, key);
+    assert_memory_equal(&now, &more, sizeof now);
+    more.states--;
+    put_job(f, key, ROW_ENCODE(head, f->c.arena, &more));
+    assert_true(memory_disk_lose_row(f->disk, ENGINE_HISTORY, 1));
+    p = repair(f);
+    assert_int_equal(p.repaired, 0);
+    assert_true(p.defects > 0);
+}
+
+static void test_repair_counts_staged_blocks_again(void **state) {
+    fixture *f = *state;
+    slice value;
+    row_staging right;
+    for (int i = 0; i < 3; i++)
+        assert_ok(try_block(f, S("staged"), arena_fmt(f->c.arena, "%04d", i), S("abc")));
+    const slice key = job_key(f, S("staged"), 's');
+    assert_ok(engine_get(f->s->engine, ENGINE_JOB, key, f->c.arena, false, &value));
+    assert_ok(row_staging_get(value, &right));
+    assert_int_equal(right.count, 3);
+    for (uint32_t said = 1; said < 5; said++) { /* no row says 0 */
+        row_staging wrong = right;
+        wrong.count = said;
+        put_job(f, key, ROW_ENCODE(staging, f->c.arena, &wrong));
+        if (said <= 3) {
+            no_more_damage(f, said < 3);
+            continue;
+        }
+        const store_check_progress p = repair(f); /* one is lost */
+        assert_int_equal(p.repaired, 0);
+        assert_int_equal(p.defects, 1);
+    }
+}
+
 /* What is lost stays reported, and nothing else is touched for it. */
 static void test_repair_leaves_what_it_cannot_make(void **state) {
     fixture *f = *state;
@@ -338,6 +441,9 @@ int main(void) {
         T(test_repair_removes_what_stands_for_nothing),
         T(test_repair_gives_slots_back),
         T(test_repair_leaves_what_it_cannot_make),
+        T(test_repair_counts_histories_again),
+        T(test_repair_hides_no_loss),
+        T(test_repair_counts_staged_blocks_again),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
