@@ -55,7 +55,7 @@ err admin_log_signer(store *s, arena *a, slice wanted_origin, audit_signer *ret)
  * {account, prefix, marker}  container show|delete {account, name} container set {account, name, setting: "name=value"} key show|rotate {name, key}
  *   scope create|enable|disable|destroy {account, scope}  scope list {account}
  *   lifecycle set {account, policy: text}  lifecycle show|remove {account}  lifecycle run {account, dry: "yes"}
- *   audit key {}
+ *   audit key {}  audit status {}
  *   audit search {from, count, open: "yes", and what entries must say: since, until, class, action, result,
  *   purpose, account, container, blob, actor}  audit export {the same without count, format}
  *   audit watch {the same without count, wait: "yes"}  audit receipts {what entries must say}
@@ -79,5 +79,7 @@ void admin_lines(slice response, const char *list, buf *out);
 /* A line of `audit receipts`: the receipt, and what opens its entry (nothing when it could not be opened). In the
  * arena. ERR_INVALID_INPUT. */
 err admin_receipt(arena *a, slice line, slice *ret_receipt, audit_opening *ret) CHECKED;
+/* Whether a field of a response is a count, and which. */
+bool admin_count(slice response, const char *name, uint64_t *ret);
 /* The text value of a field of a response; p NULL when it has none. */
 slice admin_field(arena *a, slice response, const char *name);

@@ -407,6 +407,7 @@ static const struct command {
     {"lifecycle remove", lifecycle_remove, {"account"}, "policy"},
     {"lifecycle run", lifecycle_run, {"account", "dry"}, "admin"},
     {"audit key", audit_key, {NULL}, "consultation"},
+    {"audit status", audit_status, {NULL}, "consultation"},
     {"audit search", audit_search, {SEARCH_FIELDS, "count", "open"}, "oversight"},
     {"audit watch", audit_watch, {SEARCH_FIELDS, "open", "wait"}, "oversight"},
     {"audit receipts", audit_receipts, {SEARCH_FIELDS}, "disclosure"},

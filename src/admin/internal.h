@@ -41,6 +41,7 @@ err call_record_end(call *k, err e) CHECKED;
 
 /* ---- log.c ---- */
 err audit_key(call *k) CHECKED;
+err audit_status(call *k) CHECKED;
 void log_metrics(const admin_state *st, buf *out);
 
 /* ---- search.c: entries of the record ---- */

@@ -33,6 +33,10 @@ static err run_checkpoint(ops_request *r, ops_response *w) {
     return send(r, w, "checkpoint", AUDIT_CHECKPOINT_MAX, "text/plain; charset=utf-8", "no-cache");
 }
 
+static err run_minimum(ops_request *r, ops_response *w) {
+    return send(r, w, "minimum-index", 64, "text/plain; charset=utf-8", "no-cache");
+}
+
 static err run_tile(ops_request *r, ops_response *w) {
     audit_tile t;
     if (audit_tile_parse(path_of(r), &t) != OK)
@@ -48,14 +52,17 @@ static err run_tile(ops_request *r, ops_response *w) {
         .audit_class = OPS_OVERSIGHT, .flags = OPS_UNRECORDED, .run = (run_)                       \
     }
 static const ops_row rows[] = {LOG_ROW("Log Checkpoint", run_checkpoint),
-                               LOG_ROW("Log Tile", run_tile)};
+                               LOG_ROW("Log Tile", run_tile),
+                               LOG_ROW("Log Minimum Index", run_minimum)};
 
 static err route(ops_request *r, const ops_row **ret) {
     const slice path = path_of(r);
     ENSURE(r->method == OPS_GET || r->method == OPS_HEAD, ERR_UNSUPPORTED_HTTP_VERB,
            "the record is read only");
     ENSURE(path.len > 0, ERR_RESOURCE_NOT_FOUND, "here are /log/checkpoint and /log/tile/… only");
-    *ret = slice_eq(path, CHECKPOINT) ? &rows[0] : &rows[1];
+    *ret = slice_eq(path, CHECKPOINT)           ? &rows[0]
+           : slice_eq(path, S("minimum-index")) ? &rows[2]
+                                                : &rows[1];
     return OK;
 }
 
@@ -96,6 +103,58 @@ err audit_key(call *k) {
     return OK;
 }
 
+typedef struct first_seen {
+    uint64_t index;
+    slice time; /* in the call's arena */
+    arena *a;
+} first_seen;
+
+static err see_first(void *ctx, uint64_t index, slice entry, slice private_part) {
+    (void)private_part;
+    first_seen *f = ctx;
+    json_t *e = json_loadb((const char *)entry.p, entry.len, JSON_REJECT_DUPLICATES, NULL);
+    const json_t *t = json_object_get(e, "time");
+    f->index = index;
+    if (json_is_string(t))
+        f->time = arena_dup(f->a, slice_of(json_string_value(t), json_string_length(t)));
+    json_decref(e);
+    return ERR_CANCELLED; /* one is enough */
+}
+
+static void set_count(call *k, const char *name, uint64_t v) {
+    MUST(json_object_set_new(k->out, name, json_integer((json_int_t)v)) == 0);
+}
+
+/* How much there is of the record, from where on, and what is kept. */
+err audit_status(call *k) {
+    engine_stats e;
+    store_log_retention kept;
+    engine *g = store_engine(k->st->store);
+    first_seen first = {.a = k->c.arena};
+    engine_get_stats(g, &e);
+    TRY(store_log_retention_get(k->st->store, k->c, &kept));
+    const uint64_t from = kept.minimum > e.log_first ? kept.minimum : e.log_first;
+    err read = engine_log_read(g, from, e.log_next, see_first, &first);
+    if (read != ERR_CANCELLED) TRY(read);
+    set_count(k, "entries", e.log_next);
+    set_count(k, "kept", e.log_next - from);
+    if (first.time.len > 0) call_set(k->out, "oldest", first.time);
+    if (kept.minimum > 0) {
+        set_count(k, "removed_before", kept.minimum);
+        call_set_time(k->c.arena, k->out, "removed_until", kept.removed_us);
+    }
+    call_set(k->out, "retention",
+             kept.keep_s == 0 ? S("for ever")
+                              : arena_fmt(k->c.arena, "%llu s", (unsigned long long)kept.keep_s));
+    set_count(k, "row_bytes", e.log_bytes_disk);
+    if (!k->st->builder) return OK;
+    audit_builder_stats b;
+    audit_builder_get_stats(k->st->builder, &b);
+    set_count(k, "published", b.published);
+    if (b.stopped) call_set(k->out, "stopped", S("the server's log says why"));
+    return OK;
+}
+
 /* One line a witness. */
 static void witness_metric(buf *out, const char *name, const char *type, const char *help,
                            const audit_witness_stats *w, size_t count, size_t offset) {
@@ -133,6 +192,12 @@ void log_metrics(const admin_state *st, buf *out) {
     engine_get_stats(store_engine(st->store), &e);
     admin_metric(out, "strongroom_audit_entries_total", "counter", "Entries in the record.",
                  e.log_next);
+    admin_metric(out, "strongroom_audit_first_entry", "gauge",
+                 "The first entry that the store holds: those before were removed by retention.",
+                 e.log_first);
+    admin_metric(out, "strongroom_audit_row_bytes", "gauge",
+                 "Bytes of the record's rows on the disk, entries and openings, compressed.",
+                 e.log_bytes_disk);
     if (st->witnesses) witness_metrics(st->witnesses, out);
     if (!st->builder) return;
     audit_builder_stats b;
@@ -141,6 +206,8 @@ void log_metrics(const admin_state *st, buf *out) {
                  "Entries under the last checkpoint.", b.published);
     admin_metric(out, "strongroom_audit_checkpoints_total", "counter",
                  "Checkpoints signed since the start.", b.checkpoints);
+    admin_metric(out, "strongroom_audit_removed_total", "counter",
+                 "Entries removed by retention since the start.", b.removed);
     admin_metric(
         out, "strongroom_audit_stopped", "gauge",
         "1 when publishing stopped: folder and store contradict each other, or a write failed.",

@@ -20,7 +20,8 @@ typedef struct search {
     int64_t since_us, until_us;
     slice blob, actor; /* empty: any */
     bool opens;
-    arena *scratch; /* of one entry */
+    arena *scratch;   /* of one entry */
+    uint64_t minimum; /* entries before it were removed */
     uint64_t next;
     size_t found, bytes;
 } search;
@@ -158,12 +159,17 @@ static err seek(search *q, uint64_t log_next) {
     uint64_t from;
     TRY(read_query(q));
     TRY(call_number(q->k, "from", q->next, &from));
+    ENSURE(from >= q->minimum, ERR_NOT_FOUND,
+           "entries before %llu were removed by retention: the record begins there",
+           (unsigned long long)q->minimum);
     q->next = from;
     const uint64_t to = from + LOOKED_AT_MAX < from ? UINT64_MAX : from + LOOKED_AT_MAX;
     err e = engine_log_read(store_engine(q->k->st->store), from, to, look_at, q);
     if (e != ERR_CANCELLED) TRY(e);
     json_t *out = q->k->out;
     MUST(json_object_set_new(out, "size", json_integer((json_int_t)log_next)) == 0);
+    if (q->minimum > 0)
+        MUST(json_object_set_new(out, "removed_before", json_integer((json_int_t)q->minimum)) == 0);
     if (q->next < log_next)
         call_set(out, "next", arena_fmt(q->k->c.arena, "%llu", (unsigned long long)q->next));
     return OK;
@@ -171,8 +177,12 @@ static err seek(search *q, uint64_t log_next) {
 
 err audit_seek(call *k, audit_seeker *to) {
     engine_stats stats;
+    store_log_retention kept;
     engine_get_stats(store_engine(k->st->store), &stats);
-    search q = {.to = to, .k = k, .next = stats.log_first, .scratch = arena_new(16 << 10, 0)};
+    TRY(store_log_retention_get(k->st->store, k->c, &kept));
+    search q = {.to = to, .k = k, .minimum = kept.minimum, .scratch = arena_new(16 << 10, 0)};
+    if (stats.log_first > q.minimum) q.minimum = stats.log_first;
+    q.next = q.minimum;
     err e = seek(&q, stats.log_next);
     to->next = q.next;
     arena_free(q.scratch);

@@ -47,6 +47,15 @@ slice admin_field(arena *a, slice response, const char *name) {
     return text;
 }
 
+bool admin_count(slice response, const char *name, uint64_t *ret) {
+    json_t *v = json_loadb((const char *)response.p, response.len, 0, NULL);
+    const json_t *f = json_object_get(v, name);
+    const bool is = json_is_integer(f) && json_integer_value(f) >= 0;
+    if (is) *ret = (uint64_t)json_integer_value(f);
+    json_decref(v);
+    return is;
+}
+
 /* How a person calls one of a list, or a field. */
 static const char *label(const char *key) {
     static const char *const words[][2] = {{"keys", "key"},

@@ -11,11 +11,15 @@
  *     folder that says otherwise (a restored backup, another log's files) stops the builder, loudly.
  *  3. Files are written aside, synced, renamed, and their folder is synced, before anything names them.
  *
- * What an entry says is record.h's matter. What it needs from below: engine (the log), crypto, base. */
+ *  4. Entries go only by retention (retain.c): from the front, once they are published, announced by an entry, whole
+ *     bundles. The tree stays as it is: all hashes, so every receipt, holds.
+ *
+ * What an entry says is record.h's matter. What it needs from below: store (the log's row), engine (the log), crypto,
+ * base. */
 #pragma once
 
 #include "audit/record.h"
-#include "engine/engine.h"
+#include "store/store.h"
 
 #define AUDIT_HASH_LEN       32
 #define AUDIT_TILE_WIDTH     256
@@ -180,18 +184,25 @@ audit_source audit_folder(const char *path);
 err audit_read_checkpoint(const audit_source *s, arena *a, const audit_verifier *v,
                           audit_checkpoint *ret, slice *ret_note) CHECKED;
 
+/* The log's minimum index (tlog-tiles, Pruning): entries below it were removed by retention. 0 when the source has no
+ * file minimum-index; else a multiple of 256 below the checkpoint's size. ERR_CORRUPT. */
+err audit_read_minimum(const audit_source *s, arena *a, const audit_checkpoint *c,
+                       uint64_t *ret) CHECKED;
+
 typedef struct audit_report {
+    uint64_t minimum; /* the first entry that is there */
     uint64_t entries, tiles, bundles, bytes;
 } audit_report;
-/* Reads the whole log: each bundle's entries against its tile, each tile against the one above, the root against
- * the checkpoint. ERR_CORRUPT with the first entry or tile that does not fit. progress (may be NULL) is called now
+/* Reads the whole log from its minimum index on: each bundle's entries against its tile, each tile against the one
+ * above, the root against the checkpoint; and that an entry tells of the removal of those below the minimum.
+ * ERR_CORRUPT with the first entry or tile that does not fit. progress (may be NULL) is called now
  * and then. each (may be NULL): every entry, once it is known to be in the tree. */
 err audit_verify(const audit_source *s, const audit_checkpoint *c,
                  void (*progress)(void *ctx, uint64_t done), engine_log_each *each, void *ctx,
                  audit_report *ret) CHECKED;
 
 /* A receipt for one entry (https://c2sp.org/tlog-proof), with the entry itself as its extra data. The note is the
- * source's checkpoint. ERR_NOT_FOUND for an entry that it does not cover. */
+ * source's checkpoint. ERR_NOT_FOUND for an entry that it does not cover, or that retention removed. */
 err audit_prove(const audit_source *s, arena *a, uint64_t index, const audit_checkpoint *c,
                 slice note, buf *out) CHECKED;
 /* That the tree of `size` entries begins with that of old_size, from the source's tiles; 0 < old_size <= size.
@@ -242,9 +253,15 @@ size_t audit_witnesses_stats(audit_witnesses *w, audit_witness_stats ret[AUDIT_P
 /* ---- a published log: writing (publish.c, build.c) ---- */
 
 typedef struct audit_publisher audit_publisher;
-/* Opens the folder, made when it is not there, and goes on after what its checkpoint covers. ERR_CORRUPT: what is
- * there is not this key's, or damaged. */
-err audit_publisher_open(const char *folder, const audit_signer *signer,
+/* Where a log begins whose first `minimum` entries are gone: a multiple of 256, and the hashes of the tree of those
+ * entries that the tiles above need (store_log_retention.edge). */
+typedef struct audit_base {
+    uint64_t minimum;
+    slice edge;
+} audit_base;
+/* Opens the folder, made when it is not there, and goes on after what its checkpoint covers; without a checkpoint,
+ * from the base on (borrowed; NULL: from 0). ERR_CORRUPT: what is there is not this key's, or damaged. */
+err audit_publisher_open(const char *folder, const audit_signer *signer, const audit_base *base,
                          audit_publisher **ret) CHECKED;
 audit_publisher *audit_publisher_close(audit_publisher *p);
 uint64_t audit_publisher_size(const audit_publisher *p); /* of its checkpoint */
@@ -257,6 +274,12 @@ uint64_t audit_publisher_added(const audit_publisher *p); /* of what was added *
 err audit_publisher_sign(audit_publisher *p, audit_checkpoint *ret, buf *note) CHECKED;
 /* Writes the checkpoint that was signed last, perhaps with more signatures. */
 err audit_publisher_put(audit_publisher *p, slice note) CHECKED;
+/* Makes `minimum` the folder's minimum index, then removes the bundles of [from, minimum), multiples of 256 under its
+ * checkpoint. Durable when it returns OK; what it was interrupted in can be done again. ERR_IO as above. */
+err audit_publisher_remove(audit_publisher *p, uint64_t from, uint64_t minimum) CHECKED;
+/* For audit_base: the hashes of the tree of the first `minimum` entries, a multiple of 256 under its checkpoint, known to
+ * lead to that. In the arena. ERR_CORRUPT. */
+err audit_publisher_edge(const audit_publisher *p, arena *a, uint64_t minimum, slice *ret) CHECKED;
 
 typedef struct audit_builder audit_builder;
 typedef struct audit_builder_options {
@@ -264,11 +287,17 @@ typedef struct audit_builder_options {
     const char *folder;
     audit_signer signer;
     audit_witnesses *witnesses; /* outlive it; NULL: none */
+    /* Retention: whose log it is (NULL: of a bare engine, whose entries are kept for ever), how long entries are kept in
+     * seconds (0: for ever), and what they name as the place (outlives it). */
+    store *store;
+    uint64_t keep_s;
+    slice region;
 } audit_builder_options;
 typedef struct audit_builder_stats {
     uint64_t published; /* entries under the checkpoint */
     uint64_t checkpoints;
-    bool stopped; /* it found what must not be, and signs nothing more; the log says what */
+    uint64_t removed; /* entries that retention removed since the start */
+    bool stopped;     /* it found what must not be, and signs nothing more; the log says what */
 } audit_builder_stats;
 /* A thread that publishes what the engine's log holds, at least once a second while there is something new.
  * ERR_CORRUPT when folder and log do not belong together. */

@@ -7,7 +7,7 @@
  * loses at most files that no checkpoint names yet, and the next start writes them again, the same. */
 #include <pthread.h>
 
-#include "audit/audit.h"
+#include "audit/retain.h"
 
 #define STEP_ENTRIES 65536   /* between two checkpoints, at most */
 #define PERIOD_US    1000000 /* between checkpoints while there is work */
@@ -17,6 +17,7 @@ struct audit_builder {
     engine *engine;
     audit_witnesses *witnesses; /* NULL: none */
     audit_publisher *publisher;
+    retainer retainer;
     pthread_t thread;
     pthread_mutex_t mutex; /* guards stop and stats */
     pthread_cond_t wake;
@@ -63,6 +64,14 @@ static err publish(audit_builder *b, bool *ret_more) {
     return OK;
 }
 
+static err retain(audit_builder *b) {
+    TRY(retain_step(&b->retainer, b->publisher));
+    pthread_mutex_lock(&b->mutex);
+    b->stats.removed = b->retainer.removed;
+    pthread_mutex_unlock(&b->mutex);
+    return OK;
+}
+
 static bool wait(audit_builder *b, int64_t us) {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -90,6 +99,7 @@ static void *run(void *arg) {
         } else if (stop) {
             return NULL;
         }
+        if (!stop && retain(b) != OK) break;
         if (!more && !stop) stop = wait(b, POLL_US);
     }
     LOG(LOG_ERROR, "audit.stopped", LF_C("detail", err_detail()));
@@ -122,9 +132,10 @@ static err belong_together(const audit_builder *b, const char *folder) {
            "contradict "
            "what others have seen",
            folder, (unsigned long long)size, (unsigned long long)next);
-    ENSURE(size >= stats.log_first, ERR_CORRUPT,
+    const uint64_t added = audit_publisher_added(b->publisher);
+    ENSURE(added >= stats.log_first, ERR_CORRUPT,
            "%s ends at entry %llu and the store has only those from %llu on", folder,
-           (unsigned long long)size, (unsigned long long)stats.log_first);
+           (unsigned long long)added, (unsigned long long)stats.log_first);
     if (size == 0 || size - 1 < stats.log_first) return OK;
     comparing c = {.p = b->publisher};
     TRY(engine_log_read(b->engine, size - 1, size, compare, &c));
@@ -138,6 +149,7 @@ static err belong_together(const audit_builder *b, const char *folder) {
 
 static audit_builder *builder_free(audit_builder *b) {
     audit_publisher_close(b->publisher);
+    retain_close(&b->retainer);
     pthread_cond_destroy(&b->wake);
     pthread_mutex_destroy(&b->mutex);
     free(b);
@@ -154,7 +166,9 @@ err audit_builder_start(const audit_builder_options *o, audit_builder **ret) {
     MUST(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
     MUST(pthread_mutex_init(&b->mutex, NULL) == 0 && pthread_cond_init(&b->wake, &attr) == 0);
     pthread_condattr_destroy(&attr);
-    err e = audit_publisher_open(o->folder, &o->signer, &b->publisher);
+    err e = retain_open(&b->retainer, o);
+    const audit_base base = {b->retainer.now.minimum, b->retainer.now.edge};
+    if (e == OK) e = audit_publisher_open(o->folder, &o->signer, &base, &b->publisher);
     if (e == OK) e = belong_together(b, o->folder);
     if (e != OK) {
         builder_free(b);

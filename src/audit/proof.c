@@ -46,6 +46,11 @@ err audit_prove(const audit_source *s, arena *a, uint64_t index, const audit_che
     audit_hash proof[AUDIT_PROOF_HASHES], leaf;
     size_t count;
     slice entry;
+    uint64_t minimum;
+    TRY(audit_read_minimum(s, a, c, &minimum));
+    ENSURE(index >= minimum, ERR_NOT_FOUND,
+           "entry %llu was removed by retention: the record begins at entry %llu",
+           (unsigned long long)index, (unsigned long long)minimum);
     TRY(entry_at(s, a, index, c->size, &entry));
     TRY(audit_prove_inclusion(&h, index, c->size, proof, &count));
     audit_leaf_hash(entry, &leaf);

@@ -3,6 +3,7 @@
  *   FOLDER/checkpoint             signed; names the rest, and is written last
  *   FOLDER/tile/L/N[.p/W]         hashes
  *   FOLDER/tile/entries/N[.p/W]   entries
+ *   FOLDER/minimum-index          where the entries begin, once the first were removed (minimum.c)
  *   FOLDER/new                    a file in the making
  *
  * Invariants
@@ -260,6 +261,74 @@ bool audit_publisher_ends_with(const audit_publisher *p, slice entry) {
     return p->published == 0 || slice_eq(buf_slice(&p->last), entry);
 }
 
+/* ---- removing ---- */
+
+static err write_minimum(audit_publisher *p, uint64_t minimum) {
+    char text[24];
+    snprintf(text, sizeof text, "%llu\n", (unsigned long long)minimum);
+    TRY(write_file(p, "minimum-index", slice_str(text)));
+    return sync_folders(p);
+}
+
+/* Folders of the bundles' numbers that are empty now. */
+static err drop_folders(audit_publisher *p, char path[AUDIT_PATH_MAX]) {
+    TRY(sync_folders(p)); /* of files in what may go */
+    for (;;) {
+        char parent[AUDIT_PATH_MAX];
+        parent_of(path, parent);
+        if (strcmp(parent, "tile/entries") == 0) return OK;
+        if (p->io->rmdir(p->io, p->dir, parent) < 0) return OK; /* there is more in it */
+        memcpy(path, parent, AUDIT_PATH_MAX);
+        parent_of(path, parent);
+        TRY(sync_later(p, parent));
+    }
+}
+
+static err drop_bundle(audit_publisher *p, uint64_t index) {
+    char path[AUDIT_PATH_MAX], parent[AUDIT_PATH_MAX];
+    drop_partials(p, AUDIT_ENTRIES, index);
+    tile_name(&(audit_tile){AUDIT_ENTRIES, index, AUDIT_TILE_WIDTH}, path);
+    int r = p->io->unlink(p->io, p->dir, path);
+    if (r < 0 && r != -ENOENT) return io_failed(p, r, path);
+    parent_of(path, parent);
+    if (r == -ENOENT) { /* gone before, perhaps not yet for good */
+        int fd = p->io->open(p->io, p->dir, parent, O_RDONLY | O_DIRECTORY);
+        if (fd < 0) return OK;
+        p->io->close(p->io, fd);
+    }
+    TRY(sync_later(p, parent));
+    return index % 1000 == 999 ? drop_folders(p, path) : OK;
+}
+
+err audit_publisher_remove(audit_publisher *p, uint64_t from, uint64_t minimum) {
+    ENSURE(!p->failed, ERR_IO, "%s: an earlier write failed", p->folder);
+    MUST(minimum % AUDIT_TILE_WIDTH == 0 && minimum < p->published);
+    TRY(write_minimum(p, minimum));
+    for (uint64_t i = from / AUDIT_TILE_WIDTH; i < minimum / AUDIT_TILE_WIDTH; i++)
+        TRY(drop_bundle(p, i));
+    return sync_folders(p);
+}
+
+/* That the edge is the checkpoint's: an entry's path to the root goes by what is left of it. */
+err audit_publisher_edge(const audit_publisher *p, arena *a, uint64_t minimum, slice *ret) {
+    const audit_source s = audit_folder(p->folder);
+    audit_verifier v;
+    audit_checkpoint c;
+    slice note;
+    buf proof, out;
+    MUST(minimum % AUDIT_TILE_WIDTH == 0 && minimum < p->published);
+    audit_verifier_of(p->signer, &v);
+    TRY(audit_read_checkpoint(&s, a, &v, &c, &note));
+    buf_init_arena(&proof, a, (size_t)4 * AUDIT_NOTE_MAX);
+    TRY(audit_prove(&s, a, minimum, &c, note, &proof));
+    tree_edge *e = arena_alloc(a, sizeof *e);
+    TRY(edge_read(&s, a, minimum, c.size, e));
+    buf_init_arena(&out, a, STORE_LOG_EDGE_MAX);
+    edge_put(&out, e);
+    *ret = buf_slice(&out);
+    return buf_check(&out);
+}
+
 /* ---- opening ---- */
 
 static err damaged(const audit_publisher *p, const char *what) {
@@ -312,16 +381,18 @@ static err load_bundle(audit_publisher *p, arena *a) {
     return OK;
 }
 
-static err load(audit_publisher *p, arena *a) {
+static err load(audit_publisher *p, arena *a, bool *ret_found) {
     const audit_source s = audit_folder(p->folder);
     audit_verifier v;
     audit_checkpoint c;
     audit_hash root;
     slice note;
+    *ret_found = false;
     audit_verifier_of(p->signer, &v);
     err e = audit_read_checkpoint(&s, a, &v, &c, &note);
     if (e == ERR_NOT_FOUND) return OK; /* nothing was published yet */
     TRY(e);
+    *ret_found = true;
     p->size = p->published = p->swept = p->tree.size = c.size;
     for (int at = 0; at < AUDIT_TILE_LEVELS; at++) TRY(load_level(p, a, at));
     audit_tree_root(&p->tree, &root);
@@ -330,7 +401,30 @@ static err load(audit_publisher *p, arena *a) {
     return c.size > 0 ? load_bundle(p, a) : OK;
 }
 
-err audit_publisher_open(const char *folder, const audit_signer *signer, audit_publisher **ret) {
+/* A folder that is new, of a log whose first entries are gone: the tiles above them are made of their hashes. */
+static err begin_at(audit_publisher *p, arena *a, const audit_base *base) {
+    tree_edge *e = arena_alloc(a, sizeof *e);
+    TRY(edge_parse(base->edge, base->minimum, e));
+    edge_tree(e, &p->tree);
+    p->size = p->swept = base->minimum;
+    for (int at = 1; at < AUDIT_TILE_LEVELS; at++) {
+        memcpy(p->level[at].hash, e->hash[at], sizeof p->level[at].hash);
+        p->level[at].count = e->count[at];
+    }
+    return write_minimum(p, base->minimum);
+}
+
+static err load_or_begin(audit_publisher *p, const audit_base *base) {
+    bool found;
+    arena *a = arena_new(64 << 10, 64 << 20);
+    err e = load(p, a, &found);
+    if (e == OK && !found && base && base->minimum > 0) e = begin_at(p, a, base);
+    arena_free(a);
+    return e;
+}
+
+err audit_publisher_open(const char *folder, const audit_signer *signer, const audit_base *base,
+                         audit_publisher **ret) {
     audit_publisher *p = calloc(1, sizeof *p);
     MUST(p != NULL);
     p->io = io_in_use();
@@ -346,9 +440,7 @@ err audit_publisher_open(const char *folder, const audit_signer *signer, audit_p
     int r = p->io->mkdir(p->io, AT_FDCWD, folder);
     if (r == 0 || r == -EEXIST)
         r = p->dir = p->io->open(p->io, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY);
-    arena *a = arena_new(64 << 10, 64 << 20);
-    err e = r < 0 ? err_fail_errno(ERR_IO, -r, "%s", folder) : load(p, a);
-    arena_free(a);
+    err e = r < 0 ? err_fail_errno(ERR_IO, -r, "%s", folder) : load_or_begin(p, base);
     if (e != OK) {
         audit_publisher_close(p);
         return e;

@@ -159,6 +159,22 @@ static void put_purpose(buf *b, const audit_record *r, bool *outer) {
     buf_byte(b, '}');
 }
 
+static void put_retention(buf *b, const struct audit_retained *r, bool *outer) {
+    bool first;
+    if (!r) return;
+    open_object(b, "retention", outer, &first);
+    if (r->before > 0) {
+        number(b, "before", r->before, &first);
+        number(b, "count", r->count, &first);
+    }
+    number(b, "keep", r->keep_s, &first);
+    if (r->before > 0)
+        time_member(b, "until", r->until_us, &first);
+    else
+        number(b, "was", r->was_s, &first);
+    buf_byte(b, '}');
+}
+
 void audit_record_put(buf *b, const audit_record *r) {
     bool first = true;
     buf_byte(b, '{');
@@ -176,6 +192,7 @@ void audit_record_put(buf *b, const audit_record *r) {
     put_purpose(b, r, &first);
     if (r->recipient) hex(b, "recipient", r->actor, &first);
     text(b, "region", r->region, &first);
+    put_retention(b, r->retained, &first);
     time_member(b, "time", r->time_us, &first);
     number(b, "v", AUDIT_RECORD_VERSION, &first);
     buf_byte(b, '}');

@@ -14,7 +14,9 @@
  *              "name":HEX,"retain":TIME,"snapshot":TIME,"version":TIME},
  *    "outcome":{"code":"BlobNotFound","result":"refused","status":404},
  *    "purpose":{"code":"TREAT","default":true,"reason":HEX},
- *    "recipient":HEX,"region":"local","time":TIME,"v":1}
+ *    "recipient":HEX,"region":"local",
+ *    "retention":{"before":N,"count":N,"keep":SECONDS,"until":TIME,"was":SECONDS},
+ *    "time":TIME,"v":1}
  *
  * Members without a value are left out. A commitment is SHA-256(salt ‖ value), the salt of 16 random bytes.
  *
@@ -53,6 +55,13 @@ typedef struct audit_record {
     slice purpose, reason;     /* code; commitment, raw */
     bool purpose_default;      /* the client did not say one, and its key has it by default */
     bool recipient;            /* the actor is who it was disclosed to */
+    /* Of the log itself; NULL: none. */
+    const struct audit_retained {
+        uint64_t before,
+            count;        /* entries below `before`, the last count of them, are removed; 0: none */
+        int64_t until_us; /* they are all older */
+        uint64_t keep_s, was_s; /* how long entries are kept, and were; 0: for ever */
+    } * retained;
 } audit_record;
 
 void audit_record_put(buf *out, const audit_record *r);

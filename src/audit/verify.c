@@ -13,6 +13,7 @@ typedef struct verifying {
     void *ctx;
     audit_report *report;
     audit_tree tree;
+    bool announced; /* an entry tells of the removal of what is not there */
     /* The hashes of full tiles that the level above is made of. */
     audit_hash above[AUDIT_TILE_LEVELS][AUDIT_TILE_WIDTH];
     unsigned above_count[AUDIT_TILE_LEVELS];
@@ -56,6 +57,7 @@ static err check_entry(verifying *v, uint64_t index, slice *bundle, const uint8_
            "entry %llu is not the one that was logged: its hash is not that of its tile",
            (unsigned long long)index);
     audit_tree_append(&v->tree, ret);
+    if (!v->announced) v->announced = announces_minimum(entry, v->report->minimum);
     return v->each ? v->each(v->ctx, index, entry, SLICE_NONE) : OK;
 }
 
@@ -84,9 +86,27 @@ static err check_leaves(verifying *v, arena *a, uint64_t index, unsigned width) 
     return add_above(v, a, 1, &root);
 }
 
+/* Goes on from the tree of what was removed. Its hashes are believed for now: only the right ones lead to the root. */
+static err begin_at_minimum(verifying *v, arena *a) {
+    const uint64_t minimum = v->report->minimum;
+    v->announced = minimum == 0;
+    if (minimum == 0) return OK;
+    tree_edge *e = arena_alloc(a, sizeof *e);
+    TRY(edge_read(v->s, a, minimum, v->c->size, e));
+    edge_tree(e, &v->tree);
+    for (int at = 1; at < AUDIT_TILE_LEVELS; at++) {
+        memcpy(v->above[at], e->hash[at], sizeof v->above[at]);
+        v->above_count[at] = e->count[at];
+        v->above_index[at] = at + 1 < AUDIT_TILE_LEVELS ? minimum >> (8 * (at + 1)) : 0;
+    }
+    return OK;
+}
+
 static err check_all(verifying *v, arena *a) {
     const uint64_t size = v->c->size;
-    for (uint64_t done = 0; done < size; done += AUDIT_TILE_WIDTH) {
+    TRY(audit_read_minimum(v->s, a, v->c, &v->report->minimum));
+    TRY(begin_at_minimum(v, a));
+    for (uint64_t done = v->report->minimum; done < size; done += AUDIT_TILE_WIDTH) {
         const uint64_t index = done / AUDIT_TILE_WIDTH;
         arena_reset(a);
         TRY(check_leaves(v, a, index, audit_tile_width(0, index, size)));
@@ -100,6 +120,9 @@ static err check_all(verifying *v, arena *a) {
     audit_tree_root(&v->tree, &root);
     ENSURE(memcmp(root.b, v->c->root.b, sizeof root.b) == 0, ERR_CORRUPT,
            "the log's entries and tiles fit together, but the checkpoint was signed over others");
+    ENSURE(v->announced, ERR_CORRUPT,
+           "entries before %llu are not there, and no entry tells that retention removed them",
+           (unsigned long long)v->report->minimum);
     if (v->progress) v->progress(v->ctx, size);
     return OK;
 }

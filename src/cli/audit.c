@@ -140,6 +140,9 @@ static err verify(auditing *x, const char *where) {
            (unsigned long long)report.entries, (unsigned long long)report.bundles,
            (unsigned long long)report.tiles, (double)report.bytes / (1 << 20), rate,
            SLICE_ARG(c.origin), SLICE_ARG(buf_slice(&root)));
+    if (report.minimum > 0)
+        printf("removed  entries before %llu, by retention, as the record tells\n",
+               (unsigned long long)report.minimum);
     return OK;
 }
 

@@ -97,6 +97,14 @@ static err show_text(arena *a, slice response, const char *field) {
     return OK;
 }
 
+/* That the record does not begin at its beginning. */
+static void note_removed(slice response) {
+    uint64_t before;
+    if (admin_count(response, "removed_before", &before))
+        fprintf(stderr, "entries before %llu were removed by retention\n",
+                (unsigned long long)before);
+}
+
 /* Page after page. The arena is of one page: `from` is kept outside of it. */
 static err all_pages(arena *a, const reading *r, const char *command) {
     char from[24] = "";
@@ -106,6 +114,7 @@ static err all_pages(arena *a, const reading *r, const char *command) {
     do {
         arena_reset(a);
         TRY(ask(a, r, command, from, false, &response));
+        if (first) note_removed(response);
         if (first && r->format) TRY(show_text(a, response, "head"));
         first = false;
         TRY(show_page(r, response));

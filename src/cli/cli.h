@@ -72,13 +72,15 @@ typedef struct cli_settings {
     uint64_t cache_bytes, opened_bytes, workers, upload_workers, connections_max;
     uint64_t idle_timeout_ms, shutdown_grace_ms;
     uint64_t scrub_rate, scrub_pause_ms;
+    uint64_t log_retention_ms;                         /* 0: for ever */
     config_strings copy_sources, copy_sources_private; /* fetch_options says what an entry is */
     slice copy_sources_ca;
 } cli_settings;
 
-#define CLI_LISTEN_MAX   16
-#define CLI_REGION_MAX   64
-#define CLI_SETTINGS_MAX 40
+#define CLI_LISTEN_MAX       16
+#define CLI_REGION_MAX       64
+#define CLI_SETTINGS_MAX     41
+#define CLI_RETENTION_MIN_MS (30ull * 24 * 3600 * 1000)
 
 void cli_settings_defaults(cli_settings *s);
 /* The keys of the file, bound to s; ended by {0}. */

@@ -221,7 +221,10 @@ static err start_witnesses(serve *s, const audit_signer *signer) {
 /* The record's published folder, and who fills it. */
 static err start_builder(serve *s) {
     if (!s->plan->settings.record) return OK;
-    audit_builder_options o = {.engine = store_engine(s->store)};
+    audit_builder_options o = {.engine = store_engine(s->store),
+                               .store = s->store,
+                               .keep_s = s->plan->settings.log_retention_ms / 1000,
+                               .region = s->plan->settings.region};
     const slice folder = arena_fmt(s->arena, "%s/log", s->plan->folder.data);
     o.folder = s->log_folder = arena_cstr(s->arena, folder);
     TRY(admin_log_signer(s->store, s->arena, s->plan->settings.log_origin, &o.signer));
@@ -358,7 +361,7 @@ err cli_plan_run(cli_plan *plan) {
 
 typedef struct serve_flags {
     bool dev, no_record;
-    const char *data, *port, *host, *config, *log_level;
+    const char *data, *port, *host, *config, *log_level, *retention;
 } serve_flags;
 
 static err development_accounts(cli_plan *plan, arena *a, store *s) {
@@ -402,16 +405,18 @@ static err take_development(arena *a, const serve_flags *f, cli_plan *plan) {
     plan->settings.record = !f->no_record;
     plan->settings.website_suffix = S("web.localhost");
     if (f->log_level) plan->settings.log_level = slice_str(f->log_level);
+    uint64_t keep_s = 0;
+    if (f->retention) TRY(cli_number("--retention", f->retention, 1, UINT32_MAX, &keep_s));
+    plan->settings.log_retention_ms = keep_s * 1000;
     return OK;
 }
 
 static err take_production(arena *a, const serve_flags *f, cli_plan *plan) {
     ENSURE(f->config != NULL, ERR_USAGE,
            "say --config FILE for production, or --dev --data DIR to try it");
-    ENSURE(
-        !f->data && !f->port && !f->host && !f->no_record, ERR_USAGE,
-        "--data, --port, --host and --no-record belong to --dev; in production the configuration "
-        "says them");
+    ENSURE(!f->data && !f->port && !f->host && !f->no_record && !f->retention, ERR_USAGE,
+           "--data, --port, --host, --no-record and --retention belong to --dev; in production the "
+           "configuration says them");
     TRY(cli_settings_read(a, f->config, &plan->settings));
     if (f->log_level) plan->settings.log_level = slice_str(f->log_level);
     plan->folder.data = arena_cstr(a, plan->settings.data);
@@ -431,6 +436,8 @@ int cli_serve(int argc, char **argv) {
         {"host", "ADDRESS", &f.host, NULL, "development: a loopback address; default 127.0.0.1"},
         {"no-record", NULL, NULL, &f.no_record,
          "development: keep no record of accesses, to measure what it costs"},
+        {"retention", "SECONDS", &f.retention, NULL,
+         "development: remove entries of the record that are older; default: none"},
         {"config", "FILE", &f.config, NULL,
          "production: the configuration (strongroom help config)"},
         {"log-level", "LEVEL", &f.log_level, NULL, "debug, info, warn or error"},

@@ -74,6 +74,10 @@ void cli_settings_keys(cli_settings *s, config_key ret[CLI_SETTINGS_MAX]) {
                  "they are published; default: none"},
         {"audit.witnesses_ca", CONFIG_STRING, &s->log_witnesses_ca,
          .help = "PEM file: authorities that sign for witnesses; default: the system's"},
+        {"audit.retention", CONFIG_DURATION, &s->log_retention_ms, 0, 36525ull * 24 * 3600 * 1000,
+         .help =
+             "how long entries of the record are kept, at least 30d; older ones are removed, which "
+             "the record tells; 0: for ever (the default)"},
         {"region", CONFIG_STRING, &s->region,
          .help = "what the record names as the place of this server; default: local"},
         {"scrub_rate", CONFIG_SIZE, &s->scrub_rate, 0, 1ull << 40,
@@ -174,6 +178,10 @@ static err check_settings(arena *a, const char *path, const cli_settings *s) {
         TRY(cli_address_parse(a, "audit.listen", s->log_listen, &address));
         TRY(check_plain(s, "audit.listen", s->log_listen, &address));
     }
+    ENSURE(s->log_retention_ms == 0 || s->log_retention_ms >= CLI_RETENTION_MIN_MS, ERR_CONFIG,
+           "%s: audit.retention is at least 30d, or 0 for ever: those who watch the record must "
+           "have time to read it",
+           path);
     ENSURE(audit_name_valid(s->region) && s->region.len <= CLI_REGION_MAX, ERR_CONFIG,
            "%s: region is 1 to %d characters without spaces and '+'", path, CLI_REGION_MAX);
     ENSURE(slice_empty(s->log_origin) || audit_name_valid(s->log_origin), ERR_CONFIG,

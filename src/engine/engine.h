@@ -70,6 +70,7 @@ typedef struct engine_stats {
     uint64_t stream_bytes_live; /* sealed bytes in adopted streams */
     uint64_t stream_bytes_disk; /* what they and their slack occupy */
     uint64_t row_bytes_disk;
+    uint64_t log_bytes_disk;          /* of these, the log's */
     uint64_t memory_bytes;            /* caches and write buffers */
     uint64_t commits, commit_batches; /* transactions, and the synced batches they shared */
     uint64_t log_first, log_next;     /* the entries that are there: first <= index < next */
@@ -203,7 +204,8 @@ err engine_log_read(engine *e, uint64_t from, uint64_t to, engine_log_each *each
                     void *ctx) CHECKED;
 /* The number of the next entry: all below it are durable. Does not wait. */
 uint64_t engine_log_next(engine *e);
-/* Gives back the space of entries below `before`; some of them may stay. */
+/* Entries below `before` are no longer kept and cannot be read; their space comes back in time. The last entries may
+ * stay when all are below. One caller at a time. */
 err engine_log_trim(engine *e, uint64_t before) CHECKED;
 
 /* Keeps the engine's state as it is now: all transactions that have returned are in it, and each is there whole or

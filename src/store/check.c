@@ -175,15 +175,31 @@ static void check_scope_row(check *ck, uint64_t account, slice name, slice key, 
     arena_free(a);
 }
 
+/* The log begins where retention has left it. */
+static void check_log_begins(check *ck, slice key, const row_log *row) {
+    engine_stats e;
+    char why[160];
+    engine_get_stats(ck->s->engine, &e);
+    if (e.log_first >= row->swept && e.log_first <= row->minimum && row->minimum <= e.log_next)
+        return;
+    snprintf(why, sizeof why,
+             "the log holds entries %llu to %llu, and retention has removed those below %llu",
+             (unsigned long long)e.log_first, (unsigned long long)e.log_next,
+             (unsigned long long)row->swept);
+    check_report_row(ck, "META", key, why);
+}
+
 static void check_log_row(check *ck, slice key, slice value) {
     row_log row;
     arena *a = arena_new(4096, 0);
     crypto_key k;
     if (key.len != 1 || row_log_get(value, &row) != OK ||
-        root_key(ck->s, a, row.id, row.slot, &k) != OK)
+        root_key(ck->s, a, row.id, row.slot, &k) != OK) {
         check_report_row(ck, "META", key, err_detail());
-    else
+    } else {
         crypto_key_wipe(&k);
+        check_log_begins(ck, key, &row);
+    }
     arena_free(a);
 }
 

@@ -84,6 +84,54 @@ err store_log_origin(store *s, store_call c, slice wanted, slice otherwise, slic
     return engine_txn_commit(t);
 }
 
+/* ---- retention ---- */
+
+static err read_log_row(store *s, arena *a, row_log *ret) {
+    static const uint8_t key[] = {KEY_LOG};
+    slice value;
+    TRY(engine_get(s->engine, ENGINE_META, slice_of(key, sizeof key), a, false, &value));
+    return row_log_get(value, ret);
+}
+
+err store_log_retention_get(store *s, store_call c, store_log_retention *ret) {
+    row_log row;
+    *ret = (store_log_retention){.removed_us = STORE_TIME_NONE};
+    err e = read_log_row(s, c.arena, &row);
+    if (e == ERR_NOT_FOUND) return OK;
+    TRY(e);
+    *ret = (store_log_retention){.minimum = row.minimum,
+                                 .swept = row.swept,
+                                 .removed_us = row.removed_us,
+                                 .keep_s = row.keep_s,
+                                 .edge = row.edge};
+    return OK;
+}
+
+static err put_retention(store *s, store_call c, const store_log_retention *v, engine_txn *t) {
+    static const uint8_t key[] = {KEY_LOG};
+    row_log row;
+    TRY(read_log_row(s, c.arena, &row));
+    MUST(v->minimum >= row.minimum && v->swept >= row.swept && v->swept <= v->minimum);
+    MUST(v->edge.len <= STORE_LOG_EDGE_MAX);
+    row.minimum = v->minimum;
+    row.swept = v->swept;
+    row.removed_us = v->removed_us;
+    row.keep_s = v->keep_s;
+    row.edge = v->edge;
+    engine_txn_put(t, ENGINE_META, slice_of(key, sizeof key), ROW_ENCODE(log, c.arena, &row));
+    return OK;
+}
+
+err store_log_retention_set(store *s, store_call c, const store_log_retention *v) {
+    static const uint8_t key[] = {KEY_LOG};
+    engine_txn *t;
+    TRY(engine_txn_begin(s->engine, slice_of(key, sizeof key), &t));
+    err e = put_retention(s, c, v, t);
+    if (e == OK) return entry_commit(c, t);
+    engine_txn_abort(t);
+    return e;
+}
+
 /* ---- who carries an entry ---- */
 
 void entry_touch(store_recorder *r, const store_blob *b) {

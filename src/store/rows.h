@@ -351,8 +351,17 @@ typedef struct row_log {
     uint64_t id, slot; /* of the log's wrapped key in the vault */
     int64_t created_us;
     slice origin; /* empty: not settled yet */
+    /* store_log_retention */
+    uint64_t minimum, swept;
+    int64_t removed_us;
+    uint64_t keep_s;
+    slice edge;
 } row_log;
-#define ROW_LOG(N, T, B) N(1, id) N(2, slot) T(3, created_us) B(4, origin)
+#define ROW_LOG(N, T, B)                                                                           \
+    N(1, id)                                                                                       \
+    N(2, slot)                                                                                     \
+    T(3, created_us) B(4, origin) N(5, minimum) N(6, swept) T(7, removed_us) N(8, keep_s)          \
+        B(9, edge)
 
 #define ROW_SCRUB(N, T, B)                                                                         \
     B(1, account)                                                                                  \

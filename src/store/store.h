@@ -520,6 +520,21 @@ void store_log_keys_get(const store *s, store_log_keys *ret);
  * ERR_CONFIG when another than the settled one is wanted. */
 err store_log_origin(store *s, store_call c, slice wanted, slice otherwise, slice *ret) CHECKED;
 
+/* Retention of the log (audit/retain.c). Entries below `minimum` are removed, or about to be; nothing brings it back. */
+typedef struct store_log_retention {
+    uint64_t minimum;
+    uint64_t swept; /* those below it are gone */
+    int64_t
+        removed_us; /* the newest of what was removed is older than that; STORE_TIME_NONE: nothing was */
+    uint64_t keep_s; /* how long entries are kept, as it was told last; 0: for ever */
+    slice edge; /* of the tree of the first `minimum` entries: what it takes to go on from there */
+} store_log_retention;
+#define STORE_LOG_EDGE_MAX (256u << 10)
+/* edge: in the call's arena. All 0 for a store without a log. */
+err store_log_retention_get(store *s, store_call c, store_log_retention *ret) CHECKED;
+/* Durable with the entry of c.record. minimum and swept never go back. */
+err store_log_retention_set(store *s, store_call c, const store_log_retention *v) CHECKED;
+
 /* ---- blobs ---- */
 typedef enum store_blob_type {
     STORE_BLOCK_BLOB,

@@ -339,7 +339,7 @@ static uint64_t verify_folder(void) {
 static audit_publisher *open_folder(void) {
     audit_publisher *p;
     const audit_signer s = signer(1);
-    err e = audit_publisher_open(folder, &s, &p);
+    err e = audit_publisher_open(folder, &s, NULL, &p);
     if (e != OK) fail_msg("%s", err_detail());
     return p;
 }
@@ -463,7 +463,7 @@ static void whatever_fails_a_checkpoint_holds(void **state) {
         io_use(&failing);
         err e = OK;
         const audit_signer s = signer(1);
-        e = audit_publisher_open(folder, &s, &p);
+        e = audit_publisher_open(folder, &s, NULL, &p);
         if (e == OK) {
             for (uint64_t i = 250; i < 520 && e == OK; i++) {
                 char text[32];
@@ -564,10 +564,10 @@ static void another_key_is_not_believed(void **state) {
     assert_int_equal(read_checkpoint(a, 2, &c, &note), ERR_CORRUPT);
     audit_publisher *p;
     const audit_signer other = signer(2);
-    assert_int_equal(audit_publisher_open(folder, &other, &p), ERR_CORRUPT);
+    assert_int_equal(audit_publisher_open(folder, &other, NULL, &p), ERR_CORRUPT);
     flip("tile/0/000.p/10", 3);
     const audit_signer own = signer(1);
-    assert_int_equal(audit_publisher_open(folder, &own, &p), ERR_CORRUPT);
+    assert_int_equal(audit_publisher_open(folder, &own, NULL, &p), ERR_CORRUPT);
     assert_non_null(strstr(err_detail(), "move the folder aside"));
     arena_free(a);
 }

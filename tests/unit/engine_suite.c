@@ -382,6 +382,43 @@ static void the_log_is_trimmed_from_its_front(void **state) {
     engine_close(e);
 }
 
+static void committed(void *ctx, err e) {
+    assert_int_equal(e, OK);
+    atomic_fetch_add((atomic_uint *)ctx, 1);
+}
+
+/* Also inside what was committed together. */
+static void the_log_is_trimmed_exactly(void **state) {
+    (void)state;
+    engine *e = fresh();
+    enum { COUNT = 400 };
+    atomic_uint done = 0;
+    for (unsigned i = 0; i < COUNT; i++) {
+        char entry[32], beside[32];
+        engine_txn *t;
+        snprintf(entry, sizeof entry, "entry %u", i);
+        snprintf(beside, sizeof beside, "private %u", i);
+        ok(engine_txn_begin(e, SLICE_NONE, &t));
+        engine_txn_log(t, slice_str(entry), i % 2 ? slice_str(beside) : SLICE_NONE, NULL);
+        engine_txn_commit_later(t, committed, &done);
+    }
+    for (int i = 0; i < 1000 && atomic_load(&done) < COUNT; i++) usleep(10000);
+    assert_int_equal(atomic_load(&done), COUNT);
+    for (unsigned before = 1; before < COUNT; before += 23) {
+        engine_stats stats;
+        log_seen seen = {0};
+        ok(engine_log_trim(e, before));
+        if (before % 2 == 0) e = reopen(e);
+        engine_get_stats(e, &stats);
+        assert_int_equal(stats.log_first, before);
+        assert_int_equal(stats.log_next, COUNT);
+        assert_int_equal(engine_log_read(e, before - 1, COUNT, see_entry, &seen), ERR_NOT_FOUND);
+        expect_log(e, before, COUNT, COUNT);
+    }
+    expect_sound(e);
+    engine_close(e);
+}
+
 static void entries_may_be_large(void **state) {
     (void)state;
     engine *e = fresh();
@@ -989,6 +1026,7 @@ int engine_suite_run(const char *name, err (*open)(bool fresh, engine **ret)) {
         cmocka_unit_test(nowait_answers_from_memory),
         cmocka_unit_test(the_log_is_in_the_order_of_commits),
         cmocka_unit_test(the_log_is_trimmed_from_its_front),
+        cmocka_unit_test(the_log_is_trimmed_exactly),
         cmocka_unit_test(entries_may_be_large),
         cmocka_unit_test(each_commit_has_its_entry),
         cmocka_unit_test(a_shard_is_changed_by_one_at_a_time),

@@ -254,6 +254,10 @@ void txn_log_delete(local_txn *t, slice from, slice to) {
                                        (const char *)from.p, from.len, (const char *)to.p, to.len);
 }
 
+void txn_log_put(local_txn *t, slice key, slice value) {
+    put(t, ROWS_LOG, key, value);
+}
+
 void txn_system_delete(local_txn *t, const system_key *key) {
     delete (t, ROWS_SYSTEM, system_key_slice(key));
 }

@@ -153,6 +153,9 @@ err local_log_read(engine *e, uint64_t from, uint64_t to, engine_log_each *each,
         outcome = err_fail(ERR_CORRUPT, "log: entry %llu is missing", (unsigned long long)w.at);
     rocksdb_iter_destroy(it);
     rocksdb_readoptions_destroy(o);
+    if (outcome == ERR_CORRUPT && w.at < atomic_load(&l->log.first)) /* trimmed meanwhile */
+        return err_fail(ERR_NOT_FOUND, "log: entry %llu is no longer kept",
+                        (unsigned long long)w.at);
     return outcome;
 }
 
@@ -160,28 +163,66 @@ uint64_t local_log_next(engine *e) {
     return atomic_load_explicit(&local_of(e)->log.next, memory_order_acquire);
 }
 
-/* The rows of whole groups below it. Nobody who reads an entry that stays is in its way. */
+/* The group that `before` is in keeps what is not below it: *ret_first is where the log begins then, and rest its
+ * row when that is another than it was. The last group stays whole when all of it is below: the next number is told
+ * by it. */
+static err row_after_trim(rocksdb_iterator_t *it, uint64_t before, uint64_t *ret_first, buf *rest) {
+    uint64_t first, count;
+    slice entries, entry, private_part;
+    *ret_first = 0;
+    TRY(iter_error(it));
+    if (!rocksdb_iter_valid(it)) return OK;
+    TRY(row_of(it, &first, &count, &entries));
+    *ret_first = first;
+    if (before == first || before - first >= count) return OK;
+    for (uint64_t i = first; i < before; i++) TRY(next_entry(&entries, &entry, &private_part));
+    buf_be32(rest, (uint32_t)(count - (before - first)));
+    buf_put(rest, entries);
+    *ret_first = before;
+    return buf_check(rest);
+}
+
+/* Asks that the space of what was trimmed comes back soon: nothing else would touch these tables again. */
+static void compact_trimmed(local *l, const uint8_t to[KEY_LEN]) {
+    static const uint8_t none[KEY_LEN];
+    char *why = NULL;
+    rocksdb_suggest_compact_range_cf(l->rows.db, l->rows.cf[ROWS_LOG], (const char *)none, KEY_LEN,
+                                     (const char *)to, KEY_LEN, &why);
+    rocksdb_free(why); /* it comes back later, then */
+}
+
+static err trim_to(local *l, uint64_t first, slice row) {
+    static const uint8_t none[KEY_LEN];
+    uint8_t key[KEY_LEN];
+    key_of(first, key);
+    atomic_store(&l->log.first, first);
+    local_txn *t = txn_system(l);
+    txn_log_delete(t, slice_of(none, sizeof none), slice_of(key, sizeof key));
+    if (row.len > 0) txn_log_put(t, slice_of(key, sizeof key), row);
+    TRY(local_txn_commit((engine_txn *)t));
+    compact_trimmed(l, key);
+    return OK;
+}
+
+/* Nobody who reads an entry that stays is in its way. One caller at a time. */
 err local_log_trim(engine *e, uint64_t before) {
     local *l = local_of(e);
     TRY(local_writable(l));
+    if (before <= atomic_load(&l->log.first)) return OK;
     rocksdb_iterator_t *it =
         rocksdb_create_iterator_cf(l->rows.db, l->rows.read, l->rows.cf[ROWS_LOG]);
     uint8_t key[KEY_LEN];
     key_of(before, key);
     rocksdb_iter_seek_for_prev(it, (const char *)key, sizeof key);
-    uint64_t keep = 0, count;
-    slice entries;
-    err outcome = iter_error(it);
-    if (outcome == OK && rocksdb_iter_valid(it)) outcome = row_of(it, &keep, &count, &entries);
+    uint64_t first;
+    buf rest;
+    buf_init(&rest, SIZE_MAX / 2); /* part of a row */
+    err outcome = row_after_trim(it, before, &first, &rest);
     rocksdb_iter_destroy(it);
-    TRY(outcome);
-    if (keep <= atomic_load(&l->log.first)) return OK;
-    atomic_store(&l->log.first, keep);
-    local_txn *t = txn_system(l);
-    const uint8_t none[KEY_LEN] = {0};
-    key_of(keep, key);
-    txn_log_delete(t, slice_of(none, sizeof none), slice_of(key, sizeof key));
-    return local_txn_commit((engine_txn *)t);
+    if (outcome == OK && first > atomic_load(&l->log.first))
+        outcome = trim_to(l, first, buf_slice(&rest));
+    buf_done(&rest);
+    return outcome;
 }
 
 /* ---- opening and checking ---- */

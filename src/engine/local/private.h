@@ -477,6 +477,7 @@ void local_txn_abort(engine_txn *t);
 /* The engine's own transactions: no shard; allowed when space is short. */
 local_txn *txn_system(local *l);
 void txn_log_delete(local_txn *t, slice from, slice to); /* the log's rows with from <= key < to */
+void txn_log_put(local_txn *t, slice key, slice value);
 void txn_system_put(local_txn *t, const system_key *key, slice value);
 void txn_system_delete(local_txn *t, const system_key *key);
 

@@ -425,8 +425,10 @@ void rows_stats(local *l, engine_stats *ret) {
     ret->row_bytes_disk = 0;
     ret->memory_bytes = rocksdb_cache_get_usage(l->rows.cache) + rows_unflushed(l);
     for (int i = 0; i < ROWS_CF_COUNT; i++) {
-        ret->row_bytes_disk += property(l, i, "rocksdb.total-sst-files-size") +
+        const uint64_t bytes = property(l, i, "rocksdb.total-sst-files-size") +
                                property(l, i, "rocksdb.total-blob-file-size");
+        ret->row_bytes_disk += bytes;
+        if (i == ROWS_LOG) ret->log_bytes_disk = bytes;
         ret->memory_bytes += property(l, i, "rocksdb.estimate-table-readers-mem");
         ret->compaction_bytes += property(l, i, "rocksdb.estimate-pending-compaction-bytes");
         const uint64_t files = first_level_files(l, i);
