@@ -38,7 +38,7 @@ def _free(ports):
 
 
 def free_port():
-    """The first of five neighbouring ports (a server takes three) that nobody uses and no other process that asks here
+    """The first of five neighbouring ports (a server takes four) that nobody uses and no other process that asks here
     gets until this one has ended."""
     firsts = range(FIRST, END, EACH)
     for port in random.sample(firsts, len(firsts)):

@@ -33,6 +33,8 @@ typedef struct admin_state {
     const char *log_folder;                     /* of the published record; NULL: none */
     audit_builder *builder;                     /* NULL: none */
     audit_witnesses *witnesses;                 /* likewise */
+    int64_t started_us;                         /* wall clock; 0: not known */
+    atomic_uint overseen;                       /* answers to overseers under way */
     void (*extra_metrics)(void *ctx, buf *out); /* http's; may be NULL */
     void *extra_ctx;
 } admin_state;
@@ -45,6 +47,8 @@ extern const ops_protocol admin_operator_protocol;
 
 /* GET /log/…: the published record. Server context: admin_state with log_folder. */
 extern const ops_protocol admin_log_protocol;
+/* GET /oversight/v1/…: the record for those who oversee, by token. Server context: admin_state. */
+extern const ops_protocol admin_oversight_protocol;
 /* Who signs the record: the store's key, and its name, settled for good the first time (wanted, or when that is
  * empty one made from the key). The seed is secret. ERR_CONFIG: it has another name already. */
 err admin_log_signer(store *s, arena *a, slice wanted_origin, audit_signer *ret) CHECKED;
@@ -59,6 +63,9 @@ err admin_log_signer(store *s, arena *a, slice wanted_origin, audit_signer *ret)
  *   audit search {from, count, open: "yes", and what entries must say: since, until, class, action, result,
  *   purpose, account, container, blob, actor}  audit export {the same without count, format}
  *   audit watch {the same without count, wait: "yes"}  audit receipts {what entries must say}
+ *   audit witnesses {}: the record's state, its witnesses and what is wrong
+ *   oversight add {overseer, rights: "entries"|"openings" (optional), accounts: "a,b" (optional), expires: time
+ *   (optional)}: {overseer, token}  oversight list {}  oversight enable|disable|remove {overseer}
  *   backup begin {}: {id, bytes}  backup renew {id}  backup end {id}  backup abandon {id}: the point that
  *   `strongroom backup` copies
  * "endpoint" may be given wherever a connection string is answered. Shared keys are in the answers

@@ -45,6 +45,8 @@ void call_add_opening(json_t *row, const audit_opened *opened) {
     set_text(to, "reason", o->reason);
     set_hex(to, "name_salt", o->name_salt);
     set_hex(to, "reason_salt", o->reason_salt);
+    set_text(to, "asked", o->asked);
+    set_hex(to, "asked_salt", o->asked_salt);
     MUST(json_object_set_new(row, "opening", to) == 0);
 }
 

@@ -16,14 +16,23 @@ void admin_metric(buf *out, const char *name, const char *type, const char *help
 void admin_text_fail(ops_request *r, ops_response *w, err e, const char *detail);
 
 /* ---- call.c: one operator's command under way ---- */
+
+/* Who asks from another machine (oversight.c). Borrowed until the call has been recorded. */
+typedef struct call_client {
+    slice overseer; /* empty: nobody that is known */
+    bool permitted;
+    slice address, request_id, purpose, reason;
+} call_client;
+
 typedef struct call {
     admin_state *st;
     store_call c;
     json_t *in, *out;
     const char *command, *audit_class; /* NULL: none was understood */
     store_recorder recorder;
-    err outcome;      /* for the record */
-    bool saw_nothing; /* it leaves no record */
+    const call_client *client; /* NULL: the operator, on this machine */
+    err outcome;               /* for the record */
+    bool saw_nothing;          /* it leaves no record */
 } call;
 /* A string field of the request; empty when absent. ERR_INVALID_INPUT. */
 err call_field(const call *k, const char *name, bool required, slice *ret) CHECKED;
@@ -33,6 +42,11 @@ void call_set(json_t *to, const char *name, slice v);
 void call_set_time(arena *a, json_t *to, const char *name, int64_t us);
 /* Calls `then` with the account that the request names. ERR_NOT_FOUND. */
 err call_in_account(call *k, err (*then)(call *, const store_account *)) CHECKED;
+
+/* The elements of a list, each as one line: of JSON, or the text that it is. */
+void admin_put_lines(const json_t *list, buf *out);
+/* {"error":{"code":…,"message":…}} */
+void admin_json_fail(ops_request *r, ops_response *w, err e, const char *detail);
 
 /* ---- record.c: the record of a command ---- */
 void call_record_begin(call *k);
@@ -86,6 +100,26 @@ typedef struct audit_format {
 } audit_format;
 /* ERR_INVALID_INPUT, which names those there are. */
 err audit_format_find(slice name, const audit_format **ret) CHECKED;
+
+/* ---- overseer.c: who may look from another machine ---- */
+err overseer_add(call *k) CHECKED;
+err overseer_list(call *k) CHECKED;
+err overseer_enable(call *k) CHECKED;
+err overseer_disable(call *k) CHECKED;
+err overseer_remove(call *k) CHECKED;
+
+/* ---- alarms.c: what somebody must look after ---- */
+#define ADMIN_ALARMS_MAX (AUDIT_POLICY_MAX + 8)
+typedef struct admin_alarm {
+    bool grave;         /* what is promised does not hold while it is so */
+    slice what, action; /* what is wrong, and what to do; in the arena or static */
+} admin_alarm;
+/* The grave ones first. */
+size_t admin_alarms(const admin_state *st, arena *a, admin_alarm ret[ADMIN_ALARMS_MAX]);
+/* When the last checkpoint was published, in seconds since 1970; 0: not known. */
+int64_t admin_published_s(const admin_state *st);
+/* "audit witnesses": the record's state, its witnesses, and the alarms. */
+err audit_witnesses_show(call *k) CHECKED;
 
 /* ---- scope.c ---- */
 err scope_create(call *k) CHECKED;

@@ -121,7 +121,7 @@ void admin_text_fail(ops_request *r, ops_response *w, err e, const char *detail)
     ops_body(w, arena_fmt(r->arena, "%s\n", detail && *detail ? detail : err_get(e)->message));
 }
 
-static void operator_fail(ops_request *r, ops_response *w, err e, const char *detail) {
+void admin_json_fail(ops_request *r, ops_response *w, err e, const char *detail) {
     buf out;
     buf_init_arena(&out, r->arena, 8192);
     buf_str(&out, "{\"error\":{\"code\":\"");
@@ -150,5 +150,5 @@ const ops_protocol admin_operator_protocol = {.name = "operator",
                                               .rows = &operator_row,
                                               .row_count = 1,
                                               .route = operator_route,
-                                              .fail = operator_fail,
+                                              .fail = admin_json_fail,
                                               .decorate = decorate};

@@ -87,8 +87,10 @@ err admin_receipt(arena *a, slice line, slice *ret_receipt, audit_opening *ret) 
         ret->blob = text_at(a, o, "blob");
         ret->actor = text_at(a, o, "actor");
         ret->reason = text_at(a, o, "reason");
+        ret->asked = text_at(a, o, "asked");
         e = salt_at(a, o, "name_salt", &ret->name_salt);
         if (e == OK) e = salt_at(a, o, "reason_salt", &ret->reason_salt);
+        if (e == OK) e = salt_at(a, o, "asked_salt", &ret->asked_salt);
     }
     json_decref(v);
     return e;

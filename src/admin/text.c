@@ -1,8 +1,6 @@
 /* Requests and responses of the operator's commands for the command line: built, checked, and
  * written so that a person can read them. */
-#include <jansson.h>
-
-#include "admin/admin.h"
+#include "admin/internal.h"
 
 #define COLUMN_MAX 64 /* a wider cell is not padded to */
 
@@ -184,15 +182,20 @@ void admin_text(slice response, buf *out) {
     json_decref(r);
 }
 
-void admin_lines(slice response, const char *list, buf *out) {
-    json_t *root = json_loadb((const char *)response.p, response.len, 0, NULL), *v;
+void admin_put_lines(const json_t *list, buf *out) {
+    json_t *v;
     size_t i;
-    json_array_foreach(json_object_get(root, list), i, v) {
+    json_array_foreach(list, i, v) {
         char *text = json_is_string(v) ? NULL : json_dumps(v, JSON_COMPACT | JSON_PRESERVE_ORDER);
         MUST(text != NULL || json_is_string(v));
         buf_str(out, text ? text : json_string_value(v));
         buf_byte(out, '\n');
         free(text);
     }
+}
+
+void admin_lines(slice response, const char *list, buf *out) {
+    json_t *root = json_loadb((const char *)response.p, response.len, 0, NULL);
+    admin_put_lines(json_object_get(root, list), out);
     json_decref(root);
 }

@@ -241,12 +241,17 @@ bool audit_witnesses_collect(audit_witnesses *w, const audit_checkpoint *c, uint
 void audit_witnesses_hurry(audit_witnesses *w);
 #define AUDIT_WITNESS_WAIT_US 10000000
 
+#define AUDIT_WITNESS_ANSWER 320
 typedef struct audit_witness_stats {
     slice name;          /* the witnesses' */
     uint64_t size;       /* the largest checkpoint that it cosigned */
     uint64_t cosigned_s; /* when, in seconds since 1970; 0: not yet */
     uint64_t cosignatures, failures;
     uint64_t refuses; /* 1: what it says contradicts the log: the server's log says how */
+    char answer
+        [AUDIT_WITNESS_ANSWER]; /* ASCII: what came of the last question; empty: none was put */
+    uint64_t answered_s;        /* when */
+    bool fails;                 /* that was no cosignature */
 } audit_witness_stats;
 size_t audit_witnesses_stats(audit_witnesses *w, audit_witness_stats ret[AUDIT_POLICY_MAX]);
 

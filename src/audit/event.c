@@ -59,6 +59,15 @@ void audit_event_purpose(audit_event *e, slice code, slice reason) {
     e->opening.reason_salt = slice_of(e->reason_salt, sizeof e->reason_salt);
 }
 
+void audit_event_asked(audit_event *e, slice asked) {
+    MUST(asked.len <= AUDIT_ASKED_MAX);
+    if (asked.len == 0) return;
+    audit_commit(asked, e->asked_salt, e->asked);
+    e->record.asked = slice_of(e->asked, sizeof e->asked);
+    e->opening.asked = asked;
+    e->opening.asked_salt = slice_of(e->asked_salt, sizeof e->asked_salt);
+}
+
 void audit_event_outcome(audit_event *e, err outcome) {
     const err_info *info = err_get(outcome);
     e->record.result = outcome == OK ? "ok" : info->status >= 500 ? "failed" : "refused";

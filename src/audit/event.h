@@ -18,6 +18,7 @@ typedef struct audit_event {
         in_container[STORE_PSEUDONYM_LEN];
     uint8_t name_salt[AUDIT_SALT_LEN], name[AUDIT_COMMITMENT_LEN];
     uint8_t reason_salt[AUDIT_SALT_LEN], reason[AUDIT_COMMITMENT_LEN];
+    uint8_t asked_salt[AUDIT_SALT_LEN], asked[AUDIT_COMMITMENT_LEN];
 } audit_event; /* points into itself: it is not moved */
 
 /* It happens now. a: NULL when it is of no account that is known; region: empty for "local". All that is given here
@@ -29,6 +30,8 @@ void audit_event_actor(audit_event *e, const char *kind, const char *strength, s
 void audit_event_object(audit_event *e, slice account, slice container, slice blob,
                         const store_touched *t);
 void audit_event_purpose(audit_event *e, slice code, slice reason);
+/* What else was asked for, in words that only the opening keeps: UTF-8, at most AUDIT_ASKED_MAX bytes. */
+void audit_event_asked(audit_event *e, slice asked);
 /* "ok", "refused" or "failed", and the code of the error. */
 void audit_event_outcome(audit_event *e, err outcome);
 /* k: the container whose key the opening goes with; NULL: the account's, or the log's own. */

@@ -180,6 +180,7 @@ void audit_record_put(buf *b, const audit_record *r) {
     buf_byte(b, '{');
     text(b, "action", slice_str(r->action), &first);
     put_actor(b, r, &first);
+    hex(b, "asked", r->asked, &first);
     text(b, "class", slice_str(r->audit_class), &first);
     put_client(b, r, &first);
     text(b, "decision", slice_str(r->decision), &first);
@@ -225,7 +226,9 @@ void audit_commit(slice value, uint8_t ret_salt[AUDIT_SALT_LEN],
     B(5, address)                                                                                  \
     B(6, actor)                                                                                    \
     B(7, reason)                                                                                   \
-    B(8, reason_salt)
+    B(8, reason_salt)                                                                              \
+    B(9, asked)                                                                                    \
+    B(10, asked_salt)
 
 void audit_opening_put(buf *out, const audit_opening *o) {
     record_begin(out, AUDIT_RECORD_VERSION);
@@ -269,7 +272,8 @@ static bool fits(slice entry, const char *before, slice salt, slice value) {
 
 bool audit_opening_fits(const audit_opening *o, slice entry) {
     return fits(entry, "\"name\":\"", o->name_salt, o->blob) &&
-           fits(entry, "\"reason\":\"", o->reason_salt, o->reason);
+           fits(entry, "\"reason\":\"", o->reason_salt, o->reason) &&
+           fits(entry, "\"asked\":\"", o->asked_salt, o->asked);
 }
 
 /* ---- purposes ---- */

@@ -6,6 +6,7 @@
  *
  *   {"action":"Get Blob",
  *    "actor":{"id":HEX,"issuer":HEX,"kind":"key","strength":"shared-secret"},
+ *    "asked":HEX,
  *    "class":"consultation",
  *    "client":{"network":"192.0.2.0/24","request":UUID},
  *    "decision":"account key",
@@ -18,6 +19,7 @@
  *    "retention":{"before":N,"count":N,"keep":SECONDS,"until":TIME,"was":SECONDS},
  *    "time":TIME,"v":1}
  *
+ * "asked" commits to what else a command was given, as what a search of the record looked for.
  * Members without a value are left out. A commitment is SHA-256(salt ‖ value), the salt of 16 random bytes.
  *
  * What it needs from below: crypto, base. */
@@ -31,6 +33,7 @@
 #define AUDIT_PURPOSE_MAX    64   /* of its code: letters, digits, '.', '_' and '-' */
 #define AUDIT_TEXT_MAX       3072 /* of a name as records keep it: no valid one is longer */
 #define AUDIT_REASON_MAX     1024 /* bytes of UTF-8 */
+#define AUDIT_ASKED_MAX      1024 /* likewise */
 #define AUDIT_RECORD_VERSION 1
 
 typedef struct audit_record {
@@ -44,6 +47,7 @@ typedef struct audit_record {
     slice request_id;
     slice account, container; /* pseudonyms, raw */
     slice name;               /* commitment, raw */
+    slice asked;              /* likewise */
     bool has_object;          /* the next ones are known */
     uint64_t etag, bytes, snapshot, version;
     bool hold, has_crc64, has_md5;
@@ -77,6 +81,7 @@ typedef struct audit_opening {
     slice account, container, blob, name_salt;
     slice address, actor;
     slice reason, reason_salt;
+    slice asked, asked_salt;
 } audit_opening;
 void audit_opening_put(buf *out, const audit_opening *o);
 /* Slices point into `in`. ERR_CORRUPT. */

@@ -183,6 +183,14 @@ static err ask(const witness *w, question *q, buf *line, uint64_t *ret_size) {
 
 /* ---- its thread ---- */
 
+static void note_answer(witness *w, bool fails, const char *text) {
+    snprintf(w->stats.answer, sizeof w->stats.answer, "%s", text);
+    for (char *p = w->stats.answer; *p; p++) /* it may quote what the witness sent */
+        if (*p < ' ' || *p > '~') *p = '?';
+    w->stats.answered_s = (uint64_t)(clock_wall_us() / 1000000);
+    w->stats.fails = fails;
+}
+
 /* It has cosigned more than this checkpoint, and not more than the store holds. */
 static void note_ahead(witness *w, uint64_t round, uint64_t size) {
     w->size = size;
@@ -198,6 +206,7 @@ static void note_success(witness *w, const question *q, uint64_t size) {
     w->stats.cosigned_s = (uint64_t)(clock_wall_us() / 1000000);
     w->stats.cosignatures++;
     w->stats.refuses = 0;
+    note_answer(w, false, "it cosigned");
     w->cosigned = true;
     w->round = q->round;
     w->again_us = w->pause_us = 0;
@@ -215,6 +224,7 @@ static void note_failure(witness *w, const question *q, err e) {
         LOG(LOG_WARN, "audit.witness_fails", LF_S("witness", w->what->name),
             LF_C("detail", err_detail()));
     w->stats.failures++;
+    note_answer(w, true, err_detail());
     w->stats.refuses = refuses;
     w->cosigned = false;
     w->round = q->round;

@@ -68,7 +68,8 @@ typedef struct cli_settings {
     slice tls_certificate, tls_key;
     slice log_level, log_file;
     bool allow_plain_http, sandbox, record;
-    slice region, log_listen, log_origin, log_witnesses, log_witnesses_ca, website_suffix;
+    slice region, log_listen, oversight_listen, log_origin, log_witnesses, log_witnesses_ca,
+        website_suffix;
     uint64_t cache_bytes, opened_bytes, workers, upload_workers, connections_max;
     uint64_t idle_timeout_ms, shutdown_grace_ms;
     uint64_t scrub_rate, scrub_pause_ms;
@@ -79,7 +80,7 @@ typedef struct cli_settings {
 
 #define CLI_LISTEN_MAX       16
 #define CLI_REGION_MAX       64
-#define CLI_SETTINGS_MAX     41
+#define CLI_SETTINGS_MAX     48
 #define CLI_RETENTION_MIN_MS (30ull * 24 * 3600 * 1000)
 
 void cli_settings_defaults(cli_settings *s);
@@ -240,6 +241,7 @@ int cli_audit_search(int argc, char **argv); /* audit_read.c, as the next three 
 int cli_audit_watch(int argc, char **argv);
 int cli_audit_export(int argc, char **argv);
 int cli_audit_receipts(int argc, char **argv);
+int cli_oversight(int argc, char **argv);
 int cli_scope(int argc, char **argv);
 int cli_lifecycle(int argc, char **argv);
 int cli_key(int argc, char **argv);

@@ -15,6 +15,7 @@ static const cli_command commands[] = {
     {"container", cli_container, "create, list, show, set, delete containers"},
     {"scope", cli_scope, "create, list, disable, enable, destroy encryption scopes"},
     {"audit", cli_audit, "the record of every access"},
+    {"oversight", cli_oversight, "who may look at the record from another machine"},
     {"lifecycle", cli_lifecycle, "rules by which blobs change tier or are deleted"},
     {"key", cli_key, "show or rotate an account's keys"},
     {"check", cli_check, "verify a stopped data folder"},

@@ -1,4 +1,4 @@
-/* `strongroom account`, `container`, `scope`, `lifecycle` and `key`: to the running server through its socket, or on the
+/* `strongroom account`, `container`, `scope`, `lifecycle`, `oversight` and `key`: to the running server through its socket, or on the
  * folder itself when no server runs. */
 #include <unistd.h>
 
@@ -9,6 +9,7 @@
 typedef struct operation {
     cli_folder folder;
     const char *endpoint, *key, *access, *prefix, *scope;
+    const char *rights, *accounts, *expires;
     bool json, yes, dry, scope_only;
     slice file; /* WITH_FILE: what is in it */
 } operation;
@@ -23,6 +24,7 @@ enum { /* flags a command knows beside those of every command */
        WITH_FILE = 1u << 6,     /* no flag: the second word names a file, whose text is sent */
        WITH_DRY = 1u << 7,
        WITH_SCOPE = 1u << 10,
+       WITH_RIGHTS = 1u << 11,
        SHOWS_KEY = 1u << 9,    /* no flag: its answer is one text, printed as it is */
        SHOWS_POLICY = 1u << 8, /* no flag: its answer is a document, printed as it is */
 };
@@ -135,6 +137,9 @@ static err run(arena *a, operation *op, const command *c, const cli_args *args) 
             {S("default_scope"), slice_str(op->scope)},
             {S("scope_only"), op->scope_only ? S("yes") : SLICE_NONE},
             {S("prefix"), slice_str(op->prefix)},
+            {S("rights"), slice_str(op->rights)},
+            {S("accounts"), slice_str(op->accounts)},
+            {S("expires"), slice_str(op->expires)},
             {S("marker"), next},
         };
         TRY(cli_operator_call(
@@ -178,6 +183,15 @@ static void add_flags(operation *op, const command *c, cli_flag *to) {
                            "the encryption scope of blobs that name none; for good"};
         *to++ = (cli_flag){"scope-only", NULL, NULL, &op->scope_only, "and no other may be named"};
     }
+    if (c->with & WITH_RIGHTS) {
+        *to++ =
+            (cli_flag){"rights", "WORD", &op->rights, NULL,
+                       "entries (the default), or openings: with the names that they stand for"};
+        *to++ = (cli_flag){"accounts", "NAMES", &op->accounts, NULL,
+                           "only entries of these accounts, with commas between; default: of all"};
+        *to++ = (cli_flag){"expires", "TIME", &op->expires, NULL,
+                           "until then (UTC): 2027-01-31, 2027-01-31T18:00:00Z; default: for good"};
+    }
     if (c->with & WITH_PREFIX)
         *to++ = (cli_flag){"prefix", "TEXT", &op->prefix, NULL, "only names that begin so"};
     if (c->with & WITH_DRY)
@@ -204,7 +218,7 @@ static slice about_settings(arena *a, slice about) {
 
 static int run_command(const command *c, int argc, char **argv) {
     operation op = {0};
-    cli_flag flags[12];
+    cli_flag flags[16];
     cli_args args;
     arena *a = arena_new(4096, CLI_ARENA_MAX);
     slice name = arena_fmt(a, "%s %s", c->group, c->name);
@@ -400,6 +414,46 @@ static const command commands[] = {
      .name = "export",
      .summary = "entries as Azure, FHIR, PREMIS or CSV write them",
      .run = cli_audit_export},
+    {"oversight",
+     "add",
+     "somebody who may look at the record from another machine",
+     "NAME [flags]",
+     "Makes a token for an overseer and prints it, once: the server keeps its hash only. With it "
+     "they\n"
+     "look at the record at https://SERVER/oversight/v1/ (oversight.listen in the configuration); "
+     "each\n"
+     "look leaves an entry that names them. A name is 1 to 64 of a-z, 0-9, '-' and '_'.",
+     {"overseer"},
+     WITH_RIGHTS},
+    {"oversight",
+     "list",
+     "who may look",
+     "[flags]",
+     "Lists the overseers, what they may see and until when.",
+     {NULL},
+     0},
+    {"oversight",
+     "disable",
+     "not until it is enabled again",
+     "NAME [flags]",
+     "Refuses the overseer's token from now on, and keeps it for `oversight enable`.",
+     {"overseer"},
+     0},
+    {"oversight",
+     "enable",
+     "a disabled one may look again",
+     "NAME [flags]",
+     "Lets an overseer that was disabled look again, with the same token.",
+     {"overseer"},
+     0},
+    {"oversight",
+     "remove",
+     "not any more",
+     "NAME [flags]",
+     "Removes an overseer and their token. What they looked at stays in the record, with their "
+     "name.",
+     {"overseer"},
+     0},
     {"lifecycle",
      "set",
      "rules by which an account's blobs change tier or are deleted",
@@ -486,6 +540,9 @@ int cli_container(int argc, char **argv) {
 }
 int cli_scope(int argc, char **argv) {
     return run_group("scope", argc, argv);
+}
+int cli_oversight(int argc, char **argv) {
+    return run_group("oversight", argc, argv);
 }
 int cli_lifecycle(int argc, char **argv) {
     return run_group("lifecycle", argc, argv);

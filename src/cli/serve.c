@@ -14,7 +14,7 @@
 #include "blob/blob.h"
 #include "cli/cli.h"
 
-#define LISTENERS_MAX (CLI_LISTEN_MAX + 2)
+#define LISTENERS_MAX (CLI_LISTEN_MAX + 4) /* admin, record, oversight, socket */
 
 typedef struct serve {
     arena *arena;
@@ -30,7 +30,7 @@ typedef struct serve {
     blob_service copying;
     store_remote remote;
     store_deeds deeds;
-    ops_server blobs, admin_public, admin_operator, log;
+    ops_server blobs, admin_public, admin_operator, log, oversight;
     const char *log_folder;
     audit_builder *builder;
     audit_witnesses *witnesses;
@@ -123,6 +123,10 @@ static err production_listeners(serve *s) {
         TRY(cli_address_parse(s->arena, "audit.listen", c->log_listen, &at));
         add_address(s, &at, tls && !at.loopback && !at.plain, &s->log);
     }
+    if (!slice_empty(c->oversight_listen)) {
+        TRY(cli_address_parse(s->arena, "oversight.listen", c->oversight_listen, &at));
+        add_address(s, &at, tls && !at.loopback && !at.plain, &s->oversight);
+    }
     if (slice_empty(c->admin_listen)) return OK;
     TRY(cli_address_parse(s->arena, "admin.listen", c->admin_listen, &at));
     add_address(s, &at, tls && !at.loopback && !at.plain, &s->admin_public);
@@ -136,11 +140,14 @@ static void development_listeners(serve *s) {
     const cli_address log = {.host = s->plan->host, .port = (uint16_t)(s->plan->port + 2)};
     if (s->plan->admin) add_address(s, &admin, false, &s->admin_public);
     if (s->plan->admin && s->builder) add_address(s, &log, false, &s->log);
+    const cli_address oversight = {.host = s->plan->host, .port = (uint16_t)(s->plan->port + 3)};
+    if (s->plan->admin && s->builder) add_address(s, &oversight, false, &s->oversight);
 }
 
 static const ops_protocol *const blob_protocols[] = {&blob_web_protocol, &blob_protocol, NULL};
 static const ops_protocol *const public_protocols[] = {&admin_public_protocol, NULL};
 static const ops_protocol *const log_protocols[] = {&admin_log_protocol, NULL};
+static const ops_protocol *const oversight_protocols[] = {&admin_oversight_protocol, NULL};
 static const ops_protocol *const operator_protocols[] = {&admin_operator_protocol, NULL};
 
 static void prepare_servers(serve *s) {
@@ -155,6 +162,7 @@ static void prepare_servers(serve *s) {
     s->admin.endpoint = s->plan->endpoint;
     s->admin.extra_metrics = http_metrics;
     s->admin.extra_ctx = s;
+    s->admin.started_us = clock_wall_us();
     s->blobs = (ops_server){.store = s->store,
                             .protocols = blob_protocols,
                             .host_suffix = s->plan->settings.host_suffix,
@@ -175,6 +183,10 @@ static void prepare_servers(serve *s) {
     s->admin.witnesses = s->witnesses;
     s->log = s->admin_public;
     s->log.protocols = log_protocols;
+    s->oversight = s->admin_public;
+    s->oversight.protocols = oversight_protocols;
+    s->oversight.records = s->plan->settings.record; /* of what comes to none of its rows */
+    s->oversight.region = s->plan->settings.region;
     s->admin_operator = s->admin_public;
     s->admin_operator.protocols = operator_protocols;
 }
@@ -432,7 +444,8 @@ int cli_serve(int argc, char **argv) {
     const cli_flag flags[] = {
         {"dev", NULL, NULL, &f.dev, "development mode: loopback, well-known account"},
         {"data", "DIR", &f.data, NULL, "development: the data folder, made when it is not there"},
-        {"port", "N", &f.port, NULL, "development: the port; default 10000. Admin: N+1"},
+        {"port", "N", &f.port, NULL,
+         "development: the port; default 10000. Admin: N+1, record: N+2, oversight: N+3"},
         {"host", "ADDRESS", &f.host, NULL, "development: a loopback address; default 127.0.0.1"},
         {"no-record", NULL, NULL, &f.no_record,
          "development: keep no record of accesses, to measure what it costs"},

@@ -65,6 +65,9 @@ void cli_settings_keys(cli_settings *s, config_key ret[CLI_SETTINGS_MAX]) {
         {"audit.listen", CONFIG_STRING, &s->log_listen,
          .help =
              "address:port where the public part of the record is served, at /log/; default: none"},
+        {"oversight.listen", CONFIG_STRING, &s->oversight_listen,
+         .help = "address:port where overseers look at the record, by token, at /oversight/v1/; "
+                 "default: none"},
         {"audit.origin", CONFIG_STRING, &s->log_origin,
          .help = "the record's name in its checkpoints, as example.org/records; settled at the "
                  "first start; "
@@ -182,6 +185,10 @@ static err check_settings(arena *a, const char *path, const cli_settings *s) {
            "%s: audit.retention is at least 30d, or 0 for ever: those who watch the record must "
            "have time to read it",
            path);
+    if (!slice_empty(s->oversight_listen)) {
+        TRY(cli_address_parse(a, "oversight.listen", s->oversight_listen, &address));
+        TRY(check_plain(s, "oversight.listen", s->oversight_listen, &address));
+    }
     ENSURE(audit_name_valid(s->region) && s->region.len <= CLI_REGION_MAX, ERR_CONFIG,
            "%s: region is 1 to %d characters without spaces and '+'", path, CLI_REGION_MAX);
     ENSURE(slice_empty(s->log_origin) || audit_name_valid(s->log_origin), ERR_CONFIG,

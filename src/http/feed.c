@@ -5,6 +5,8 @@
  * body: it fills one half while the loop empties the other, and ends when both are full, so that a
  * slow reader holds memory but no thread.
  *
+ * A body of unknown length (OPS_LEN_UNKNOWN, sent in chunks) ends when its source gives nothing.
+ *
  * What holds: half[i].ready says whose it is (the loop's when ready, else the worker's); at most
  * one worker fills at a time (`filling`), with a reference of its own; `suspended` is set in the
  * critical section that suspends the connection and cleared by who resumes it. */
@@ -19,7 +21,7 @@ static void fill(http_job *j);
 static struct http_half *next_half(http_request *h) {
     http_feed *f = &h->feed;
     struct http_half *k = &f->half[f->fill];
-    bool over = f->cancelled || f->error != OK || f->next >= h->res.length;
+    bool over = f->cancelled || f->over || f->error != OK || f->next >= h->res.length;
     return over || k->ready ? NULL : k;
 }
 
@@ -37,12 +39,17 @@ static bool start(http_request *h) {
     return false;
 }
 
+static bool ends_when_empty(const http_request *h) {
+    return h->res.length == OPS_LEN_UNKNOWN;
+}
+
 static err read_source(http_request *h, struct http_half *k) {
     uint64_t left = h->res.length - h->feed.next;
     size_t want = left < k->cap ? (size_t)left : k->cap, n = 0;
     err_clear();
     TRY(h->res.source_read(h->res.source_ctx, h->feed.next, k->p, want, false, &n));
-    ENSURE(n > 0 && n <= want, ERR_CORRUPT, "the content ends before its length");
+    ENSURE((n > 0 || ends_when_empty(h)) && n <= want, ERR_CORRUPT,
+           "the content ends before its length");
     k->len = n;
     return OK;
 }
@@ -58,7 +65,9 @@ static void fill(http_job *j) {
         if (e != OK) f->detail = arena_dup(h->req.arena, slice_str(err_detail()));
         pthread_mutex_lock(&h->lock);
         f->error = e;
-        if (e == OK) {
+        if (e == OK && k->len == 0) {
+            f->over = true;
+        } else if (e == OK) {
             f->next += k->len;
             k->at = 0;
             k->ready = true;
@@ -102,6 +111,7 @@ static ssize_t take(http_request *h, char *out, size_t max) {
         return (ssize_t)n;
     }
     if (f->error != OK) return give_up(h, f->error, f->detail);
+    if (f->over) return MHD_CONTENT_READER_END_OF_STREAM;
     if (!start(h)) return give_up(h, ERR_CANCELLED, S("the server is stopping"));
     f->suspended = true;
     MHD_suspend_connection(h->conn);
@@ -121,6 +131,7 @@ ssize_t http_feed_read(void *cls, uint64_t pos, char *out, size_t max) {
             h->req.bytes_out += got;
             return (ssize_t)got;
         }
+        if (e == OK && got == 0 && ends_when_empty(h)) return MHD_CONTENT_READER_END_OF_STREAM;
         if (e == OK) return give_up(h, ERR_CORRUPT, S("the content ends before its length"));
         if (e != ERR_WOULD_BLOCK)
             return give_up(h, e, arena_dup(h->req.arena, slice_str(err_detail())));

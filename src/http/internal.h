@@ -196,6 +196,7 @@ typedef struct http_feed {
     unsigned take, fill; /* which half is emptied, filled next */
     uint64_t next;       /* offset of the byte the worker reads next */
     bool on, filling, suspended, cancelled;
+    bool over; /* the source of unknown length has come to its end */
     err error;
     slice detail;
 } http_feed;

@@ -187,7 +187,8 @@ struct ops_response {
     const slice *parts;
     size_t part_count;
     uint64_t length; /* bytes of the body; on HEAD: what GET would send */
-    /* OPS_BODY_SOURCE: called with rising offsets by the loop (nowait) or a worker. */
+    /* OPS_BODY_SOURCE: called with rising offsets by the loop (nowait) or a worker. With a length of
+     * OPS_LEN_UNKNOWN the body ends when it gives nothing. */
     err (*source_read)(void *ctx, uint64_t offset, uint8_t *out, size_t cap, bool nowait,
                        size_t *ret_n);
     void (*source_free)(void *ctx); /* called once in every case when not NULL, with any kind */

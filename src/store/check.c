@@ -209,6 +209,14 @@ static void check_scrub_row(check *ck, slice key, slice value) {
         check_report_row(ck, "META", key, err_detail());
 }
 
+static void check_overseer_row(check *ck, slice key, slice value) {
+    store_overseer v;
+    if (!store_overseer_name_valid(slice_skip(key, 1)))
+        check_report_row(ck, "META", key, "no overseer has such a name");
+    else if (row_overseer_get(value, &v) != OK)
+        check_report_row(ck, "META", key, err_detail());
+}
+
 static void check_meta_row(check *ck, slice key, slice value) {
     slice rest = slice_skip(key, 1), name;
     uint64_t account, version;
@@ -218,6 +226,8 @@ static void check_meta_row(check *ck, slice key, slice value) {
         check_log_row(ck, key, value);
     else if (key.p[0] == KEY_SCRUB)
         check_scrub_row(ck, key, value);
+    else if (key.p[0] == KEY_OVERSEER)
+        check_overseer_row(ck, key, value);
     else if (!strchr("cdlse", key.p[0]) || id_take(&rest, &account) != OK)
         check_report_row(ck, "META", key, "a row of unknown kind");
     else if (key.p[0] == 's')

@@ -344,6 +344,12 @@ void key_document(short_key *k, uint64_t account, char kind) {
     kind_and_id(k, kind, account);
 }
 
+void key_overseer(short_key *k, slice name) {
+    k->len = 0;
+    put_byte(k, KEY_OVERSEER);
+    put_name(k, name);
+}
+
 void key_garbage(short_key *k, uint64_t container, uint64_t id) {
     key_job(k, KEY_JOB_GARBAGE, container);
     put_id(k, id);

@@ -14,6 +14,7 @@
  *          'l' ID(account)                     its lifecycle policy
  *          'e' ID(account) scope name          an encryption scope
  *          'L'                                 the log's key
+ *          'o' name                            who may look at the record from elsewhere
  *          'd' ID(account) container name 01 HEX16(version)
  *                                              a deleted container that can be restored
  *          All rows of an account's containers belong to the shard ID(account): names move between them.
@@ -72,9 +73,10 @@
 #define KEY_PAGE_PIECE 'q'
 #define KEY_FROZEN     'x'
 
-#define KEY_LOG   'L'
-#define KEY_SCOPE 'e'
-#define KEY_SCRUB 'S'
+#define KEY_LOG      'L'
+#define KEY_OVERSEER 'o'
+#define KEY_SCOPE    'e'
+#define KEY_SCRUB    'S'
 
 #define KEY_JOB_STAGING       's'
 #define KEY_JOB_HEAD          'h'
@@ -159,6 +161,8 @@ void key_service(short_key *k, uint64_t account);
 /* name empty: what all scopes of the account begin with. */
 void key_scope(short_key *k, uint64_t account, slice name);
 void key_document(short_key *k, uint64_t account, char kind);
+/* name empty: what all of them begin with. */
+void key_overseer(short_key *k, slice name);
 /* name alone (version 0): where the deleted containers of that name, and later names, begin. */
 void key_deleted(short_key *k, uint64_t account, slice name, uint64_t version);
 /* Splits what follows the account's id. ERR_CORRUPT. */

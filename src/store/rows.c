@@ -118,6 +118,13 @@ static err scope_row_valid(const row_scope *r) {
     return OK;
 }
 
+static err overseer_valid(const store_overseer *r) {
+    ENSURE(r->token_sha256.len == CRYPTO_SHA256_LEN && (r->rights & ~STORE_OVERSEER_RIGHTS) == 0 &&
+               r->accounts.len <= STORE_OVERSEER_ACCOUNTS_LEN,
+           ERR_CORRUPT, "an overseer's row is damaged");
+    return OK;
+}
+
 static err account_valid(const row_account *r) {
     ENSURE(r->id != 0, ERR_CORRUPT, "an account has no id");
     return OK;
@@ -306,6 +313,7 @@ ROW_DEFINE(, service, row_service, ROW_SERVICE, service_valid)
 ROW_DEFINE(, document, store_document, ROW_DOCUMENT, document_valid)
 ROW_DEFINE(, log, row_log, ROW_LOG, log_valid)
 ROW_DEFINE(, scrub, store_scrub, ROW_SCRUB, scrub_valid)
+ROW_DEFINE(, overseer, store_overseer, ROW_OVERSEER, overseer_valid)
 ROW_DEFINE(static, cors_rule, store_cors_rule, ROW_CORS, cors_valid)
 ROW_DEFINE(, blob, row_blob, ROW_BLOB, blob_valid)
 ROW_DEFINE(, staged, row_staged, ROW_STAGED, staged_valid)

@@ -88,6 +88,9 @@ typedef struct row_scope {
 } row_scope;
 #define ROW_SCOPE(N, T, B) N(1, id) N(2, slot) T(3, created_us) N(4, state)
 
+#define ROW_OVERSEER(N, T, B)                                                                      \
+    N(1, rights) N(2, disabled) T(3, created_us) T(4, expires_us) B(5, token_sha256) B(6, accounts)
+
 #define ROW_POLICY(N, T, B)                                                                        \
     B(1, id)                                                                                       \
     N(2, has_start)                                                                                \
@@ -379,6 +382,7 @@ ROW_DECLARE(service, row_service)
 ROW_DECLARE(document, store_document)
 ROW_DECLARE(log, row_log)
 ROW_DECLARE(scrub, store_scrub)
+ROW_DECLARE(overseer, store_overseer)
 ROW_DECLARE(blob, row_blob)
 ROW_DECLARE(staged, row_staged)
 ROW_DECLARE(chunk, row_chunk)

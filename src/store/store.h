@@ -535,6 +535,37 @@ err store_log_retention_get(store *s, store_call c, store_log_retention *ret) CH
 /* Durable with the entry of c.record. minimum and swept never go back. */
 err store_log_retention_set(store *s, store_call c, const store_log_retention *v) CHECKED;
 
+/* ---- who may look at the record from another machine (overseer.c) ---- */
+
+#define STORE_OVERSEER_NAME_MAX     64
+#define STORE_OVERSEERS_MAX         256
+#define STORE_OVERSEER_ACCOUNTS_LEN 1024
+enum { /* rights */
+       STORE_SEES_ENTRIES = 1u << 0,
+       STORE_SEES_OPENINGS = 1u << 1, /* what the entries' pseudonyms and commitments stand for */
+       STORE_OVERSEER_RIGHTS = STORE_SEES_ENTRIES | STORE_SEES_OPENINGS,
+};
+typedef struct store_overseer {
+    slice name;
+    slice token_sha256;             /* of the secret part of the token, which stands nowhere */
+    int64_t created_us, expires_us; /* STORE_TIME_NONE: it does not end */
+    unsigned rights;
+    bool disabled;
+    slice accounts; /* whose entries they see: names with commas between; empty: all */
+} store_overseer;
+/* 1 to 64 of a-z, 0-9, '-' and '_'. */
+bool store_overseer_name_valid(slice name);
+/* ERR_INVALID_INPUT: not a name, taken, or too many. */
+err store_overseer_add(store *s, store_call c, const store_overseer *o) CHECKED;
+/* In force for all that is asked after it returns. ERR_NOT_FOUND. */
+err store_overseer_disable(store *s, store_call c, slice name, bool disabled) CHECKED;
+err store_overseer_remove(store *s, store_call c, slice name) CHECKED;
+/* In the arena. ERR_NOT_FOUND. */
+err store_overseer_get(store *s, store_call c, slice name, store_overseer *ret) CHECKED;
+/* Calls each in order of names. */
+err store_overseer_list(store *s, store_call c, void (*each)(void *ctx, const store_overseer *o),
+                        void *ctx) CHECKED;
+
 /* ---- blobs ---- */
 typedef enum store_blob_type {
     STORE_BLOCK_BLOB,
