@@ -39,7 +39,7 @@ typedef struct admin_state {
     void *extra_ctx;
 } admin_state;
 
-/* GET /healthz (the process answers), /readyz (503 until ready, while stopping and after the engine
+/* GET / (a page for people), /healthz (the process answers), /readyz (503 until ready, while stopping and after the engine
  * failed), /metrics (Prometheus text). Server context: admin_state. */
 extern const ops_protocol admin_public_protocol;
 /* POST /call with {"command": …}: the operator's commands. Only on the Unix socket. */

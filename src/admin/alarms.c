@@ -43,6 +43,18 @@ int64_t admin_published_s(const admin_state *st) {
     return n > 0 && (size_t)n < sizeof path && stat(path, &s) == 0 ? (int64_t)s.st_mtime : 0;
 }
 
+static err take_time(void *ctx, uint64_t index, slice entry, slice private_part) {
+    (void)index, (void)private_part;
+    return audit_entry_time(entry, ctx);
+}
+
+/* Since when an entry has waited to be published; now, when none has or it cannot be told. */
+static int64_t waits_since(const admin_state *st, uint64_t published) {
+    int64_t us = clock_wall_us();
+    err e = engine_log_read(store_engine(st->store), published, published + 1, take_time, &us);
+    return e == OK ? us : clock_wall_us();
+}
+
 static void of_record(alarms *x) {
     engine_stats e = {0};
     audit_builder_stats b = {0};
@@ -54,7 +66,7 @@ static void of_record(alarms *x) {
             "The server's log says why (audit.): folder and store contradict each other, or a file "
             "could not be written. Mend that, then restart the server.");
     else if (b.published < e.log_next &&
-             clock_wall_us() / 1000000 - admin_published_s(x->st) > LATE_S)
+             clock_wall_us() - waits_since(x->st, b.published) > LATE_S * 1000000ll)
         add(x, true,
             arena_fmt(x->a, "%llu entries of the record are not published, since more than %d s.",
                       (unsigned long long)(e.log_next - b.published), LATE_S),

@@ -15,6 +15,9 @@ void admin_metric(buf *out, const char *name, const char *type, const char *help
 /* An error as a line of text. */
 void admin_text_fail(ops_request *r, ops_response *w, err e, const char *detail);
 
+/* status.c: GET / */
+err admin_status(ops_request *r, ops_response *w) CHECKED;
+
 /* ---- call.c: one operator's command under way ---- */
 
 /* Who asks from another machine (oversight.c). Borrowed until the call has been recorded. */
@@ -75,6 +78,8 @@ typedef struct audit_seeker {
 /* Calls each entry that has what the request's fields ask for, in order, and answers with the record's size and,
  * when there may be more, with where to go on. ERR_INVALID_INPUT; ERR_NOT_FOUND for entries no longer kept. */
 err audit_seek(call *k, audit_seeker *to) CHECKED;
+/* When an entry was made. An error for what is none. */
+err audit_entry_time(slice entry, int64_t *ret_us) CHECKED;
 
 /* ---- audit.c ---- */
 err audit_search(call *k) CHECKED;

@@ -78,9 +78,10 @@ static const ops_row public_rows[] = {
     PUBLIC_ROW("Health", run_healthz),
     PUBLIC_ROW("Readiness", run_readyz),
     PUBLIC_ROW("Metrics", run_metrics),
+    PUBLIC_ROW("Status", admin_status),
 };
 /* Where each row is found. */
-static const char *const public_paths[] = {"/healthz", "/readyz", "/metrics"};
+static const char *const public_paths[] = {"/healthz", "/readyz", "/metrics", "/"};
 _Static_assert(ARRAY_LEN(public_rows) == ARRAY_LEN(public_paths), "a path for each row");
 
 static const ops_row operator_row = {
@@ -100,7 +101,7 @@ static err public_route(ops_request *r, const ops_row **ret) {
         *ret = &public_rows[i];
         return OK;
     }
-    return err_fail(ERR_RESOURCE_NOT_FOUND, "here are /healthz, /readyz and /metrics only");
+    return err_fail(ERR_RESOURCE_NOT_FOUND, "here are /, /healthz, /readyz and /metrics only");
 }
 
 static err operator_route(ops_request *r, const ops_row **ret) {

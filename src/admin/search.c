@@ -102,13 +102,16 @@ static err read_query(search *q) {
 
 /* ---- looking ---- */
 
-static bool in_time(const search *q, slice entry) {
+err audit_entry_time(slice entry, int64_t *ret_us) {
     const slice before = S("\"time\":\"");
+    slice text = slice_skip(entry, slice_find_slice(entry, 0, before) + before.len);
+    return time_parse_iso(slice_take(text, slice_find(text, 0, '"')), ret_us);
+}
+
+static bool in_time(const search *q, slice entry) {
     int64_t us;
     if (q->since_us == INT64_MIN && q->until_us == INT64_MAX) return true;
-    slice text = slice_skip(entry, slice_find_slice(entry, 0, before) + before.len);
-    text = slice_take(text, slice_find(text, 0, '"'));
-    return time_parse_iso(text, &us) == OK && us >= q->since_us && us < q->until_us;
+    return audit_entry_time(entry, &us) == OK && us >= q->since_us && us < q->until_us;
 }
 
 static bool has_all(const search *q, slice entry) {

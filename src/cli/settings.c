@@ -31,7 +31,7 @@ void cli_settings_keys(cli_settings *s, config_key ret[CLI_SETTINGS_MAX]) {
          .help = "PEM file: certificate chain"},
         {"tls.key", CONFIG_STRING, &s->tls_key, .help = "PEM file: private key"},
         {"admin.listen", CONFIG_STRING, &s->admin_listen,
-         .help = "address:port of /healthz, /readyz and /metrics; default: none"},
+         .help = "address:port of the status page, /healthz, /readyz and /metrics; default: none"},
         {"host_suffix", CONFIG_STRING, &s->host_suffix,
          .help = "blob.example.org makes ACCOUNT.blob.example.org an address; default: paths only"},
         {"website_suffix", CONFIG_STRING, &s->website_suffix,
