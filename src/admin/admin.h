@@ -34,6 +34,7 @@ typedef struct admin_state {
     audit_builder *builder;                     /* NULL: none */
     audit_witnesses *witnesses;                 /* likewise */
     int64_t started_us;                         /* wall clock; 0: not known */
+    ops_floods *floods;                         /* NULL: none */
     atomic_uint overseen;                       /* answers to overseers under way */
     void (*extra_metrics)(void *ctx, buf *out); /* http's; may be NULL */
     void *extra_ctx;

@@ -130,6 +130,15 @@ static void upkeep_metrics(upkeep *u, buf *out) {
                  s.ended_us == STORE_TIME_NONE ? 0 : (uint64_t)(s.ended_us / 1000000));
 }
 
+static void floods_metrics(ops_floods *f, buf *out) {
+    ops_floods_stats s;
+    ops_floods_get_stats(f, &s);
+    admin_metric(out, "strongroom_refusals_counted_total", "counter",
+                 "Refusals beyond refused_rate: answered 503, and told in summaries.", s.counted);
+    admin_metric(out, "strongroom_refusals_summaries_total", "counter",
+                 "Entries of the record that told them.", s.summaries);
+}
+
 void admin_metrics_render(const admin_state *st, buf *out) {
     buf_fmt(out,
             "# HELP strongroom_info The program that answers.\n# TYPE strongroom_info gauge\n"
@@ -141,6 +150,7 @@ void admin_metrics_render(const admin_state *st, buf *out) {
         store_metrics_put(st->store, out);
     }
     log_metrics(st, out);
+    if (st->floods) floods_metrics(st->floods, out);
     if (st->rules) lifecycle_metrics(st->rules, out);
     if (st->upkeep) upkeep_metrics(st->upkeep, out);
     if (st->extra_metrics) st->extra_metrics(st->extra_ctx, out);

@@ -337,9 +337,13 @@ static slice type_of(const answer *x) {
 }
 
 /* Its first page, and then its record: what cannot be answered is recorded as such. */
-static err begin(answer *x, const ops_request *r) {
+static err begin(answer *x, ops_request *r) {
     err e = permit(x, r);
     if (e == OK) e = x->what->takes & NO_PAGES ? one_object(x) : next_page(x);
+    const bool nobody = e != OK && x->client.overseer.len == 0 && x->k.c.record;
+    r->counted = nobody && ops_flooded(r->server->floods, r->peer_ip);
+    if (r->counted)
+        return err_fail(ERR_SERVER_BUSY, "too many requests of this network were refused");
     e = call_record_end(&x->k, e);
     x->k.c.record = NULL;
     return e;
@@ -397,9 +401,9 @@ static err route(ops_request *r, const ops_row **ret) {
 }
 
 static void decorate(ops_request *r, ops_response *w) {
-    (void)r;
     ops_set(w, "Cache-Control", S("no-store"));
     ops_set(w, "X-Content-Type-Options", S("nosniff"));
+    if (w->status == 503 && !r->counted) ops_set(w, "Retry-After", S("1"));
     if (w->status == 401) ops_set(w, "WWW-Authenticate", S("Bearer"));
 }
 

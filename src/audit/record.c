@@ -175,6 +175,16 @@ static void put_retention(buf *b, const struct audit_retained *r, bool *outer) {
     buf_byte(b, '}');
 }
 
+static void put_refusals(buf *b, const audit_record *r, bool *outer) {
+    bool first;
+    if (r->refusals == 0) return;
+    open_object(b, "refusals", outer, &first);
+    number(b, "count", r->refusals, &first);
+    time_member(b, "first", r->first_us, &first);
+    time_member(b, "last", r->last_us, &first);
+    buf_byte(b, '}');
+}
+
 void audit_record_put(buf *b, const audit_record *r) {
     bool first = true;
     buf_byte(b, '{');
@@ -192,6 +202,7 @@ void audit_record_put(buf *b, const audit_record *r) {
     put_outcome(b, r, &first);
     put_purpose(b, r, &first);
     if (r->recipient) hex(b, "recipient", r->actor, &first);
+    put_refusals(b, r, &first);
     text(b, "region", r->region, &first);
     put_retention(b, r->retained, &first);
     time_member(b, "time", r->time_us, &first);

@@ -15,11 +15,14 @@
  *              "name":HEX,"retain":TIME,"snapshot":TIME,"version":TIME},
  *    "outcome":{"code":"BlobNotFound","result":"refused","status":404},
  *    "purpose":{"code":"TREAT","default":true,"reason":HEX},
- *    "recipient":HEX,"region":"local",
+ *    "recipient":HEX,
+ *    "refusals":{"count":N,"first":TIME,"last":TIME},
+ *    "region":"local",
  *    "retention":{"before":N,"count":N,"keep":SECONDS,"until":TIME,"was":SECONDS},
  *    "time":TIME,"v":1}
  *
  * "asked" commits to what else a command was given, as what a search of the record looked for.
+ * "refusals": the entry stands for so many, which left none of their own (docs/decisions/0025).
  * Members without a value are left out. A commitment is SHA-256(salt ‖ value), the salt of 16 random bytes.
  *
  * What it needs from below: crypto, base. */
@@ -66,6 +69,8 @@ typedef struct audit_record {
         int64_t until_us; /* they are all older */
         uint64_t keep_s, was_s; /* how long entries are kept, and were; 0: for ever */
     } * retained;
+    uint64_t refusals;         /* that it stands for; 0: it is no summary */
+    int64_t first_us, last_us; /* of them */
 } audit_record;
 
 void audit_record_put(buf *out, const audit_record *r);

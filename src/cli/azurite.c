@@ -370,6 +370,7 @@ static err take_tls(azurite *z, cli_settings *to) {
 static err take_settings(azurite *z, cli_settings *to) {
     uint64_t keep_alive_s = 0;
     cli_settings_defaults(to);
+    to->refused_rate = 0;
     TRY(take_tls(z, to));
     to->log_level = z->values[DEBUG] ? S("debug") : z->values[SILENT] ? S("error") : S("info");
     if (z->values[DEBUG]) {

@@ -34,6 +34,7 @@ typedef struct serve {
     const char *log_folder;
     audit_builder *builder;
     audit_witnesses *witnesses;
+    ops_floods *floods; /* NULL: each refusal leaves an entry */
     http_listener listeners[LISTENERS_MAX];
     size_t listener_count;
     bool tls;
@@ -181,12 +182,14 @@ static void prepare_servers(serve *s) {
     s->admin.log_folder = s->log_folder;
     s->admin.builder = s->builder;
     s->admin.witnesses = s->witnesses;
+    s->admin.floods = s->blobs.floods = s->floods;
     s->log = s->admin_public;
     s->log.protocols = log_protocols;
     s->oversight = s->admin_public;
     s->oversight.protocols = oversight_protocols;
     s->oversight.records = s->plan->settings.record; /* of what comes to none of its rows */
     s->oversight.region = s->plan->settings.region;
+    s->oversight.floods = s->floods;
     s->admin_operator = s->admin_public;
     s->admin_operator.protocols = operator_protocols;
 }
@@ -261,6 +264,8 @@ static err open_folder(serve *s) {
     TRY(cli_folder_open(&s->plan->folder, &how, &s->store));
     TRY(s->plan->accounts(s->plan, s->arena, s->store));
     TRY(start_builder(s));
+    if (c->record && c->refused_rate > 0)
+        TRY(ops_floods_start(s->store, s->plan->settings.region, c->refused_rate, &s->floods));
     TRY(rules_start(s->store, true, &s->rules));
     if (s->plan->development || c->scrub_rate == 0) return OK;
     return upkeep_start(s->store, c->scrub_rate, (int64_t)c->scrub_pause_ms * 1000, &s->upkeep);
@@ -311,6 +316,7 @@ static void stop(serve *s) {
     }
     s->rules = rules_stop(s->rules);
     s->upkeep = upkeep_stop(s->upkeep);
+    s->floods = ops_floods_stop(s->floods);
     s->builder = audit_builder_stop(s->builder);
     s->witnesses = audit_witnesses_stop(s->witnesses);
     if (s->store) s->store = store_close(s->store);
@@ -415,6 +421,7 @@ static err take_development(arena *a, const serve_flags *f, cli_plan *plan) {
     plan->ready = development_ready;
     cli_settings_defaults(&plan->settings);
     plan->settings.record = !f->no_record;
+    plan->settings.refused_rate = 0; /* tests are refused often */
     plan->settings.website_suffix = S("web.localhost");
     if (f->log_level) plan->settings.log_level = slice_str(f->log_level);
     uint64_t keep_s = 0;

@@ -16,6 +16,7 @@ void cli_settings_defaults(cli_settings *s) {
         .scrub_pause_ms = UPKEEP_PAUSE_US / 1000,
         .sandbox = true,
         .record = true,
+        .refused_rate = 20,
         .region = S("local"),
     };
 }
@@ -81,6 +82,11 @@ void cli_settings_keys(cli_settings *s, config_key ret[CLI_SETTINGS_MAX]) {
          .help =
              "how long entries of the record are kept, at least 30d; older ones are removed, which "
              "the record tells; 0: for ever (the default)"},
+        {"refused_rate", CONFIG_U64, &s->refused_rate, 0, OPS_REFUSED_RATE_MAX,
+         .help =
+             "refusals a second that leave an entry each, of unknown callers in one network; what "
+             "is "
+             "beyond is answered 503 and counted in one entry a minute; 0: no bound; default: 20"},
         {"region", CONFIG_STRING, &s->region,
          .help = "what the record names as the place of this server; default: local"},
         {"scrub_rate", CONFIG_SIZE, &s->scrub_rate, 0, 1ull << 40,

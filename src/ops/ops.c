@@ -212,9 +212,21 @@ err ops_run(ops_request *r, ops_response *w) {
     return OK;
 }
 
+/* Beyond a rate the refusal of whom nobody knows is counted only, and they are told to come later. */
+static err bounded(ops_request *r, err e) {
+    const int status = err_get(e)->status;
+    const bool unrecorded = r->row != NULL && (r->row->flags & OPS_UNRECORDED) != 0;
+    if (r->record == NULL || r->counted || unrecorded || r->recorder.taken) return e;
+    if (r->caller.kind != AUTH_ANONYMOUS || status < 400 || status >= 500) return e;
+    r->counted = ops_flooded(r->server->floods, r->peer_ip);
+    return r->counted ? err_fail(ERR_SERVER_BUSY, "too many requests of this network were refused")
+                      : e;
+}
+
 void ops_fail(ops_request *r, ops_response *w, err e) {
     clear(w);
     begin_once(r); /* a head that is not even HTTP has an id and a protocol as well */
+    e = bounded(r, e);
     slice detail = slice_str(err_detail());
     if (detail.len > 0) w->detail = arena_dup(r->arena, detail);
     if (r->version.len == 0) r->version = OPS_VERSION_DEFAULT;
@@ -222,6 +234,7 @@ void ops_fail(ops_request *r, ops_response *w, err e) {
     w->status = err_get(e)->status;
     if (r->protocol != NULL && r->protocol->fail != NULL) r->protocol->fail(r, w, e, text);
     if (w->status == 0) w->status = 500;
+    if (r->counted) ops_set(w, "Retry-After", S("1"));
     w->error = e;
 }
 
@@ -257,7 +270,8 @@ static slice without_request(slice detail) {
 static void log_request(const ops_request *r, const ops_response *w, int64_t us, bool aborted) {
     static const log_level levels[] = {LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR};
     const err_info *info = err_get(w->error);
-    log_level level = levels[info->level];
+    log_level level =
+        r->counted ? LOG_DEBUG : levels[info->level]; /* the log is not flooded either */
     if (!log_enabled(level)) return;
     LOG(level, "request", LF_S("id", r->id), LF_C("operation", r->row ? r->row->name : "unknown"),
         LF_S("account", r->account_name), LF_S("container", r->container),

@@ -157,6 +157,7 @@ struct ops_request {
     slice scope; /* the encryption scope that it names, from the handler on; empty: none */
     uint64_t bytes_in, bytes_out;
     bool authorized; /* ops_begin came to its end */
+    bool counted;    /* its refusal is told with others' (flood.c), in no entry of its own */
 
     store_recorder recorder; /* of its record (record.c) */
     store_recorder *record;  /* that; NULL: the server keeps none */
@@ -223,9 +224,10 @@ struct ops_server {
     bool
         account_in_host; /* a Host with a dot that is no address begins with the account (Azurite) */
     bool development;
-    bool authenticate; /* false: admin listener and socket; route only */
-    bool records;      /* requests leave records (store_options.records) */
-    slice region;      /* what records name as the place */
+    bool authenticate;         /* false: admin listener and socket; route only */
+    bool records;              /* requests leave records (store_options.records) */
+    slice region;              /* what records name as the place */
+    struct ops_floods *floods; /* NULL: each refusal leaves an entry */
     struct ops_metrics *metrics;
     void *context; /* the protocol's own (admin: its state) */
 };
@@ -254,6 +256,22 @@ void ops_record(ops_request *r, ops_response *w);
 void ops_decorate(ops_request *r, ops_response *w);
 /* Counts and logs, drops references. aborted: the client went away before the end. */
 void ops_finish(ops_request *r, ops_response *w, bool aborted);
+
+/* ---- refusals of nobody that is known, beyond a rate (flood.c) ---- */
+typedef struct ops_floods ops_floods;
+#define OPS_REFUSED_RATE_MAX 100000
+#define OPS_REFUSALS         "refusals" /* the action of the entries that count them */
+/* rate: refusals a second that leave an entry each, of a network; ten times that of all. region: outlives it. */
+err ops_floods_start(store *s, slice region, uint64_t rate, ops_floods **ret) CHECKED;
+/* Tells what has been counted. NULL is allowed; returns NULL. */
+ops_floods *ops_floods_stop(ops_floods *f);
+/* Somebody at this address, whom nobody knows, is refused. True: beyond the rate; it has been counted and leaves no entry of
+ * its own, and the answer is ERR_SERVER_BUSY. f: NULL allowed. */
+bool ops_flooded(ops_floods *f, slice peer_ip);
+typedef struct ops_floods_stats {
+    uint64_t counted, summaries; /* refusals, and the entries that told them */
+} ops_floods_stats;
+void ops_floods_get_stats(ops_floods *f, ops_floods_stats *ret);
 
 /* ---- for handlers ---- */
 /* First header of that name (case-insensitive), trimmed; SLICE_NONE (p NULL) when absent. */

@@ -132,7 +132,7 @@ err ops_parse_purpose(ops_request *r) {
 }
 
 bool ops_record_due(const ops_request *r, const ops_response *w) {
-    if (r->record == NULL) return false;
+    if (r->record == NULL || r->counted) return false;
     if (r->row != NULL && (r->row->flags & OPS_UNRECORDED) != 0) return false;
     return !r->recorder.taken || (w->error != OK && r->outcome == OK);
 }

@@ -305,7 +305,7 @@ def test_readers_are_bounded(own):
                 if select.select([c.sock], [], [], 0)[0]:
                     c.close()
                     waiting[i] = watcher()
-        assert r.status == 503 and "16" in r.text
+        assert r.status == 503 and "16" in r.text and r.get("retry-after") == "1"
     finally:
         for c in waiting:
             c.close()
