@@ -1,5 +1,5 @@
-/* `strongroom audit search`, `watch` and `export`: entries of the record, for those who may open the data folder or
- * its socket. What needs only the published record stands in audit.c. */
+/* `strongroom audit search`, `watch`, `export` and `receipts`: entries of the record, for those who may open the data folder
+ * or its socket, and with --url for overseers. What needs only the published record stands in audit.c. */
 #include "cli/cli.h"
 
 typedef struct reading {
@@ -8,9 +8,10 @@ typedef struct reading {
     const char *since, *until, *audit_class, *action, *result, *purpose;
     const char *account, *container, *blob, *actor;
     bool open, json;
+    cli_overseer overseer; /* of another machine's server; url NULL: of this one's folder */
 } reading;
 
-#define FLAGS_MAX 24
+#define FLAGS_MAX 28
 
 static void add_flags(reading *r, cli_flag to[FLAGS_MAX]) {
     const cli_flag all[] = {
@@ -19,6 +20,16 @@ static void add_flags(reading *r, cli_flag to[FLAGS_MAX]) {
          "take data and root_key from this configuration"},
         {"root-key", "FILE", &r->folder.root_key, NULL,
          "the root key, if not DIR/root.key (needed when no server runs)"},
+        {"url", "URL", &r->overseer.url, NULL,
+         "in place of a folder: the oversight listener of a server, as "
+         "https://storage.example.org:10003"},
+        {"token-file", "FILE", &r->overseer.token_file, NULL,
+         "with --url: the token, from `strongroom oversight add`; default: the variable "
+         "STRONGROOM_TOKEN"},
+        {"ca", "FILE", &r->overseer.ca_file, NULL,
+         "with --url: authorities that sign for it (PEM); default: the system's"},
+        {"why", "TEXT", &r->overseer.why, NULL,
+         "with --url: what you look for, as the record keeps it: \"REVIEW; complaint of 3 May\""},
         {"from", "N", &r->from, NULL, "the first entry to look at"},
         {"since", "TIME", &r->since, NULL,
          "not before this time (UTC): 2026-11-26, 2026-11-26T20:15:00Z"},
@@ -137,9 +148,56 @@ static err follow(arena *a, const reading *r) {
     }
 }
 
+/* ---- from another machine ---- */
+
+static err ask_there(arena *a, const reading *r, const char *what, slice after,
+                     uint64_t *ret_after) {
+    const pair fields[] = {{S("after"), after},
+                           {S("since"), slice_str(r->since)},
+                           {S("until"), slice_str(r->until)},
+                           {S("class"), slice_str(r->audit_class)},
+                           {S("action"), slice_str(r->action)},
+                           {S("result"), slice_str(r->result)},
+                           {S("purpose"), slice_str(r->purpose)},
+                           {S("account"), slice_str(r->account)},
+                           {S("container"), slice_str(r->container)},
+                           {S("blob"), slice_str(r->blob)},
+                           {S("actor"), slice_str(r->actor)},
+                           {S("limit"), slice_str(r->count)},
+                           {S("format"), slice_str(r->format)},
+                           {S("openings"), r->open ? S("true") : SLICE_NONE}};
+    return cli_overseer_get(a, &r->overseer, what, fields, ARRAY_LEN(fields), ret_after);
+}
+
+static err watch_there(arena *a, const reading *r, slice after) {
+    for (;;) {
+        char next[24];
+        uint64_t last;
+        TRY(ask_there(a, r, "watch", after, &last));
+        snprintf(next, sizeof next, "%llu", (unsigned long long)last);
+        arena_reset(a);
+        after = arena_dup(a, slice_str(next));
+    }
+}
+
+static err run_there(arena *a, reading *r, const char *command) {
+    uint64_t from = 0;
+    const char *what = command + sizeof "audit " - 1;
+    ENSURE(!r->folder.data && !r->folder.config && !r->folder.root_key && !r->json, ERR_USAGE,
+           "--url goes with neither --data, --config, --root-key nor --json");
+    if (r->from) TRY(cli_number("from", r->from, 0, UINT64_MAX, &from));
+    const slice after =
+        from > 0 ? arena_fmt(a, "%llu", (unsigned long long)(from - 1)) : SLICE_NONE;
+    if (strcmp(what, "watch") == 0) return watch_there(a, r, after);
+    return ask_there(a, r, strcmp(what, "search") == 0 ? "entries" : what, after, NULL);
+}
+
 static err run(arena *a, arena *kept, reading *r, const char *command) {
-    TRY(cli_folder_resolve(kept, &r->folder, NULL));
     if (strcmp(command, "audit export") == 0 && !r->format) r->format = "azure";
+    if (r->overseer.url) return run_there(a, r, command);
+    ENSURE(!r->overseer.token_file && !r->overseer.ca_file && !r->overseer.why, ERR_USAGE,
+           "--token-file, --ca and --why go with --url");
+    TRY(cli_folder_resolve(kept, &r->folder, NULL));
     return strcmp(command, "audit watch") == 0 ? follow(a, r) : all_pages(a, r, command);
 }
 

@@ -177,6 +177,17 @@ void cli_opened_close(cli_opened *o);
 err cli_remote_call(arena *a, const char *socket_path, slice request, bool *ret_running,
                     slice *ret_response) CHECKED;
 
+/* Reading a server's record from another machine (overseer.c), as an overseer. */
+typedef struct cli_overseer {
+    const char *url;           /* where its oversight listener is: https://host:port */
+    const char *token_file;    /* NULL: the token stands in STRONGROOM_TOKEN */
+    const char *ca_file, *why; /* authorities, x-ms-purpose; may be NULL */
+} cli_overseer;
+/* Writes what the endpoint answers to standard output. Fields without a value are left out. ret_after (may be NULL; not of
+ * "export"): the last entry that was looked at. ERR_USAGE, ERR_IO; ERR_INVALID_INPUT with what the server says. */
+err cli_overseer_get(arena *a, const cli_overseer *o, const char *what, const pair *fields,
+                     size_t count, uint64_t *ret_after) CHECKED;
+
 /* ---- the process (process.c) ---- */
 void cli_raise_files(void); /* open files: soft limit to the hard limit */
 void cli_no_dumps(void);    /* no core files, not traceable by other processes of this user */

@@ -2,6 +2,7 @@
 import json
 import pathlib
 import select
+import socket
 import subprocess
 import threading
 import time
@@ -309,3 +310,73 @@ def test_readers_are_bounded(own):
     finally:
         for c in waiting:
             c.close()
+
+
+def there(server, token, *words, ok=True, **env):
+    r = subprocess.run([server.program, "audit", *words, "--url", f"http://127.0.0.1:{server.port + 3}/"], text=True,
+                       capture_output=True, timeout=wire.TIMEOUT_S, env={"STRONGROOM_TOKEN": token, **env})
+    assert (r.returncode == 0) == ok, (words, r.stdout, r.stderr)
+    return r.stdout if ok else r.stderr
+
+
+def test_the_commands_from_another_machine(own, api, tmp_path):
+    token = overseer(own, "auditor", "--rights", "openings")
+    name = api.create_container()
+    for i in range(3):
+        api.put_ok(name, f"b {i}&", b"x")
+    what = ("--account", wire.ACCOUNT, "--container", name, "--class", "collection")
+    here = subprocess.run([own.program, "audit", "search", *what, "--open", "--data", own.folder], text=True,
+                          capture_output=True).stdout
+    assert there(own, token, "search", *what, "--open", "--why", "REVIEW; complaint") == here and here.count("\n") == 3
+    looked = record(own)[-1]
+    assert looked["opening"]["reason"] == "complaint" and looked["entry"]["purpose"]["code"] == "REVIEW"
+    one = there(own, token, "search", *what, "--blob", "b 1&", "--open")
+    assert [json.loads(line)["opening"]["blob"] for line in one.splitlines()] == ["b 1&"]
+    assert there(own, token, "search", *what, "--count", "2").count("\n") == 2
+    second = json.loads(here.splitlines()[1])["index"]
+    assert there(own, token, "search", *what, "--from", str(second)).count("\n") == 2
+    assert there(own, token, "search", *what, "--result", "refused") == ""
+    assert len(there(own, token, "export", *what, "--format", "csv").splitlines()) == 4
+    assert there(own, token, "export", *what).count('"category"') == 3
+    (tmp_path / "token").write_text(token + "\n")
+    assert there(own, "", "search", *what, "--token-file", str(tmp_path / "token")).count("\n") == 3
+    assert "STRONGROOM_TOKEN" in there(own, "", "search", ok=False)
+    assert "none that this server gave out" in there(own, token + "x", "search", ok=False)
+    assert "'since' is a time" in there(own, token, "search", "--since", "noon", ok=False)
+    assert "goes with neither" in there(own, token, "search", "--data", own.folder, ok=False)
+    r = subprocess.run([own.program, "audit", "search", "--url", "http://storage.example.org:10003"], text=True,
+                       capture_output=True, env={"STRONGROOM_TOKEN": token})
+    assert r.returncode == 2 and "https://" in r.stderr
+    r = subprocess.run([own.program, "audit", "search", "--why", "X", "--data", own.folder], text=True, capture_output=True)
+    assert r.returncode == 2 and "--url" in r.stderr
+
+
+def test_an_answer_that_is_cut_short_is_an_error(own):
+    """A server, or somebody before it, that leaves out the end."""
+    body = b'{"index":0,"entry":{}}\n{"index":1,"entry":{}}\n'
+
+    def serve(sock):
+        c, _ = sock.accept()
+        c.recv(65536)
+        c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body))
+        c.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        threading.Thread(target=serve, args=(sock,), daemon=True).start()
+        r = subprocess.run([own.program, "audit", "search", "--url", f"http://127.0.0.1:{sock.getsockname()[1]}"], text=True,
+                           capture_output=True, timeout=wire.TIMEOUT_S, env={"STRONGROOM_TOKEN": "a.b"})
+    assert r.returncode == 1 and "cut short" in r.stderr and r.stdout == '{"index":0,"entry":{}}\n'
+
+
+def test_watching_from_another_machine(own, api):
+    token = overseer(own, "auditor", "--rights", "openings")
+    p = subprocess.Popen([own.program, "audit", "watch", "--open", "--action", "Create Container", "--url",
+                          f"http://127.0.0.1:{own.port + 3}"], stdout=subprocess.PIPE, text=True, env={"STRONGROOM_TOKEN": token})
+    try:
+        time.sleep(0.5)
+        names = [api.create_container() for _ in range(3)]
+        got = [json.loads(p.stdout.readline())["opening"]["container"] for _ in range(3)]
+        assert got == names
+    finally:
+        p.kill()
+        p.wait()
