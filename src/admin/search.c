@@ -58,9 +58,9 @@ static err want_object(search *q) {
     TRY(call_field(q->k, "container", false, &container));
     TRY(call_field(q->k, "blob", false, &q->blob));
     ENSURE(account.len > 0 || container.len == 0, ERR_INVALID_INPUT,
-           "names of containers are those of an account: say which one");
+           "a container is looked for in an account: say which one, with account");
     ENSURE(container.len > 0 || q->blob.len == 0, ERR_INVALID_INPUT,
-           "names of blobs are those of a container: say which one");
+           "a blob is looked for in a container: say which one, with account and container");
     if (account.len == 0) return OK;
     err e = store_account_get(q->k->st->store, q->k->c, account, &a);
     if (e != ERR_NOT_FOUND) TRY(e); /* requests may have named one that is not there */
@@ -80,6 +80,30 @@ static err time_field(const call *k, const char *name, int64_t otherwise, int64_
     return OK;
 }
 
+/* A word that no entry has is a mistake, not a search that finds nothing. */
+static err check_word(const search *q, const char *field, const char *const *words) {
+    slice value;
+    buf all;
+    TRY(call_field(q->k, field, false, &value));
+    if (value.len == 0) return OK;
+    buf_init_arena(&all, q->k->c.arena, 512);
+    for (size_t i = 0; words[i]; i++) {
+        if (slice_eq(value, slice_str(words[i]))) return OK;
+        buf_fmt(&all, "%s%s", i == 0 ? "" : words[i + 1] ? ", " : " or ", words[i]);
+    }
+    return err_fail(ERR_INVALID_INPUT, "'%s' is %.*s, and not '%.*s'", field,
+                    SLICE_ARG(buf_slice(&all)), SLICE_ARG(slice_take(value, 32)));
+}
+
+static err check_words(const search *q) {
+    static const char *const classes[] = {"collection",  "alteration", "consultation", "disclosure",
+                                          "combination", "erasure",    "policy",       "key",
+                                          "admin",       "oversight",  "refused",      NULL};
+    static const char *const results[] = {"ok", "refused", "failed", NULL};
+    TRY(check_word(q, "class", classes));
+    return check_word(q, "result", results);
+}
+
 static err read_query(search *q) {
     static const struct {
         const char *field, *before;
@@ -87,6 +111,7 @@ static err read_query(search *q) {
                  {"action", "{\"action\":\""},
                  {"result", "\"result\":\""},
                  {"purpose", "\"purpose\":{\"code\":\""}};
+    TRY(check_words(q));
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         slice value;
         TRY(call_field(q->k, texts[i].field, false, &value));

@@ -103,6 +103,18 @@ static err check_policy(auditing *x, slice note) {
     return audit_policy_check(p, n);
 }
 
+/* The checkpoint, or where it may be instead. */
+static err read_checkpoint(auditing *x, const char *where, audit_checkpoint *ret, slice *ret_note) {
+    err e = audit_read_checkpoint(&x->source, x->a, &x->verifier, ret, ret_note);
+    if (e != ERR_NOT_FOUND) return e;
+    return err_fail(e,
+                    x->remote.curl
+                        ? "no record is published at %s: its address ends in /log, on the listener "
+                          "of audit.listen, as http://127.0.0.1:10002/log"
+                        : "no record is published in %s: say the folder log/ of a data folder, or a copy of it",
+                    where);
+}
+
 /* ---- verify ---- */
 
 typedef struct verifying {
@@ -124,7 +136,7 @@ static err verify(auditing *x, const char *where) {
     slice note;
     TRY(take_key(x));
     TRY(open_source(x, where));
-    TRY(audit_read_checkpoint(&x->source, x->a, &x->verifier, &c, &note));
+    TRY(read_checkpoint(x, where, &c, &note));
     TRY(check_policy(x, note));
     verifying v = {.all = c.size};
     cli_bar_start(&v.bar);
@@ -135,10 +147,10 @@ static err verify(auditing *x, const char *where) {
     buf root;
     buf_init_arena(&root, x->a, 64);
     base64_put(&root, slice_of(c.root.b, sizeof c.root.b));
-    printf("genuine: %llu entries in %llu bundles and %llu tiles, %.1f MiB, %.0f entries/s\n"
+    printf("genuine: %llu entries (%.1f MiB, %llu bundles, %llu tiles), %.0f entries/s\n"
            "log      %.*s\nroot     %.*s\n",
-           (unsigned long long)report.entries, (unsigned long long)report.bundles,
-           (unsigned long long)report.tiles, (double)report.bytes / (1 << 20), rate,
+           (unsigned long long)report.entries, (double)report.bytes / (1 << 20),
+           (unsigned long long)report.bundles, (unsigned long long)report.tiles, rate,
            SLICE_ARG(c.origin), SLICE_ARG(buf_slice(&root)));
     if (report.minimum > 0)
         printf("removed  entries before %llu, by retention, as the record tells\n",
@@ -153,9 +165,10 @@ static err prove(auditing *x, const char *where, const char *number) {
     slice note;
     uint64_t index;
     TRY(take_key(x));
-    TRY(cli_number("index", number, 0, UINT64_MAX, &index));
+    ENSURE(slice_u64(slice_str(number), &index) == OK, ERR_USAGE,
+           "INDEX is the number of an entry, as 1234, not '%.32s'", number);
     TRY(open_source(x, where));
-    TRY(audit_read_checkpoint(&x->source, x->a, &x->verifier, &c, &note));
+    TRY(read_checkpoint(x, where, &c, &note));
     buf out;
     buf_init_arena(&out, x->a, (size_t)4 * AUDIT_NOTE_MAX);
     TRY(audit_prove(&x->source, x->a, index, &c, note, &out));
@@ -237,6 +250,11 @@ static int finish(const char *name, auditing *x, err e) {
     close_source(x);
     x->a = arena_free(x->a);
     if (e == OK) return CLI_EXIT_OK;
+    if (e == ERR_CORRUPT) {
+        char why[512];
+        snprintf(why, sizeof why, "%s", err_detail());
+        e = err_fail(e, "not genuine: %s", why);
+    }
     (void)cli_fail(name, e);
     return e == ERR_CORRUPT ? EXIT_NOT_GENUINE : EXIT_NOT_RUN;
 }

@@ -68,8 +68,7 @@ static err address_of(arena *a, const cli_overseer *o, const char *what, const p
            "with it",
            o->url);
     buf_init_arena(&b, a, 64 << 10);
-    buf_put(&b, at);
-    buf_fmt(&b, "/oversight/v1/%s", what);
+    buf_fmt(&b, "%.*s/oversight/v1/%s", SLICE_ARG(at), what);
     char mark = '?';
     for (size_t i = 0; i < count; i++) {
         if (fields[i].value.len == 0) continue;

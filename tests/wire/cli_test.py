@@ -156,6 +156,22 @@ def test_usage_errors(words, says, folder):
 
 # ---- development mode ----------------------------------------------------------------------------------------
 
+def test_words_of_the_audit_commands(folder):
+    """What is mistyped is an error that says what may be meant, and no record that is not genuine."""
+    data = folder / "d"
+    assert run("init", "--data", data, "--account", "records")[0] == 0
+    key = run("audit", "key", "--data", data)[1].strip()
+    for words, status, told in (
+            (("verify", data, "--key", key), 2, "folder log/"),
+            (("prove", data / "log", "first", "--key", key), 2, "INDEX is the number of an entry"),
+            (("search", "--data", data, "--class", "keys"), 1, "and not 'keys'"),
+            (("search", "--data", data, "--result", "refusd"), 1, "ok, refused or failed"),
+            (("search", "--data", data, "--container", "x"), 1, "with account"),
+            (("search", "--data", data, "--account", "records", "--blob", "x"), 1, "with account and container")):
+        code, out, err = run("audit", *words)
+        assert code == status and told in err and out == "", (words, code, err)
+
+
 def test_development(folder):
     port = wire.free_base_port()
     with Running("--dev", "--data", folder / "d", "--port", port, port=port) as s:

@@ -283,7 +283,10 @@ def test_what_cannot_be(own):
     assert found == [status for *_, status in tries]
     found, end = lines(ask(own, token, "entries", after=10**12))
     assert found == [] and not end["more"]
-    assert lines(ask(own, token, "entries", **{"class": 'x"},"object'}))[0] == []
+    assert lines(ask(own, token, "entries", action='x"},"object'))[0] == []
+    for what in ({"class": "keys"}, {"result": "refusd"}, {"class": 'x"},"object'}):
+        r = ask(own, token, "entries", **what)
+        assert r.status == 400 and "and not" in r.text
 
 
 def test_readers_are_bounded(own):
