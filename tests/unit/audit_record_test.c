@@ -38,6 +38,10 @@ static audit_record full(void) {
                           .status = 500,
                           .purpose = S("TREAT"),
                           .reason = commitment,
+                          .asked = commitment,
+                          .refusals = 7,
+                          .first_us = 1796000000000000,
+                          .last_us = 1796000000123456,
                           .recipient = true};
 }
 
@@ -142,26 +146,33 @@ static void commitments_open_with_their_salt_only(void **state) {
 /* Openings of two entries, exchanged: each is seen to be another's. */
 static void openings_fit_their_entry_only(void **state) {
     (void)state;
-    static const char *const values[][2] = {{"patients/7.json", "visit"},
-                                            {"patients/8.json", "visit"},
-                                            {"patients/7.json", ""},
-                                            {"", ""}};
-    enum { N = 4 };
-    uint8_t salt[N][2][AUDIT_SALT_LEN], c[N][2][AUDIT_COMMITMENT_LEN];
+    static const char *const values[][3] = {{"patients/7.json", "visit", ""},
+                                            {"patients/8.json", "visit", ""},
+                                            {"patients/7.json", "", ""},
+                                            {"", "", ""},
+                                            {"", "", "class=key"},
+                                            {"", "", "class=admin"}};
+    enum { N = 6 };
+    uint8_t salt[N][3][AUDIT_SALT_LEN], c[N][3][AUDIT_COMMITMENT_LEN];
     buf entry[N];
     audit_opening o[N];
     for (int i = 0; i < N; i++) {
-        const slice blob = slice_str(values[i][0]), reason = slice_str(values[i][1]);
+        const slice blob = slice_str(values[i][0]), reason = slice_str(values[i][1]),
+                    asked = slice_str(values[i][2]);
         audit_record r = full();
         audit_commit(blob, salt[i][0], c[i][0]);
         audit_commit(reason, salt[i][1], c[i][1]);
+        audit_commit(asked, salt[i][2], c[i][2]);
+        r.asked = asked.len > 0 ? slice_of(c[i][2], sizeof c[i][2]) : SLICE_NONE;
         r.name = blob.len > 0 ? slice_of(c[i][0], sizeof c[i][0]) : SLICE_NONE;
         r.reason = reason.len > 0 ? slice_of(c[i][1], sizeof c[i][1]) : SLICE_NONE;
         render(&entry[i], &r);
         o[i] = (audit_opening){.blob = blob,
                                .name_salt = slice_of(salt[i][0], AUDIT_SALT_LEN),
                                .reason = reason,
-                               .reason_salt = slice_of(salt[i][1], AUDIT_SALT_LEN)};
+                               .reason_salt = slice_of(salt[i][1], AUDIT_SALT_LEN),
+                               .asked = asked,
+                               .asked_salt = slice_of(salt[i][2], AUDIT_SALT_LEN)};
     }
     for (int i = 0; i < N; i++)
         for (int j = 0; j < N; j++)
@@ -178,7 +189,9 @@ static void openings_come_back(void **state) {
                              .address = S("192.0.2.1"),
                              .actor = S("key 1 of records"),
                              .reason = S("follow-up"),
-                             .reason_salt = S("fedcba9876543210")};
+                             .reason_salt = S("fedcba9876543210"),
+                             .asked = S("class=key"),
+                             .asked_salt = S("0011223344556677")};
     audit_opening back;
     buf b;
     buf_init(&b, AUDIT_OPENING_MAX);
@@ -188,6 +201,7 @@ static void openings_come_back(void **state) {
     assert_true(slice_eq(back.blob, o.blob) && slice_eq(back.name_salt, o.name_salt));
     assert_true(slice_eq(back.address, o.address) && slice_eq(back.actor, o.actor));
     assert_true(slice_eq(back.reason, o.reason) && slice_eq(back.reason_salt, o.reason_salt));
+    assert_true(slice_eq(back.asked, o.asked) && slice_eq(back.asked_salt, o.asked_salt));
     for (size_t n = 0; n < b.len; n++) /* cut short: an error, or fewer fields */
         (void)!audit_opening_get(slice_take(buf_slice(&b), n), &back);
     assert_int_equal(audit_opening_get(SLICE_NONE, &back), ERR_CORRUPT);

@@ -103,12 +103,13 @@ def test_no_refusal_is_lost(server):
         assert e["client"] == {"network": "127.0.0.0/24"}
         assert e["refusals"]["first"] <= e["refusals"]["last"]
         assert e["refusals"]["first"][:19] >= time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(start - 1))
-    assert len(told) == 1
+    assert 1 <= len(told) <= 1 + (time.time() - start) // 60
 
 
 def test_the_bucket_fills_again(server):
-    refused(server.port, BURST + 20)
-    assert refused(server.port, 1)[0].status == 503
+    assert refused(server.port, BURST + 200)[-1].status == 503
+    start = time.monotonic()
     time.sleep(2.5)
-    statuses = [r.status for r in refused(server.port, 20)]
-    assert 2 <= len([s for s in statuses if s != 503]) <= 8, statuses
+    statuses = [r.status for r in refused(server.port, 40)]
+    most = RATE * (time.monotonic() - start) + 2
+    assert 4 <= len([s for s in statuses if s != 503]) <= most, statuses
