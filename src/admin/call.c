@@ -1,5 +1,23 @@
 /* The operator's commands: JSON in, store calls, JSON out. */
+#include <malloc.h>
+
 #include "admin/internal.h"
+
+/* Answers may hold shared keys and tokens: of JSON nothing lingers in memory that was given back. */
+static void wiping_free(void *p) {
+    if (!p) return;
+    crypto_wipe(p, malloc_usable_size(p));
+    free(p);
+}
+
+__attribute__((constructor)) static void wipe_json(void) {
+    json_set_alloc_funcs(malloc, wiping_free);
+}
+
+/* Text in an arena of this call's, which nobody needs any more. */
+static void wipe_text(slice s) {
+    crypto_wipe((void *)(uintptr_t)s.p, s.len);
+}
 
 /* Empty for what is no string. */
 static slice json_slice(const json_t *v) {
@@ -56,11 +74,14 @@ static err put_keys(call *k, const store_account *account) {
     ENSURE(https || slice_starts_nocase(endpoint, S("http://")), ERR_INVALID_INPUT,
            "endpoint '%.*s' must begin with http:// or https://", SLICE_ARG(endpoint));
     json_t *keys = json_array();
-    slice first = SLICE_NONE;
+    slice first = SLICE_NONE, second = SLICE_NONE;
     for (size_t i = 0; i < ARRAY_LEN(account->keys); i++) {
         if (!account->key_set[i]) continue;
         slice text = base64_of(k->c.arena, account->keys[i]);
-        if (!first.p) first = text;
+        if (!first.p)
+            first = text;
+        else
+            second = text;
         MUST(json_array_append_new(keys, json_stringn((const char *)text.p, text.len)) == 0);
     }
     call_set(k->out, "name", account->name);
@@ -71,6 +92,9 @@ static err put_keys(call *k, const store_account *account) {
                            https ? "https" : "http", SLICE_ARG(account->name), SLICE_ARG(first),
                            SLICE_ARG(endpoint), SLICE_ARG(account->name));
     call_set(k->out, "connection_string", line);
+    wipe_text(first);
+    wipe_text(second);
+    wipe_text(line);
     return OK;
 }
 
@@ -460,8 +484,7 @@ static err dump(arena *a, const json_t *v, slice *ret) {
     err e = whole.len <= ADMIN_RESPONSE_MAX
                 ? OK
                 : err_fail(ERR_NO_MEMORY, "the answer would be %zu bytes long", whole.len);
-    crypto_wipe(text, whole.len); /* it may hold a shared key */
-    free(text);
+    wiping_free(text); /* it may hold a shared key */
     return e;
 }
 

@@ -43,6 +43,7 @@ static const endpoint endpoints[] = {
 /* One answer under way. */
 typedef struct answer {
     call k;
+    bool permitted; /* counted among those under way */
     call_client client;
     const endpoint *what;
     arena *kept, *page;
@@ -55,7 +56,7 @@ typedef struct answer {
 
 static answer *answer_free(answer *x) {
     if (!x) return NULL;
-    atomic_fetch_sub(&x->k.st->overseen, 1);
+    if (x->permitted) atomic_fetch_sub(&x->k.st->overseen, 1);
     json_decref(x->k.in);
     json_decref(x->k.out);
     crypto_wipe(x->out.p, x->out.len);
@@ -83,7 +84,6 @@ static answer *answer_new(const ops_request *r, const endpoint *what) {
                   .client = &x->client};
     MUST(x->k.in && x->k.out);
     buf_init(&x->out, OUT_MAX);
-    atomic_fetch_add(&x->k.st->overseen, 1);
     call_record_begin(&x->k);
     return x;
 }
@@ -236,8 +236,8 @@ static err permit(answer *x, const ops_request *r) {
     if (asked != OK) return err_fail(asked, "%.*s", SLICE_ARG(why));
     TRY(check_rights(x, &o));
     TRY(check_account(x, &o));
-    x->client.permitted = true;
-    ENSURE(atomic_load(&x->k.st->overseen) <= READS_MAX, ERR_SERVER_BUSY,
+    x->client.permitted = x->permitted = true;
+    ENSURE(atomic_fetch_add(&x->k.st->overseen, 1) < READS_MAX, ERR_SERVER_BUSY,
            "%d answers to overseers are under way already", READS_MAX);
     return OK;
 }

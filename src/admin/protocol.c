@@ -55,6 +55,20 @@ static void log_call(ops_request *r, slice body, err e) {
         LF_C("error", e == OK ? "" : err_get(e)->name));
 }
 
+static void wipe_answer(void *ctx) {
+    const slice *s = ctx;
+    crypto_wipe((void *)(uintptr_t)s->p, s->len);
+}
+
+/* When it has been sent nothing of it lingers: it may hold keys. */
+static void answer_once(ops_request *r, ops_response *w, slice response) {
+    slice *kept = arena_alloc(r->arena, sizeof *kept);
+    *kept = response;
+    ops_body(w, response);
+    w->source_ctx = kept;
+    w->source_free = wipe_answer;
+}
+
 static err run_call(ops_request *r, ops_response *w) {
     slice body, response = SLICE_NONE;
     TRY(ops_body_all(r, ADMIN_REQUEST_MAX, &body));
@@ -63,7 +77,7 @@ static err run_call(ops_request *r, ops_response *w) {
     TRY(e);
     w->status = 200;
     ops_set(w, "Content-Type", S("application/json"));
-    ops_body(w, response);
+    answer_once(r, w, response);
     return OK;
 }
 

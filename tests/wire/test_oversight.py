@@ -292,32 +292,6 @@ def test_what_cannot_be(own):
         assert r.status == 400 and "and not" in r.text
 
 
-def test_readers_are_bounded(own):
-    """Sixteen at a time: others are told to come again, and are recorded."""
-    token = overseer(own, "auditor")
-    _, end = lines(ask(own, token, "watch"))
-    found, end = lines(ask(own, token, "watch", after=end["after"]))
-    def watcher():
-        c = wire.Connection(own.port + 3)
-        c.send(f"GET /oversight/v1/watch?after={end['after'] + 100000} HTTP/1.1\r\nHost: x\r\n"
-               f"Authorization: Bearer {token}\r\n\r\n".encode())
-        return c
-
-    waiting = [watcher() for _ in range(16)]
-    try:
-        limit = time.monotonic() + wire.TIMEOUT_S
-        while (r := ask(own, token, "entries", limit=1)).status == 200 and time.monotonic() < limit:
-            time.sleep(0.05)
-            for i, c in enumerate(waiting):  # one that came while we asked was told to come again, too
-                if select.select([c.sock], [], [], 0)[0]:
-                    c.close()
-                    waiting[i] = watcher()
-        assert r.status == 503 and "16" in r.text and r.get("retry-after") == "1"
-    finally:
-        for c in waiting:
-            c.close()
-
-
 def there(server, token, *words, ok=True, **env):
     r = subprocess.run([server.program, "audit", *words, "--url", f"http://127.0.0.1:{server.port + 3}/"], text=True,
                        capture_output=True, timeout=wire.TIMEOUT_S, env={"STRONGROOM_TOKEN": token, **env})
@@ -386,3 +360,29 @@ def test_watching_from_another_machine(own, api):
     finally:
         p.kill()
         p.wait()
+
+
+def test_readers_are_bounded(own):
+    """Sixteen at a time: others are told to come again, and are recorded."""
+    token = overseer(own, "auditor")
+    _, end = lines(ask(own, token, "watch"))
+    found, end = lines(ask(own, token, "watch", after=end["after"]))
+    def watcher():
+        c = wire.Connection(own.port + 3)
+        c.send(f"GET /oversight/v1/watch?after={end['after'] + 100000} HTTP/1.1\r\nHost: x\r\n"
+               f"Authorization: Bearer {token}\r\n\r\n".encode())
+        return c
+
+    waiting = [watcher() for _ in range(16)]
+    try:
+        limit = time.monotonic() + wire.TIMEOUT_S
+        while (r := ask(own, token, "entries", limit=1)).status == 200 and time.monotonic() < limit:
+            time.sleep(0.05)
+            for i, c in enumerate(waiting):  # one that came while we asked was told to come again, too
+                if select.select([c.sock], [], [], 0)[0]:
+                    c.close()
+                    waiting[i] = watcher()
+        assert r.status == 503 and "16" in r.text and r.get("retry-after") == "1"
+    finally:
+        for c in waiting:
+            c.close()
