@@ -308,8 +308,9 @@ def test_the_commands_from_another_machine(own, api, tmp_path):
     here = subprocess.run([own.program, "audit", "search", *what, "--open", "--data", own.folder], text=True,
                           capture_output=True).stdout
     assert there(own, token, "search", *what, "--open", "--why", "REVIEW; complaint") == here and here.count("\n") == 3
-    looked = record(own)[-1]
-    assert looked["opening"]["reason"] == "complaint" and looked["entry"]["purpose"]["code"] == "REVIEW"
+    looked = [e for e in record(own) if e["opening"] != "destroyed" and e["opening"].get("reason") == "complaint"]
+    assert [(e["opening"]["actor"], e["opening"]["container"], e["entry"]["purpose"]["code"], e["entry"]["action"])
+            for e in looked] == [("overseer auditor", name, "REVIEW", "audit search")]
     one = there(own, token, "search", *what, "--blob", "b 1&", "--open")
     assert [json.loads(line)["opening"]["blob"] for line in one.splitlines()] == ["b 1&"]
     assert there(own, token, "search", *what, "--count", "2").count("\n") == 2
