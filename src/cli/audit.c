@@ -107,12 +107,13 @@ static err check_policy(auditing *x, slice note) {
 static err read_checkpoint(auditing *x, const char *where, audit_checkpoint *ret, slice *ret_note) {
     err e = audit_read_checkpoint(&x->source, x->a, &x->verifier, ret, ret_note);
     if (e != ERR_NOT_FOUND) return e;
-    return err_fail(e,
-                    x->remote.curl
-                        ? "no record is published at %s: its address ends in /log, on the listener "
-                          "of audit.listen, as http://127.0.0.1:10002/log"
-                        : "no record is published in %s: say the folder log/ of a data folder, or a copy of it",
-                    where);
+    return err_fail(
+        e,
+        x->remote.curl
+            ? "no record is published at %s: its address ends in /log, on the listener "
+              "of audit.listen, as http://127.0.0.1:10002/log"
+            : "no record is published in %s: say the folder log/ of a data folder, or a copy of it",
+        where);
 }
 
 /* ---- verify ---- */

@@ -72,7 +72,7 @@ typedef struct cli_settings {
         website_suffix;
     uint64_t cache_bytes, opened_bytes, workers, upload_workers, connections_max;
     uint64_t idle_timeout_ms, shutdown_grace_ms;
-    uint64_t log_retention_ms;                         /* 0: for ever */
+    uint64_t log_retention_ms; /* 0: for ever */
     uint64_t scrub_rate, scrub_pause_ms, refused_rate;
     config_strings copy_sources, copy_sources_private; /* fetch_options says what an entry is */
     slice copy_sources_ca;

@@ -363,8 +363,7 @@ typedef struct row_log {
 #define ROW_LOG(N, T, B)                                                                           \
     N(1, id)                                                                                       \
     N(2, slot)                                                                                     \
-    T(3, created_us) B(4, origin) N(5, minimum) N(6, swept) T(7, removed_us) N(8, keep_s)          \
-        B(9, edge)
+    T(3, created_us) B(4, origin) N(5, minimum) N(6, swept) T(7, removed_us) N(8, keep_s) B(9, edge)
 
 #define ROW_SCRUB(N, T, B)                                                                         \
     B(1, account)                                                                                  \
