@@ -259,6 +259,7 @@ static bool run_seed(uint64_t seed, uint64_t *digest) {
     if (!born) start_over();
     S_->failure[0] = 0;
     S_->busy = busy_ || seed % 8 == 7;
+    S_->scoped = seed % 4 == 3;
     S_->seed = seed;
     atomic_store(&S_->chance, 0);
     atomic_store(&S_->clock_us, FIRST_CLOCK_US);

@@ -60,12 +60,26 @@ static store_blob_type type_of(sim_kind kind) {
                                : STORE_BLOCK_BLOB;
 }
 
+/* Content under a scope that is disabled or destroyed is refused, and only that. refused: told, one way or the other. */
+static bool refused(watch *o, const sim_state *s, err e) {
+    const bool shut = e == ERR_ENCRYPTION_SCOPE_DISABLED || e == ERR_KEY_DESTROYED;
+    if (s->kind == SIM_NONE) return false;
+    if (sim_scope_usable(o->w, s->scope)) {
+        if (shut) differs(o, "it is refused, but its scope %u is not shut", s->scope);
+        return shut;
+    }
+    if (!shut && e != ERR_BLOB_NOT_FOUND)
+        differs(o, "scope %u is shut: %s", s->scope, err_get(e)->name);
+    return e != ERR_BLOB_NOT_FOUND;
+}
+
 static err look_at_current(watch *o) {
     const sim_blob *b = &o->w->blobs[o->at];
     arena *a = o->f->c.arena;
     store_blob g;
     slice data;
     err e = content_of(o, o->f->k, sim_name(o->at), STORE_CURRENT, &g, &data);
+    if (refused(o, &b->now, e)) return OK;
     if (e == ERR_BLOB_NOT_FOUND) {
         if (b->now.kind != SIM_NONE) differs(o, "it is not there");
         return OK;
@@ -118,6 +132,7 @@ static err look_at_staged(watch *o) {
 /* ---- the past: its states in no order, each as one number ---- */
 
 #define LISTED_MAX 64
+#define SHUT       0x5c09e /* in the place of the hash of content that nobody may read */
 
 typedef struct listed {
     watch *o;
@@ -175,7 +190,12 @@ static err look_at_past(watch *o) {
         store_blob g;
         slice data;
         if (!l.readable[i]) continue;
-        TRY(content_of(o, o->f->k, sim_name(o->at), l.picks[i], &g, &data));
+        err e = content_of(o, o->f->k, sim_name(o->at), l.picks[i], &g, &data);
+        if (e == ERR_ENCRYPTION_SCOPE_DISABLED || e == ERR_KEY_DESTROYED) {
+            l.keys[i] = fault_mix(l.keys[i], SHUT);
+            continue;
+        }
+        TRY(e);
         l.keys[i] = fault_mix(l.keys[i], hash_of(data));
     }
     for (uint32_t i = 0; i < b->past_count; i++) {
@@ -185,7 +205,8 @@ static err look_at_past(watch *o) {
                                       : p->base   ? 'b'
                                                   : 'v',
                                       p->deleted, data.len, p->meta);
-        wanted[i] = p->deleted ? key : fault_mix(key, hash_of(data));
+        const bool shut = !sim_scope_usable(o->w, p->scope);
+        wanted[i] = p->deleted ? key : fault_mix(key, shut ? SHUT : hash_of(data));
     }
     if (l.count != b->past_count) {
         differs(o, "%zu states of the past, not %u", l.count, b->past_count);
@@ -195,6 +216,35 @@ static err look_at_past(watch *o) {
     qsort(wanted, l.count, sizeof wanted[0], by_number);
     if (l.count != 0 && memcmp(l.keys, wanted, l.count * sizeof wanted[0]) != 0)
         differs(o, "its past is another");
+    return OK;
+}
+
+/* ---- encryption scopes ---- */
+
+typedef struct scopes_met {
+    watch *o;
+    uint32_t count;
+} scopes_met;
+
+static void meet_scope(void *ctx, const store_scope *x) {
+    scopes_met *m = ctx;
+    const world *w = m->o->w;
+    store_scope_state wanted = STORE_SCOPE_DESTROYED;
+    uint64_t number = 0;
+    m->count++;
+    if (slice_u64(slice_skip(x->name, sizeof "scope-" - 1), &number) != OK || number == 0 ||
+        number > w->scope_count)
+        differs(m->o, "scope %.*s is there", SLICE_ARG(x->name));
+    for (size_t i = 0; i < SIM_SCOPES; i++)
+        if (w->scopes[i].number == number) wanted = w->scopes[i].state;
+    if (x->state != wanted)
+        differs(m->o, "scope %.*s is in state %d, not %d", SLICE_ARG(x->name), x->state, wanted);
+}
+
+static err look_at_scopes(watch *o) {
+    scopes_met m = {.o = o};
+    TRY(store_scope_list(o->f->s, o->f->c, o->f->a, meet_scope, &m));
+    if (m.count != o->w->scope_count) differs(o, "%u scopes, not %u", m.count, o->w->scope_count);
     return OK;
 }
 
@@ -257,6 +307,7 @@ err sim_observe(fixture *f, const world *w, bool *ret_same, char why[500]) {
         TRY(look_at_staged(&o));
         TRY(look_at_past(&o));
     }
+    if (o.same) TRY(look_at_scopes(&o));
     if (o.same) TRY(look_at_side(&o));
     if (o.same) TRY(look_at_record(&o));
     *ret_same = o.same;

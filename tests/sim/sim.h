@@ -42,6 +42,7 @@ typedef struct sim_state {
     uint32_t count;
     piece pieces[SIM_PIECES];
     uint64_t meta, tag;           /* 0: none */
+    uint32_t scope;               /* its encryption scope's number; 0: none */
     bool snapshot, base, deleted; /* of the past; neither snapshot nor base: a version */
 } sim_state;
 
@@ -49,14 +50,24 @@ typedef struct sim_blob {
     sim_state now;
     uint64_t lease; /* 0: none */
     piece staged[SIM_IDS];
+    uint32_t staged_scope; /* of all of them */
     uint32_t past_count;
     sim_state past[SIM_PAST];
 } sim_blob;
+
+/* Encryption scopes, one behind the other in a slot: a new one comes when the last is destroyed. */
+#define SIM_SCOPES 2
+typedef struct sim_scope {
+    uint32_t number; /* 0: there was none yet */
+    store_scope_state state;
+} sim_scope;
 
 typedef struct world {
     sim_blob blobs[SIM_BLOBS];
     bool side; /* a second container, with one blob or none in it */
     piece side_blob;
+    sim_scope scopes[SIM_SCOPES];
+    uint32_t scope_count;           /* numbers given */
     uint64_t entries, entries_hash; /* of the record: one of each operation, in their order */
 } world;
 
@@ -65,8 +76,8 @@ typedef enum life_end { LIFE_CLOSE, LIFE_KILL } life_end;
 /* Shared by the process that watches and those that live. */
 typedef struct sim {
     uint64_t seed;
-    rng random; /* of operations */
-    bool versioning, soft, busy;
+    rng random;                          /* of operations */
+    bool versioning, soft, busy, scoped; /* scoped: with encryption scopes */
     world now, next;
     bool in_flight; /* next may have been done */
     uint64_t content_seed, entry;
@@ -103,6 +114,9 @@ void world_init(world *w);
 slice sim_name(size_t i);
 slice sim_content(arena *a, const sim_state *s);
 bool world_side_content(const world *w, arena *a, slice *ret);
+slice sim_scope_name(arena *a, uint32_t number); /* 0: none */
+/* What is under the scope can be read and changed. */
+bool sim_scope_usable(const world *w, uint32_t number);
 slice sim_lease(arena *a, uint64_t lease); /* 0: none */
 /* One operation: the model's next, then the store. OK also when there was nothing to do. */
 err sim_step(fixture *f);

@@ -41,6 +41,23 @@ slice sim_lease(arena *a, uint64_t lease) {
     return lease != 0 ? arena_fmt(a, "lease %010llu", (unsigned long long)lease) : SLICE_NONE;
 }
 
+slice sim_scope_name(arena *a, uint32_t number) {
+    return number != 0 ? arena_fmt(a, "scope-%u", number) : SLICE_NONE;
+}
+
+bool sim_scope_usable(const world *w, uint32_t number) {
+    if (number == 0) return true;
+    for (size_t i = 0; i < SIM_SCOPES; i++)
+        if (w->scopes[i].number == number) return w->scopes[i].state == STORE_SCOPE_ENABLED;
+    return false;
+}
+
+/* What new content of a blob goes under: two blobs in the first slot's scope, one in the second's, two in none. */
+static uint32_t scope_for_new(const world *w, size_t at) {
+    const sim_scope *x = at < 2 ? &w->scopes[0] : at == 3 ? &w->scopes[1] : NULL;
+    return x && x->number != 0 && x->state == STORE_SCOPE_ENABLED ? x->number : 0;
+}
+
 /* ---- chance ---- */
 
 static size_t below(size_t n) {
@@ -101,14 +118,16 @@ static void forget(sim_blob *b, uint32_t at) {
 typedef struct ask {
     fixture *f;
     slice name;
-    sim_blob *b; /* in the next world */
+    sim_blob *b;    /* in the next world */
+    uint32_t fresh; /* the scope for new content */
     store_conditions cond;
 } ask;
 
 static err upload_of(fixture *f, const store_container *k, slice data, store_upload **ret) {
     store_upload *u;
     TRY(store_upload_new(f->s, k, data.len, STORE_PUT_BLOB_LEN_MAX, 0, &u));
-    err e = store_upload_write(u, data);
+    err e = store_upload_under(u, f->c, k);
+    if (e == OK) e = store_upload_write(u, data);
     if (e == OK) e = store_upload_finish(u);
     if (e != OK) {
         store_upload_free(u);
@@ -116,6 +135,22 @@ static err upload_of(fixture *f, const store_container *k, slice data, store_upl
     }
     *ret = u;
     return OK;
+}
+
+/* The call names the scope. */
+static void under(ask *q, uint32_t scope) {
+    q->f->c.scope = sim_scope_name(q->f->c.arena, scope);
+}
+
+/* What is there is under a scope that nobody may use now, so it cannot be changed. */
+static bool shut(const ask *q) {
+    return q->b->now.kind != SIM_NONE && !sim_scope_usable(&S_->next, q->b->now.scope);
+}
+
+static bool anything_staged(const sim_blob *b) {
+    for (size_t i = 0; i < SIM_IDS; i++)
+        if (b->staged[i].id >= 0) return true;
+    return false;
 }
 
 static err put_blob(ask *q) {
@@ -130,7 +165,11 @@ static err put_blob(ask *q) {
 
 static err do_put(ask *q) {
     if (!room_for_past(q->b)) return OK;
-    replaced(q->b, (sim_state){.kind = SIM_WHOLE, .count = 1, .pieces = {some_piece(some_len())}});
+    replaced(q->b, (sim_state){.kind = SIM_WHOLE,
+                               .count = 1,
+                               .pieces = {some_piece(some_len())},
+                               .scope = q->fresh});
+    under(q, q->fresh);
     SAY("put %u bytes\n", q->b->now.pieces[0].len);
     return put_blob(q);
 }
@@ -160,6 +199,11 @@ static slice block_id(ask *q, int32_t id) {
 
 static err do_block(ask *q) {
     if (q->b->now.kind == SIM_APPEND || q->b->now.kind == SIM_PAGES) return OK;
+    const bool there = q->b->now.kind != SIM_NONE, staged = anything_staged(q->b);
+    const uint32_t scope = staged ? q->b->staged_scope : there ? q->b->now.scope : q->fresh;
+    if (!sim_scope_usable(&S_->next, scope) || (there && scope != q->b->now.scope)) return OK;
+    q->b->staged_scope = scope;
+    under(q, scope);
     const int32_t id = (int32_t)below(SIM_IDS);
     piece p = some_piece(some_len());
     p.id = id;
@@ -183,7 +227,11 @@ static const piece *find_block(const sim_blob *b, int32_t id) {
 static err do_commit(ask *q) {
     sim_blob *b = q->b;
     if (b->now.kind == SIM_APPEND || b->now.kind == SIM_PAGES || !room_for_past(b)) return OK;
-    sim_state list = {.kind = SIM_LIST};
+    const bool there = b->now.kind != SIM_NONE;
+    const uint32_t scope = anything_staged(b) ? b->staged_scope : there ? b->now.scope : q->fresh;
+    if (!sim_scope_usable(&S_->next, scope) || (there && scope != b->now.scope)) return OK;
+    under(q, scope);
+    sim_state list = {.kind = SIM_LIST, .scope = scope};
     store_block_pick picks[SIM_PIECES];
     for (size_t tries = 0; tries < 6; tries++) {
         const piece *p = find_block(b, (int32_t)below(SIM_IDS));
@@ -200,7 +248,8 @@ static err do_commit(ask *q) {
 
 static err do_metadata(ask *q) {
     sim_blob *b = q->b;
-    if (b->now.kind == SIM_NONE || !room_for_past(b)) return OK;
+    if (b->now.kind == SIM_NONE || !room_for_past(b) || shut(q)) return OK;
+    under(q, b->now.scope);
     if (S_->versioning) gives_way(b, false);
     b->now.meta = ++S_->content_seed;
     const pair p = {S("k"), arena_fmt(q->f->c.arena, "%llu", (unsigned long long)b->now.meta)};
@@ -210,7 +259,8 @@ static err do_metadata(ask *q) {
 }
 
 static err do_tags(ask *q) {
-    if (q->b->now.kind == SIM_NONE) return OK;
+    if (q->b->now.kind == SIM_NONE || shut(q)) return OK;
+    under(q, q->b->now.scope);
     q->b->now.tag = below(3) ? ++S_->content_seed : 0;
     const pair p = {S("t"), arena_fmt(q->f->c.arena, "%llu", (unsigned long long)q->b->now.tag)};
     SAY("tags %llu\n", (unsigned long long)q->b->now.tag);
@@ -220,7 +270,8 @@ static err do_tags(ask *q) {
 
 static err do_snapshot(ask *q) {
     sim_blob *b = q->b;
-    if (b->now.kind == SIM_NONE || !room_for_past(b)) return OK;
+    if (b->now.kind == SIM_NONE || !room_for_past(b) || shut(q)) return OK;
+    under(q, b->now.scope);
     const sim_state now = b->now;
     if (S_->versioning) gives_way(b, false);
     remember(b, now, true, false, false);
@@ -266,10 +317,13 @@ static err do_append(ask *q) {
     const store_put p = {.cond = &q->cond};
     if (b->now.kind != SIM_APPEND || b->now.count == SIM_PIECES) {
         if (!room_for_past(b)) return OK;
-        replaced(b, (sim_state){.kind = SIM_APPEND});
+        replaced(b, (sim_state){.kind = SIM_APPEND, .scope = q->fresh});
+        under(q, q->fresh);
         SAY("create append blob\n");
         return store_append_create(q->f->s, q->f->c, q->f->k, q->name, &p, &ret);
     }
+    if (shut(q)) return OK;
+    under(q, b->now.scope);
     const piece more = some_piece(1 + some_len());
     b->now.pieces[b->now.count++] = more;
     store_upload *u;
@@ -289,13 +343,16 @@ static err do_pages(ask *q) {
     const store_put p = {.cond = &q->cond};
     if (b->now.kind != SIM_PAGES) {
         if (!room_for_past(b)) return OK;
-        sim_state s = {.kind = SIM_PAGES, .count = SIM_PIECES};
+        sim_state s = {.kind = SIM_PAGES, .count = SIM_PIECES, .scope = q->fresh};
+        under(q, q->fresh);
         for (int i = 0; i < SIM_PIECES; i++) s.pieces[i] = (piece){.len = PAGE_UNIT, .id = -1};
         replaced(b, s);
         SAY("create page blob\n");
         return store_page_create(q->f->s, q->f->c, q->f->k, q->name, &p, SIM_PIECES * PAGE_UNIT, 0,
                                  &ret);
     }
+    if (shut(q)) return OK;
+    under(q, b->now.scope);
     const size_t first = below(SIM_PIECES), n = 1 + below(SIM_PIECES - first);
     const bool clear = below(4) == 0;
     for (size_t i = first; i < first + n; i++)
@@ -323,10 +380,13 @@ static err do_copy(ask *q) {
         return OK;
     if (slice_eq(sim_name(from), q->name) || b->now.kind == SIM_APPEND || b->now.kind == SIM_PAGES)
         return OK;
+    if (!sim_scope_usable(&S_->next, source->now.scope)) return OK;
     store_blob src, ret;
     TRY(store_blob_get(q->f->s, q->f->c, q->f->k, sim_name(from), STORE_CURRENT, NULL, &src));
     replaced(b, source->now);
     b->now.meta = b->now.tag = 0;
+    b->now.scope = q->fresh;
+    under(q, q->fresh);
     char id[40];
     snprintf(id, sizeof id, "11111111-2222-3333-4444-%012llu",
              (unsigned long long)++S_->content_seed);
@@ -381,6 +441,22 @@ static err do_side(ask *q) {
     return e;
 }
 
+/* An encryption scope is made, disabled, enabled, destroyed. */
+static err do_scope(ask *q) {
+    sim_scope *x = &S_->next.scopes[below(SIM_SCOPES)];
+    fixture *f = q->f;
+    if (x->number == 0 || x->state == STORE_SCOPE_DESTROYED) {
+        *x = (sim_scope){.number = ++S_->next.scope_count, .state = STORE_SCOPE_ENABLED};
+        SAY("create scope %u\n", x->number);
+        return store_scope_create(f->s, f->c, f->a, sim_scope_name(f->c.arena, x->number));
+    }
+    x->state = x->state == STORE_SCOPE_ENABLED ? STORE_SCOPE_DISABLED
+               : below(3) == 0                 ? STORE_SCOPE_DESTROYED
+                                               : STORE_SCOPE_ENABLED;
+    SAY("scope %u becomes %d\n", x->number, x->state);
+    return store_scope_set(f->s, f->c, f->a, sim_scope_name(f->c.arena, x->number), x->state);
+}
+
 /* What the background does in production: on a quiet engine it happens here. */
 static err do_chores(ask *q) {
     SAY("chores\n");
@@ -422,7 +498,8 @@ static const struct {
     {do_put, 20, true},     {do_delete, 7, true}, {do_block, 14, true},   {do_commit, 8, true},
     {do_metadata, 5, true}, {do_tags, 4, true},   {do_snapshot, 5, true}, {do_undelete, 3},
     {do_lease, 4, true},    {do_append, 8},       {do_pages, 9},          {do_copy, 4},
-    {do_side, 5},           {do_chores, 6},       {do_flush, 1},          {do_clock, 1}};
+    {do_side, 5},           {do_chores, 6},       {do_flush, 1},          {do_clock, 1},
+    {do_scope, 8}}; /* the last: of seeds with scopes only, so that others stay as they were */
 
 /* The entry of an operation: its number. */
 typedef struct recorder {
@@ -486,17 +563,20 @@ static err run_recorded(err (*fn)(ask *q), ask *q, bool handed_over) {
 
 err sim_step(fixture *f) {
     size_t all = 0, i = 0;
-    for (size_t j = 0; j < ARRAY_LEN(operations); j++) all += operations[j].weight;
+    for (size_t j = 0; j < ARRAY_LEN(operations) - !S_->scoped; j++) all += operations[j].weight;
     size_t pick = below(all);
     while (pick >= operations[i].weight) pick -= operations[i++].weight;
     S_->next = S_->now;
     const size_t at = below(SIM_BLOBS);
     ask q = {.f = f, .name = sim_name(at), .b = &S_->next.blobs[at], .cond = STORE_NO_CONDITIONS};
+    q.fresh = scope_for_new(&S_->next, at);
+    q.f->c.scope = SLICE_NONE;
     q.cond.lease_id = sim_lease(f->c.arena, q.b->lease);
     SAY("%zu: ", at);
     S_->in_flight = true; /* from now on it may be done */
     const bool handed_over = below(2) && operations[i].later;
     err e = run_recorded(operations[i].run, &q, handed_over);
+    f->c.scope = SLICE_NONE;
     SAY("  %s%s%s\n", err_get(e)->name, e != OK ? ": " : "", e != OK ? err_detail() : "");
     return e;
 }
