@@ -1,6 +1,7 @@
 /* Starting and stopping: sockets, loops, pools. */
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -40,6 +41,15 @@ static void name_peer(http_peer *peer, const struct sockaddr *a) {
     peer->len = text.len;
 }
 
+/* What the kernel takes of an answer beyond what is on its way. Left to itself it takes megabytes for each reader that does
+ * not read, and the copying holds up the loop's other clients for seconds (tests/load/attack.py). */
+#define UNSENT_MAX ((1 << 20) + (64 << 10)) /* an answer of 1 MiB goes at once */
+static void bound_queue(int fd) {
+    const int max = UNSENT_MAX;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &max,
+                     sizeof max); /* not of a Unix socket */
+}
+
 static void on_connection(void *cls, struct MHD_Connection *c, void **ctx,
                           enum MHD_ConnectionNotificationCode what) {
     http_on *on = cls;
@@ -60,6 +70,7 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **ctx,
     info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
     MUST(info != NULL);
     peer->fd = info->connect_fd;
+    bound_queue(peer->fd);
     http_sweep_add(on->server->sweep, peer);
     *ctx = peer;
     atomic_fetch_add(&on->server->connections, 1);
