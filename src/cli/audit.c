@@ -41,11 +41,13 @@ static err remote_get(void *ctx, arena *a, const char *path, size_t max, slice *
     (void)curl_easy_setopt(r->curl, CURLOPT_WRITEDATA, (void *)&body);
     CURLcode code = curl_easy_perform(r->curl);
     (void)curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &status);
+    /* What is said instead of a file may be longer than the file could be. */
+    if (status == 404) return err_fail(ERR_NOT_FOUND, "%.*s is not there", SLICE_ARG(url));
+    ENSURE(status == 0 || status == 200, ERR_IO, "%.*s: the server answers %ld", SLICE_ARG(url),
+           status);
     ENSURE(!body.failed, ERR_CORRUPT, "%.*s is longer than any such file", SLICE_ARG(url));
     ENSURE(code == CURLE_OK, ERR_IO, "%.*s: %s", SLICE_ARG(url),
            *why ? why : curl_easy_strerror(code));
-    if (status == 404) return err_fail(ERR_NOT_FOUND, "%.*s is not there", SLICE_ARG(url));
-    ENSURE(status == 200, ERR_IO, "%.*s: the server answers %ld", SLICE_ARG(url), status);
     *ret = buf_slice(&body);
     return OK;
 }
