@@ -83,6 +83,7 @@ static err damaged(const manifest_reader *r) {
 
 /* The next line with its end, or as much as there is. */
 static err take_line(manifest_reader *r, slice *ret) {
+    MUST(r->text != NULL); /* since it was opened */
     for (;;) {
         const slice have = slice_of(r->text + r->used, r->len - r->used);
         const size_t end = slice_find(have, 0, '\n');
