@@ -175,9 +175,11 @@ static err start_loop(http_on *on, const http_options *o, http_loop *l) {
 
 static err start_loops(http_on *on, const http_options *o) {
     unsigned count = on->unix_path[0] != '\0' ? 1 : o->loops != 0 ? o->loops : cores();
-    on->loop_count = count < HTTP_LOOPS_MAX ? count : HTTP_LOOPS_MAX;
-    on->loops = calloc(on->loop_count, sizeof(*on->loops));
-    MUST(on->loops != NULL);
+    if (count > HTTP_LOOPS_MAX) count = HTTP_LOOPS_MAX;
+    http_loop *loops = calloc(count, sizeof *loops);
+    MUST(loops != NULL);
+    on->loops = loops;
+    on->loop_count = count;
     for (unsigned i = 0; i < on->loop_count; i++) TRY(start_loop(on, o, &on->loops[i]));
     return OK;
 }
