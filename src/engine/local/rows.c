@@ -264,6 +264,11 @@ err rows_get(local *l, int cf, slice key, arena *a, bool nowait, slice *ret) {
     if (v == NULL) return ERR_NOT_FOUND;
     size_t len;
     const char *p = rocksdb_pinnableslice_value(v, &len);
+    if (nowait &&
+        len == 0) { /* also what RocksDB answers where the table is not open: the key may exist */
+        rocksdb_pinnableslice_destroy(v);
+        return ERR_WOULD_BLOCK;
+    }
     uint8_t *copy = arena_try(a, len > 0 ? len : 1);
     if (copy != NULL && len > 0) memcpy(copy, p, len);
     rocksdb_pinnableslice_destroy(v);
