@@ -208,6 +208,11 @@ void log_metrics(const admin_state *st, buf *out) {
                  "Checkpoints signed since the start.", b.checkpoints);
     admin_metric(out, "strongroom_audit_removed_total", "counter",
                  "Entries removed by retention since the start.", b.removed);
+    admin_metric(out, "strongroom_audit_answers_waiting", "gauge",
+                 "Answers that wait for the witnesses (audit.acknowledge: witnessed).", b.waiting);
+    admin_metric(out, "strongroom_audit_unwitnessed_total", "counter",
+                 "Answers that became an error since the witnesses did not cosign in time.",
+                 b.in_vain);
     admin_metric(
         out, "strongroom_audit_stopped", "gauge",
         "1 when publishing stopped: folder and store contradict each other, or a write failed.",

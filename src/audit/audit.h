@@ -231,6 +231,8 @@ typedef struct audit_witnesses audit_witnesses;
 err audit_witnesses_start(slice policy_text, const char *folder, const audit_verifier *log,
                           const char *ca_file, audit_witnesses **ret) CHECKED;
 audit_witnesses *audit_witnesses_stop(audit_witnesses *w);
+/* Whether the policy wants any cosignature at all (its quorum is not "none"). */
+bool audit_witnesses_demand(const audit_witnesses *w);
 /* Asks all for cosignatures of a checkpoint, whose tiles are durable, and appends those that came to out, one a
  * witness, after the note itself. held: entries in the store, at least the checkpoint's; a witness that has cosigned
  * more contradicts it, one that has cosigned more than this checkpoint only waits for a later one. Returns whether
@@ -302,6 +304,8 @@ typedef struct audit_builder_stats {
     uint64_t published; /* entries under the checkpoint */
     uint64_t checkpoints;
     uint64_t removed; /* entries that retention removed since the start */
+    uint64_t waiting; /* audit_builder_await: now */
+    uint64_t in_vain; /* and those that ended without, since the start */
     bool stopped;     /* it found what must not be, and signs nothing more; the log says what */
 } audit_builder_stats;
 /* A thread that publishes what the engine's log holds, at least once a second while there is something new.
@@ -309,4 +313,21 @@ typedef struct audit_builder_stats {
 err audit_builder_start(const audit_builder_options *o, audit_builder **ret) CHECKED;
 /* Publishes what is there, and ends. */
 audit_builder *audit_builder_stop(audit_builder *b);
+
+/* Somebody who waits until what is in the record now is under a published checkpoint, with the cosignatures that the
+ * policy demands. In memory of the caller, until done is called. */
+typedef struct audit_wait {
+    engine_done *done;
+    void *ctx;
+    /* the builder's */
+    uint64_t size;
+    int64_t until_us;
+    struct audit_wait *next;
+} audit_wait;
+/* done and ctx are set. done is called once, by any thread, also by this one; it must not block. ERR_NOT_WITNESSED:
+ * it has not come to that within wait_us, or no more is published. Between two looks at the time a witness may be asked
+ * (AUDIT_WITNESS_WAIT_US). */
+void audit_builder_await(audit_builder *b, audit_wait *w, int64_t wait_us);
+/* Waits end in at most wait_us from now on. */
+void audit_builder_hurry(audit_builder *b, int64_t wait_us);
 void audit_builder_get_stats(audit_builder *b, audit_builder_stats *ret);

@@ -3,15 +3,19 @@
  *   RUNNING --publish fails, or folder and log disagree--> STOPPED (the server goes on; the log and the metrics say
  *                                                          so, and nothing more is signed until it is started again)
  *
+ * While answers wait (audit_builder_await), checkpoints come as fast as the witnesses cosign them: whatever was recorded
+ * meanwhile shares the next one. Without enough cosignatures they come at the pace of other times.
+ *
  * What is added is read from the engine's log in order, so it is durable and committed; a crash at any point
  * loses at most files that no checkpoint names yet, and the next start writes them again, the same. */
 #include <pthread.h>
 
 #include "audit/retain.h"
 
-#define STEP_ENTRIES 65536   /* between two checkpoints, at most */
-#define PERIOD_US    1000000 /* between checkpoints while there is work */
-#define POLL_US      100000
+#define STEP_ENTRIES      65536   /* between two checkpoints, at most */
+#define PERIOD_US         1000000 /* between checkpoints while there is work */
+#define PERIOD_AWAITED_US 50000   /* likewise, while somebody waits */
+#define POLL_US           100000
 
 struct audit_builder {
     engine *engine;
@@ -19,9 +23,11 @@ struct audit_builder {
     audit_publisher *publisher;
     retainer retainer;
     pthread_t thread;
-    pthread_mutex_t mutex; /* guards stop and stats */
+    pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t wake;
-    bool stop;
+    bool stop, ended;
+    audit_wait *waiting;
+    int64_t hurry_until_us; /* no wait is longer; 0: any */
     audit_builder_stats stats;
 };
 
@@ -48,15 +54,86 @@ static err checkpoint(audit_builder *b, uint64_t held, bool *ret_enough) {
     return e;
 }
 
-/* Publishes up to STEP_ENTRIES. ret_more: there are more. */
-static err publish(audit_builder *b, bool *ret_more) {
+/* ---- those who wait ---- */
+
+static void tell_in_vain(audit_builder *b, const audit_wait *w) {
+    pthread_mutex_lock(&b->mutex);
+    b->stats.in_vain++;
+    pthread_mutex_unlock(&b->mutex);
+    w->done(w->ctx, err_fail(ERR_NOT_WITNESSED, "the status page says what each witness answered"));
+}
+
+/* Under the mutex: takes those out whose wait is over, well or in vain. */
+static void take_over_locked(audit_builder *b, audit_wait **ret_well, audit_wait **ret_in_vain) {
+    const int64_t now = clock_mono_us();
+    for (audit_wait **at = &b->waiting, *w; (w = *at) != NULL;) {
+        audit_wait **to = w->size <= b->stats.published    ? ret_well
+                          : b->ended || w->until_us <= now ? ret_in_vain
+                                                           : NULL;
+        if (!to) {
+            at = &w->next;
+            continue;
+        }
+        *at = w->next;
+        w->next = *to;
+        *to = w;
+        b->stats.waiting--;
+    }
+}
+
+static void end_waits(audit_builder *b) {
+    audit_wait *well = NULL, *in_vain = NULL;
+    pthread_mutex_lock(&b->mutex);
+    take_over_locked(b, &well, &in_vain);
+    pthread_mutex_unlock(&b->mutex);
+    for (audit_wait *next; well != NULL; well = next) {
+        next = well->next; /* it goes with the call */
+        well->done(well->ctx, OK);
+    }
+    for (audit_wait *next; in_vain != NULL; in_vain = next) {
+        next = in_vain->next;
+        tell_in_vain(b, in_vain);
+    }
+}
+
+void audit_builder_await(audit_builder *b, audit_wait *w, int64_t wait_us) {
+    w->size = engine_log_next(b->engine);
+    w->until_us = clock_mono_us() + wait_us;
+    pthread_mutex_lock(&b->mutex);
+    if (b->hurry_until_us > 0 && w->until_us > b->hurry_until_us) w->until_us = b->hurry_until_us;
+    const bool ended = b->ended, published = w->size <= b->stats.published;
+    if (!ended && !published) {
+        if (b->waiting == NULL) pthread_cond_signal(&b->wake);
+        w->next = b->waiting;
+        b->waiting = w;
+        b->stats.waiting++;
+    }
+    pthread_mutex_unlock(&b->mutex);
+    if (published)
+        w->done(w->ctx, OK);
+    else if (ended)
+        tell_in_vain(b, w);
+}
+
+void audit_builder_hurry(audit_builder *b, int64_t wait_us) {
+    if (!b) return;
+    pthread_mutex_lock(&b->mutex);
+    b->hurry_until_us = clock_mono_us() + wait_us;
+    for (audit_wait *w = b->waiting; w != NULL; w = w->next)
+        if (w->until_us > b->hurry_until_us) w->until_us = b->hurry_until_us;
+    pthread_mutex_unlock(&b->mutex);
+}
+
+/* ---- the thread ---- */
+
+/* Publishes up to STEP_ENTRIES. ret_more: there are more. ret_enough: with the cosignatures that it takes. */
+static err publish(audit_builder *b, bool *ret_more, bool *ret_enough) {
     const uint64_t from = audit_publisher_added(b->publisher), next = engine_log_next(b->engine);
     const uint64_t to = next - from > STEP_ENTRIES ? from + STEP_ENTRIES : next;
-    bool enough;
     *ret_more = to < next;
     if (from < to) TRY(engine_log_read(b->engine, from, to, add, b->publisher));
-    TRY(checkpoint(b, next, &enough));
-    if (!enough) return OK;
+    TRY(checkpoint(b, next, ret_enough));
+    if (!*ret_enough) return OK;
     pthread_mutex_lock(&b->mutex);
     b->stats.published = audit_publisher_size(b->publisher);
     b->stats.checkpoints++;
@@ -72,6 +149,14 @@ static err retain(audit_builder *b) {
     return OK;
 }
 
+/* Whether anybody waits for the next checkpoint. */
+static bool awaited(audit_builder *b) {
+    pthread_mutex_lock(&b->mutex);
+    const bool yes = b->waiting != NULL;
+    pthread_mutex_unlock(&b->mutex);
+    return yes;
+}
+
 static bool wait(audit_builder *b, int64_t us) {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -85,27 +170,38 @@ static bool wait(audit_builder *b, int64_t us) {
     return stop;
 }
 
+/* Until it is stopped. */
+static err publish_all(audit_builder *b) {
+    int64_t last_us = clock_mono_us() - PERIOD_US;
+    bool enough = true;
+    for (bool stop = false, last = false, more = false;;) {
+        const int64_t period = enough && awaited(b) ? PERIOD_AWAITED_US : PERIOD_US;
+        const int64_t left_us = last_us + period - clock_mono_us();
+        if (last) return OK;
+        if ((more || stop || left_us <= 0) &&
+            engine_log_next(b->engine) > audit_publisher_size(b->publisher)) {
+            last_us = clock_mono_us();
+            TRY(publish(b, &more, &enough));
+            last = stop && !more; /* also when the witnesses do not answer */
+        } else if (stop) {
+            return OK;
+        }
+        end_waits(b);
+        if (!stop) TRY(retain(b));
+        if (!more && !stop) stop = wait(b, left_us > 0 && left_us < POLL_US ? left_us : POLL_US);
+    }
+}
+
 static void *run(void *arg) {
     audit_builder *b = arg;
     pthread_setname_np(pthread_self(), "audit-builder");
-    int64_t last_us = clock_mono_us() - PERIOD_US;
-    for (bool stop = false, last = false, more = false;;) {
-        const bool due = more || stop || clock_mono_us() - last_us >= PERIOD_US;
-        if (last) return NULL;
-        if (due && engine_log_next(b->engine) > audit_publisher_size(b->publisher)) {
-            last_us = clock_mono_us();
-            if (publish(b, &more) != OK) break;
-            last = stop && !more; /* also when the witnesses do not answer */
-        } else if (stop) {
-            return NULL;
-        }
-        if (!stop && retain(b) != OK) break;
-        if (!more && !stop) stop = wait(b, POLL_US);
-    }
-    LOG(LOG_ERROR, "audit.stopped", LF_C("detail", err_detail()));
+    err e = publish_all(b);
+    if (e != OK) LOG(LOG_ERROR, "audit.stopped", LF_C("detail", err_detail()));
     pthread_mutex_lock(&b->mutex);
-    b->stats.stopped = true;
+    b->stats.stopped = e != OK;
+    b->ended = true;
     pthread_mutex_unlock(&b->mutex);
+    end_waits(b);
     return NULL;
 }
 

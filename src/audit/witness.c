@@ -332,6 +332,10 @@ bool audit_witnesses_collect(audit_witnesses *all, const audit_checkpoint *c, ui
     return met && buf_check(out) == OK;
 }
 
+bool audit_witnesses_demand(const audit_witnesses *all) {
+    return all->policy.demands;
+}
+
 void audit_witnesses_hurry(audit_witnesses *all) {
     pthread_mutex_lock(&all->lock);
     all->hurry = true;

@@ -69,10 +69,11 @@ typedef struct cli_settings {
     slice log_level, log_file;
     bool allow_plain_http, sandbox, record;
     slice region, log_listen, oversight_listen, log_origin, log_witnesses, log_witnesses_ca,
-        website_suffix;
+        log_acknowledge, website_suffix;
     uint64_t cache_bytes, opened_bytes, workers, upload_workers, connections_max;
     uint64_t idle_timeout_ms, shutdown_grace_ms;
     uint64_t log_retention_ms; /* 0: for ever */
+    uint64_t log_acknowledge_wait_ms;
     uint64_t scrub_rate, scrub_pause_ms, refused_rate;
     config_strings copy_sources, copy_sources_private; /* fetch_options says what an entry is */
     slice copy_sources_ca;
@@ -80,7 +81,7 @@ typedef struct cli_settings {
 
 #define CLI_LISTEN_MAX       16
 #define CLI_REGION_MAX       64
-#define CLI_SETTINGS_MAX     48
+#define CLI_SETTINGS_MAX     52
 #define CLI_RETENTION_MIN_MS (30ull * 24 * 3600 * 1000)
 
 void cli_settings_defaults(cli_settings *s);

@@ -151,6 +151,10 @@ static const ops_protocol *const log_protocols[] = {&admin_log_protocol, NULL};
 static const ops_protocol *const oversight_protocols[] = {&admin_oversight_protocol, NULL};
 static const ops_protocol *const operator_protocols[] = {&admin_operator_protocol, NULL};
 
+static bool is_witnessed(const serve *s) {
+    return slice_eq(s->plan->settings.log_acknowledge, S("witnessed"));
+}
+
 static void prepare_servers(serve *s) {
     s->metrics = ops_metrics_new();
     s->admin.store = s->store;
@@ -164,17 +168,20 @@ static void prepare_servers(serve *s) {
     s->admin.extra_metrics = http_metrics;
     s->admin.extra_ctx = s;
     s->admin.started_us = clock_wall_us();
-    s->blobs = (ops_server){.store = s->store,
-                            .protocols = blob_protocols,
-                            .host_suffix = s->plan->settings.host_suffix,
-                            .website_suffix = s->plan->settings.website_suffix,
-                            .account_in_host = s->plan->account_in_host,
-                            .development = s->plan->development,
-                            .authenticate = true,
-                            .records = s->plan->settings.record,
-                            .region = s->plan->settings.region,
-                            .metrics = s->metrics,
-                            .context = &s->copying};
+    s->blobs =
+        (ops_server){.store = s->store,
+                     .protocols = blob_protocols,
+                     .host_suffix = s->plan->settings.host_suffix,
+                     .website_suffix = s->plan->settings.website_suffix,
+                     .account_in_host = s->plan->account_in_host,
+                     .development = s->plan->development,
+                     .authenticate = true,
+                     .records = s->plan->settings.record,
+                     .witnessed = is_witnessed(s) ? s->builder : NULL,
+                     .witnessed_wait_us = (int64_t)s->plan->settings.log_acknowledge_wait_ms * 1000,
+                     .region = s->plan->settings.region,
+                     .metrics = s->metrics,
+                     .context = &s->copying};
     s->admin_public = (ops_server){.store = s->store,
                                    .protocols = public_protocols,
                                    .metrics = s->metrics,
@@ -227,7 +234,12 @@ static err start_witnesses(serve *s, const audit_signer *signer) {
     const char *ca = c->log_witnesses_ca.len > 0 ? arena_cstr(s->arena, c->log_witnesses_ca) : NULL;
     TRY(cli_read_file(s->arena, path, AUDIT_POLICY_LEN, &policy));
     audit_verifier_of(signer, &v);
-    if (audit_witnesses_start(policy, s->log_folder, &v, ca, &s->witnesses) == OK) return OK;
+    if (audit_witnesses_start(policy, s->log_folder, &v, ca, &s->witnesses) == OK) {
+        ENSURE(!is_witnessed(s) || audit_witnesses_demand(s->witnesses), ERR_CONFIG,
+               "%s: its quorum is none, so audit.acknowledge: witnessed would wait for nobody",
+               path);
+        return OK;
+    }
     char why[256];
     snprintf(why, sizeof why, "%s", err_detail());
     return err_fail(ERR_CONFIG, "%s: %s", path, why);
@@ -309,6 +321,7 @@ static void stop(serve *s) {
     http_server *http = atomic_load(&s->http);
     atomic_store(&s->admin.ready, false);
     if (s->copying.fetch) fetch_cancel(s->copying.fetch);
+    audit_builder_hurry(s->builder, (int64_t)s->plan->settings.shutdown_grace_ms * 1000);
     if (http) {
         http_stop(http, (unsigned)s->plan->settings.shutdown_grace_ms);
         atomic_store(&s->http, NULL);

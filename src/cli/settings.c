@@ -18,6 +18,8 @@ void cli_settings_defaults(cli_settings *s) {
         .record = true,
         .refused_rate = 20,
         .region = S("local"),
+        .log_acknowledge = S("durable"),
+        .log_acknowledge_wait_ms = 30000,
     };
 }
 
@@ -78,6 +80,11 @@ void cli_settings_keys(cli_settings *s, config_key ret[CLI_SETTINGS_MAX]) {
                  "they are published; default: none"},
         {"audit.witnesses_ca", CONFIG_STRING, &s->log_witnesses_ca,
          .help = "PEM file: authorities that sign for witnesses; default: the system's"},
+        {"audit.acknowledge", CONFIG_STRING, &s->log_acknowledge,
+         .help = "durable: an answer leaves when its record is on the disk; witnessed: when the "
+                 "witnesses have cosigned it, too; default: durable"},
+        {"audit.acknowledge_wait", CONFIG_DURATION, &s->log_acknowledge_wait_ms, 1000, 600000,
+         .help = "how long an answer waits for the witnesses before it is an error; default: 30s"},
         {"audit.retention", CONFIG_DURATION, &s->log_retention_ms, 0, 36525ull * 24 * 3600 * 1000,
          .help =
              "how long entries of the record are kept, at least 30d; older ones are removed, which "
@@ -171,6 +178,18 @@ static err check_plain(const cli_settings *s, const char *what, slice text,
     return OK;
 }
 
+static err check_acknowledge(const cli_settings *s, const char *path) {
+    if (slice_eq(s->log_acknowledge, S("durable"))) return OK;
+    ENSURE(slice_eq(s->log_acknowledge, S("witnessed")), ERR_CONFIG,
+           "%s: audit.acknowledge '%.*s' must be durable or witnessed", path,
+           SLICE_ARG(s->log_acknowledge));
+    ENSURE(s->record && s->log_witnesses.len > 0, ERR_CONFIG,
+           "%s: audit.acknowledge: witnessed needs the record and audit.witnesses, which says who "
+           "must cosign",
+           path);
+    return OK;
+}
+
 static err check_settings(arena *a, const char *path, const cli_settings *s) {
     cli_address address;
     ENSURE(slice_empty(s->tls_certificate) == slice_empty(s->tls_key), ERR_CONFIG,
@@ -191,6 +210,7 @@ static err check_settings(arena *a, const char *path, const cli_settings *s) {
            "%s: audit.retention is at least 30d, or 0 for ever: those who watch the record must "
            "have time to read it",
            path);
+    TRY(check_acknowledge(s, path));
     if (!slice_empty(s->oversight_listen)) {
         TRY(cli_address_parse(a, "oversight.listen", s->oversight_listen, &address));
         TRY(check_plain(s, "oversight.listen", s->oversight_listen, &address));

@@ -36,7 +36,8 @@
  * owns the request from then on and resumes it.
  *
  * Records: an answer whose record no change carries waits until that is durable; nothing of it leaves before. One that
- * is known in libmicrohttpd's last call waits in HELD (answer_last), all others suspended in RUNNING (record_then_go).
+ * is known in libmicrohttpd's last call waits in HELD (answer_last), all others suspended in RUNNING (record_then_go), and
+ * so do those that wait for witnesses.
  * The engine owns nothing of a request in HELD: it marks it, and gives back its reference. */
 #include "base/base.h"
 #include "http/internal.h"
@@ -80,7 +81,7 @@ static bool must_record(http_request *h) {
 static void record_done(void *ctx, err e) {
     http_request *h = ctx;
     http_server *s = h->on->server;
-    if (e != OK) fail(h, err_fail(e, "the access cannot be recorded: %s", err_detail()));
+    if (e != OK) fail(h, e);
     h->phase = HTTP_READY;
     if (h->early && !http_answer_early(h)) h->linger_until_us = 0; /* nobody is there any more */
     h->early = false;
@@ -123,6 +124,10 @@ static void held_done(void *ctx, err e) {
 /* In the last call only: libmicrohttpd makes it again on each run until there is an answer (loop.c). */
 static enum MHD_Result answer_last(http_request *h) {
     if (!must_record(h)) return http_answer(h);
+    if (ops_witness_due(&h->req)) { /* too long for the loop to ask all the time */
+        suspend_for_record(h);
+        return MHD_YES;
+    }
     h->phase = HTTP_HELD;
     h->loop->held++;
     free(h->later_detail);
@@ -137,8 +142,7 @@ static enum MHD_Result answer_last(http_request *h) {
 static enum MHD_Result let_go(http_request *h) {
     h->loop->held--;
     if (h->later_error != OK)
-        fail(h, err_fail(h->later_error, "the access cannot be recorded: %s",
-                         h->later_detail ? h->later_detail : ""));
+        fail(h, err_fail(h->later_error, "%s", h->later_detail ? h->later_detail : ""));
     return http_answer(h);
 }
 

@@ -19,6 +19,7 @@
  * What it needs from below: auth, store, base. */
 #pragma once
 
+#include "audit/audit.h"
 #include "auth/auth.h"
 
 #define OPS_HEADERS_MAX          256 /* in a request; more: 400 */
@@ -159,8 +160,11 @@ struct ops_request {
     bool authorized; /* ops_begin came to its end */
     bool counted;    /* its refusal is told with others' (flood.c), in no entry of its own */
 
-    store_recorder recorder; /* of its record (record.c) */
-    store_recorder *record;  /* that; NULL: the server keeps none */
+    store_recorder recorder;  /* of its record (record.c) */
+    store_recorder *record;   /* that; NULL: the server keeps none */
+    engine_done *record_done; /* of ops_record_later */
+    void *record_ctx;
+    audit_wait witnessed;
     slice purpose, reason;   /* x-ms-purpose, once it was read */
     bool purpose_default;    /* the purpose is its key's, which the account's settings name */
     const char *recorded_as; /* the record's action, when it is not the row's; NULL: it is */
@@ -224,8 +228,11 @@ struct ops_server {
     bool
         account_in_host; /* a Host with a dot that is no address begins with the account (Azurite) */
     bool development;
-    bool authenticate;         /* false: admin listener and socket; route only */
-    bool records;              /* requests leave records (store_options.records) */
+    bool authenticate; /* false: admin listener and socket; route only */
+    bool records;      /* requests leave records (store_options.records) */
+    audit_builder *
+        witnessed; /* answers wait until the witnesses have cosigned their records; NULL: not for that */
+    int64_t witnessed_wait_us; /* at most so long */
     slice region;              /* what records name as the place */
     struct ops_floods *floods; /* NULL: each refusal leaves an entry */
     struct ops_metrics *metrics;
@@ -244,13 +251,17 @@ err ops_begin_as(ops_request *r, const ops_request *by) CHECKED;
 err ops_run(ops_request *r, ops_response *w) CHECKED;
 /* Replaces whatever w held by the protocol's rendering of e (with this thread's err_detail). */
 void ops_fail(ops_request *r, ops_response *w, err e);
-/* Whether the answer w may leave only after a record of its own: no change carries it. Refusals and failures
- * after a change have one as well. */
+/* Whether the answer w may leave only after ops_record_later: a record of its own is due, since no change carries it
+ * (refusals and failures after a change have one as well), or its record is not witnessed yet. */
 bool ops_record_due(const ops_request *r, const ops_response *w);
-/* Writes it; done is called once, when it is durable, or with an error: then ops_fail(r, w, error), and that is
- * what may leave. done must not block. */
+/* Whether the answer waits for the witnesses (ops_server.witnessed): only what was allowed does, a refusal tells
+ * nothing of what is kept. */
+bool ops_witness_due(const ops_request *r);
+/* Writes the record that is due; done is called once, when it is durable, and witnessed where that is due, or with an
+ * error: then ops_fail(r, w, error), and that is what may leave. done must not block. */
 void ops_record_later(ops_request *r, const ops_response *w, engine_done *done, void *ctx);
-/* The same, waiting, when one is due; an error is rendered into w. For requests inside others. */
+/* The same, waiting, when a record is due; an error is rendered into w. For requests inside others, whose answer is the
+ * one that waits for the witnesses. */
 void ops_record(ops_request *r, ops_response *w);
 /* Decorates w: call once, before headers are sent. */
 void ops_decorate(ops_request *r, ops_response *w);

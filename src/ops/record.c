@@ -131,10 +131,18 @@ err ops_parse_purpose(ops_request *r) {
     return audit_purpose_parse(text, &r->purpose, &r->reason);
 }
 
-bool ops_record_due(const ops_request *r, const ops_response *w) {
+static bool entry_due(const ops_request *r, const ops_response *w) {
     if (r->record == NULL || r->counted) return false;
     if (r->row != NULL && (r->row->flags & OPS_UNRECORDED) != 0) return false;
     return !r->recorder.taken || (w->error != OK && r->outcome == OK);
+}
+
+bool ops_witness_due(const ops_request *r) {
+    return r->server->witnessed != NULL && r->record != NULL && r->authorized;
+}
+
+bool ops_record_due(const ops_request *r, const ops_response *w) {
+    return entry_due(r, w) || ops_witness_due(r);
 }
 
 static void note_outcome(ops_request *r, const ops_response *w) {
@@ -142,14 +150,37 @@ static void note_outcome(ops_request *r, const ops_response *w) {
     r->status = w->status;
 }
 
+static void await_witnesses(ops_request *r) {
+    r->witnessed = (audit_wait){.done = r->record_done, .ctx = r->record_ctx};
+    audit_builder_await(r->server->witnessed, &r->witnessed, r->server->witnessed_wait_us);
+}
+
+static err not_recorded(err e) {
+    return err_fail(e, "the access cannot be recorded: %s", err_detail());
+}
+
+static void recorded(void *ctx, err e) {
+    ops_request *r = ctx;
+    if (e == OK && ops_witness_due(r))
+        await_witnesses(r);
+    else
+        r->record_done(r->record_ctx, e == OK ? OK : not_recorded(e));
+}
+
 void ops_record_later(ops_request *r, const ops_response *w, engine_done *done, void *ctx) {
+    r->record_done = done;
+    r->record_ctx = ctx;
+    if (!entry_due(r, w)) {
+        await_witnesses(r);
+        return;
+    }
     note_outcome(r, w);
-    store_record_later(r->server->store, &r->recorder, done, ctx);
+    store_record_later(r->server->store, &r->recorder, recorded, r);
 }
 
 void ops_record(ops_request *r, ops_response *w) {
-    if (!ops_record_due(r, w)) return;
+    if (!entry_due(r, w)) return;
     note_outcome(r, w);
     err e = store_record(r->server->store, &r->recorder);
-    if (e != OK) ops_fail(r, w, e);
+    if (e != OK) ops_fail(r, w, not_recorded(e));
 }

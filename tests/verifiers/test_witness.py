@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+import types
+import urllib.error
 import urllib.request
 
 import pytest
@@ -17,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/clients"))
-from server import BINARY, BUILD, ENV, Process, free_port  # noqa: E402
+from server import BINARY, BUILD, ENV, Process, Server, free_port  # noqa: E402
 
 VERIFIERS = ENV / "bin/verifiers"
 EMPTY_ROOT = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="  # SHA-256 of nothing (RFC 6962, 2.1)
@@ -78,7 +80,10 @@ class Log:
     def __init__(self, folder):
         self.folder, self.data, self.policy = folder, folder / "data", folder / "policy"
         self.config, self.port, self.server = folder / "strongroom.yaml", free_port(), None
-        good(BINARY, "init", "--data", self.data, "--root-key", folder / "root.key", "--account", "records", "--config", self.config)
+        said = good(BINARY, "init", "--data", self.data, "--root-key", folder / "root.key", "--account", "records", "--config",
+                    self.config)
+        account = types.SimpleNamespace(account="records", key=said.split("AccountKey=")[1].split(";")[0].strip())
+        self.sas = Server.account_sas(account)
         self.config.write_text(f"data: {self.data}\nroot_key: {folder}/root.key\nlisten:\n  - 127.0.0.1:{self.port}\n"
                                f"admin:\n  listen: 127.0.0.1:{self.port + 1}\n"
                                f"audit:\n  witnesses: {self.policy}\nrefused_rate: 0\n")  # refusals make many entries
@@ -86,6 +91,25 @@ class Log:
 
     def operate(self, *words):
         return good(BINARY, *words, "--config", self.config)
+
+    def set(self, **audit):
+        """Settings under `audit`."""
+        lines = "".join(f"  {k}: {v}\n" for k, v in audit.items())
+        self.config.write_text(self.config.read_text().replace("audit:\n", f"audit:\n{lines}"))
+
+    def ask(self, method, path, body=None, query="", **headers):
+        """A client's request: status, answer, and how long it took."""
+        url = f"http://127.0.0.1:{self.port}/records/{path}?{query}{self.sas if query is not None else ''}"
+        headers = {"x-ms-version": "2021-12-02", "x-ms-blob-type": "BlockBlob", **headers}
+        begun = time.monotonic()
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, body, headers, method=method), timeout=60) as r:
+                return r.status, r.read(), time.monotonic() - begun
+        except urllib.error.HTTPError as e:
+            return e.code, e.read(), time.monotonic() - begun
+
+    def entries(self):
+        return int(re.search(r"^strongroom_audit_entries_total (\d+)$", self.metrics(), re.M)[1])
 
     def start(self, policy):
         self.policy.write_text(policy)
@@ -112,7 +136,7 @@ class Log:
         """n entries; where the record ends then."""
         for _ in range(n):
             self.operate("account", "list")
-        return int(re.search(r"^strongroom_audit_entries_total (\d+)$", self.metrics(), re.M)[1])
+        return self.entries()
 
     def checkpoint(self):
         path = self.data / "log/checkpoint"
@@ -311,11 +335,14 @@ class Cosigner(Fake):
     def __init__(self, name, times=1):
         secret = Ed25519PrivateKey.generate()
         self.size, self.name, self.times, self.secret = 0, name, times, secret
+        self.answers = True
         super().__init__(self.add_checkpoint)
         self.public = secret.public_key().public_bytes_raw()
         self.key = vkey(name, 4, self.public)
 
     def add_checkpoint(self, body):
+        if not self.answers:
+            return 500, ""
         old, checkpoint = int(body.split("\n")[0].split()[1]), body.split("\n\n", 1)[1]
         if old != self.size:
             return 409, f"{self.size}\n"
@@ -362,3 +389,109 @@ def test_a_folder_made_again_is_no_rollback(log):
     assert "witness_refuses" not in log.server.output and "witness_fails" not in log.server.output
     assert log.metric("refuses") == 0 and log.metric("failures_total") == 0
     w.stop()
+
+
+# ---- answers that wait for the witnesses (audit.acknowledge: witnessed) -----------------------------------------------
+
+LARGE = bytes(range(256)) * 4096 * 3
+
+
+def test_an_answer_leaves_when_the_witnesses_have_cosigned_its_record(log, witness):
+    witness.knows(log.key)
+    log.set(acknowledge="witnessed")
+    log.start(by_one(witness))
+    steps = [("PUT", "box", b"", "restype=container&", 201), ("PUT", "box/small", b"x" * 100, "", 201),
+             ("GET", "box/small", None, "", 200), ("HEAD", "box/small", None, "", 200), ("PUT", "box/large", LARGE, "", 201),
+             ("GET", "box/large", None, "", 200), ("GET", "box", None, "restype=container&comp=list&", 200),
+             ("GET", "box/nothing", None, "", 404), ("PUT", "box", b"", "restype=container&", 409),
+             ("DELETE", "box/small", None, "", 202)]
+    for method, path, body, query, wanted in steps:
+        before = log.published()
+        status, data, _ = log.ask(method, path, body, query)
+        assert status == wanted, data
+        # nobody else is there: all that is recorded is this request's, and those before
+        assert log.published() == log.entries() > before, (method, path)
+        if method == "GET" and path == "box/large":
+            assert data == LARGE
+    good(VERIFIERS, "cosigned", log.data / "log/checkpoint", log.key, witness.key)
+    assert "strongroom_audit_answers_waiting 0" in log.metrics() and "strongroom_audit_unwitnessed_total 0" in log.metrics()
+
+
+def test_sub_requests_of_a_batch_wait_together(log):
+    w = Cosigner("w.test/w")
+    log.set(acknowledge="witnessed")
+    log.start(f"witness w {w.key} {w.url}\nquorum w\n")
+    assert log.ask("PUT", "box", b"", "restype=container&")[0] == 201
+    parts = "".join(f"--b\r\nContent-Type: application/http\r\nContent-ID: {i}\r\n\r\n"
+                    f"DELETE /records/box/none{i}?{log.sas} HTTP/1.1\r\nContent-Length: 0\r\n\r\n" for i in range(200)) + "--b--\r\n"
+    before = log.checkpoint()
+    asked = len(w.asked)
+    status, data, _ = log.ask("POST", "", parts.encode(), "comp=batch&", **{"Content-Type": "multipart/mixed; boundary=b"})
+    assert status == 202 and data.count(b"HTTP/1.1 404") == 200
+    assert log.checkpoint() != before and log.published() == log.entries()
+    assert len(w.asked) - asked < 100, "each part waited for its own checkpoint"
+    w.stop()
+
+
+def test_clients_share_checkpoints(log):
+    w = Cosigner("w.test/w")
+    log.set(acknowledge="witnessed")
+    log.start(f"witness w {w.key} {w.url}\nquorum w\n")
+    assert log.ask("PUT", "box", b"", "restype=container&")[0] == 201
+    asked, wrong = len(w.asked), []
+
+    def client(i):
+        for k in range(10):
+            if log.ask("PUT", f"box/{i}-{k}", b"x")[0] != 201 or log.ask("GET", f"box/{i}-{k}")[1] != b"x":
+                wrong.append((i, k))
+    threads = [threading.Thread(target=client, args=(i,)) for i in range(16)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong and len(w.asked) - asked < 320, "each answer had a checkpoint of its own"
+    w.stop()
+
+
+def test_without_the_witness_there_is_no_answer_but_an_error_that_says_so(log):
+    w = Cosigner("w.test/w")
+    log.set(acknowledge="witnessed", acknowledge_wait="2s")
+    log.start(f"witness w {w.key} {w.url}\nquorum w\n")
+    assert log.ask("PUT", "box", b"", "restype=container&")[0] == 201
+    assert log.ask("PUT", "box/blob", b"secret")[0] == 201
+    w.answers = False
+    for method, body in (("GET", None), ("PUT", b"changed")):
+        status, data, took = log.ask(method, "box/blob", body)
+        assert status == 500 and b"OperationTimedOut" in data and b"the witnesses that must cosign" in data and b"secret" not in data
+        assert took >= 2
+    # a refusal tells nothing, and does not wait
+    status, data, _ = log.ask("GET", "box/blob", query=None)
+    assert status in (401, 403, 404, 409) and b"OperationTimedOut" not in data
+    # what was answered with an error may have been done, as the error says
+    w.answers = True
+    wait_for(lambda: log.ask("GET", "box/blob")[1] == b"changed")
+    assert re.search(r"^strongroom_audit_unwitnessed_total [1-9]", log.metrics(), re.M)
+    # a client that waits does not hold up a stop for longer than the grace
+    w.answers = False
+    log.stop()
+    log.config.write_text(log.config.read_text().replace("acknowledge_wait: 2s", "acknowledge_wait: 300s") + "shutdown_grace: 1s\n")
+    log.start(log.policy.read_text())
+    seen = []
+    waiting = threading.Thread(target=lambda: seen.append(log.ask("GET", "box/blob")))
+    waiting.start()
+    wait_for(lambda: "strongroom_audit_answers_waiting 1" in log.metrics())
+    log.stop()
+    waiting.join()
+    assert seen[0][0] == 500 and b"changed" not in seen[0][1]
+    w.stop()
+
+
+@pytest.mark.parametrize("settings, policy, says", [
+    ({"acknowledge": "soon"}, "witness w KEY URL\nquorum w\n", "must be durable or witnessed"),
+    ({"acknowledge": "witnessed"}, "quorum none\n", "would wait for nobody"),
+])
+def test_waiting_for_nobody_is_refused(log, settings, policy, says):
+    log.set(**settings)
+    log.policy.write_text(policy.replace("KEY", vkey("w.test/w", 4, bytes(32))).replace("URL", "http://127.0.0.1:9"))
+    r = run(BINARY, "serve", "--config", log.config)
+    assert r.returncode != 0 and says in r.stderr + r.stdout, r.stderr + r.stdout
