@@ -103,6 +103,10 @@ $(DIR)/libfaults.so: $(FAULTS) tests/faults/faults.h
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -g -fPIC -shared -U_FORTIFY_SOURCE $(WARN) -o $@ $(FAULTS) -lpthread
 
+$(DIR)/grow: tests/verifiers/grow/grow.c $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LOPT) -o $@ $< $(LIB) $(LDLIBS)
+
 $(DIR)/bench/%: bench/%.c $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)

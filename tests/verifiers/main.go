@@ -6,6 +6,8 @@
 //	verifiers receipt FILE VKEY        transparency-dev/merkle: a receipt's inclusion proof
 //	verifiers cosigned NOTE VKEY WITNESS  x/mod and torchwood: that log and witness have both signed the checkpoint
 //	verifiers grown URL OLD-NOTE VKEY  x/mod: that the log at URL is OLD-NOTE's, and only has more entries
+//	verifiers sizes FOLDER VKEY        fsck, sumdb and torchwood, for each folder in it, and that each is the one before, grown;
+//	                                   prints the sizes
 package main
 
 import (
@@ -15,9 +17,12 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -297,6 +302,55 @@ func runCosigned(file, logKey, witnessKey string) error {
 	return nil
 }
 
+// judge runs all that read whole logs.
+func judge(base, vkey string) error {
+	for _, v := range []struct {
+		name string
+		run  func(base, vkey string) error
+	}{{"fsck", runFsck}, {"sumdb", runSumdb}, {"torchwood", runTorchwood}} {
+		if err := v.run(base, vkey); err != nil {
+			return fmt.Errorf("%s: %w", v.name, err)
+		}
+	}
+	return nil
+}
+
+// runSizes looks at one log as it was at many sizes, in the order of their folders' numbers.
+func runSizes(folder, vkey string) error {
+	found, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	var sizes []int
+	for _, f := range found {
+		n, err := strconv.Atoi(f.Name())
+		if err != nil {
+			return err
+		}
+		sizes = append(sizes, n)
+	}
+	sort.Ints(sizes)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	go http.Serve(l, http.FileServer(http.Dir(folder)))
+	for i, n := range sizes {
+		base := fmt.Sprintf("http://%s/%d", l.Addr(), n)
+		if err := judge(base, vkey); err != nil {
+			return fmt.Errorf("size %d: %w", n, err)
+		}
+		if i > 0 && sizes[i-1] > 0 {
+			before := filepath.Join(folder, strconv.Itoa(sizes[i-1]), "checkpoint")
+			if err := runGrown(base, before, vkey); err != nil {
+				return fmt.Errorf("size %d, after %d: %w", n, sizes[i-1], err)
+			}
+		}
+		fmt.Println(n)
+	}
+	return nil
+}
+
 func main() {
 	commands := map[string]struct {
 		args int
@@ -307,10 +361,11 @@ func main() {
 		"torchwood": {2, func(a []string) error { return runTorchwood(a[0], a[1]) }},
 		"receipt":   {2, func(a []string) error { return runReceipt(a[0], a[1]) }},
 		"cosigned":  {3, func(a []string) error { return runCosigned(a[0], a[1], a[2]) }},
+		"sizes":     {2, func(a []string) error { return runSizes(a[0], a[1]) }},
 		"grown":     {3, func(a []string) error { return runGrown(a[0], a[1], a[2]) }},
 	}
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: verifiers fsck|sumdb|torchwood|receipt|cosigned|grown …")
+		fmt.Fprintln(os.Stderr, "usage: verifiers fsck|sumdb|torchwood|receipt|cosigned|grown|sizes …")
 		os.Exit(2)
 	}
 	c, known := commands[os.Args[1]]
