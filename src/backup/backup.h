@@ -55,8 +55,12 @@ err backup_take(const char *data, const char *to, const backup_watch *w, err (*f
 err backup_restore(const char *from, const char *name, const char *data, bool accept_damage,
                    const backup_watch *w, backup_point *ret, backup_progress *ret_done) CHECKED;
 
+/* Reads all that a point names, as a restore would; name NULL: the newest. Damage is reported: ERR_CORRUPT. */
+err backup_verify(const char *from, const char *name, const backup_watch *w, backup_point *ret,
+                  backup_progress *ret_done) CHECKED;
+
 /* Removes all but the newest `keep` points (0: none), what was interrupted, and what no point names any more. Nothing
- * is removed while a manifest does not verify: ERR_CORRUPT. */
+ * is removed while a manifest does not verify: ERR_CORRUPT. No point is removed while one is read: ERR_IN_USE. */
 err backup_tidy(const char *folder, uint64_t keep, uint64_t *ret_removed) CHECKED;
 
 /* Calls each point, oldest first. ERR_NOT_FOUND: this is no backup. */

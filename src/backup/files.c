@@ -107,6 +107,15 @@ static err check_marker(place *p, bool create) {
     return sync_dir(p->io, p->dir, p->path);
 }
 
+/* While somebody reads, no point is removed. Not all file systems have such locks, and those that have none are read, too. */
+static err share_points(const place *p) {
+    const int r = p->io->share(p->io, p->points);
+    ENSURE(r != -EWOULDBLOCK, ERR_IN_USE,
+           "older points of %s are being removed; run the command again when that is done",
+           p->path);
+    return OK;
+}
+
 static err open_parts(place *p, bool create, bool write) {
     TRY(check_marker(p, create));
     p->lock = p->io->open(p->io, p->dir, MARKER, write ? O_RDWR : O_RDONLY);
@@ -120,6 +129,7 @@ static err open_parts(place *p, bool create, bool write) {
            ERR_FORMAT_VERSION,
            "%s/" MARKER " is not one that this program writes: take the newer strongroom", p->path);
     TRY(open_dir(p->io, p->dir, "points", create, &p->points));
+    if (!write) TRY(share_points(p));
     TRY(open_dir(p->io, p->dir, "tables", create, &p->tables));
     return open_dir(p->io, p->dir, "packs", create, &p->packs);
 }

@@ -22,7 +22,8 @@ typedef struct place {
     int dir, points, tables, packs, lock; /* -1: not open */
 } place;
 
-/* Opens a backup folder, for writing locked; create: makes it when there is none. */
+/* Opens a backup folder, for writing locked, for reading so that no point is removed; create: makes it when there is
+ * none. */
 err place_open(const char *path, bool create, bool write, place *ret) CHECKED;
 void place_close(place *p);
 

@@ -80,6 +80,15 @@ static err remove_parts(const place *p) {
     return e == OK ? sync_dir(p->io, p->points, "points") : e;
 }
 
+static err lock_points(const place *p) {
+    const int r = p->io->lock(p->io, p->points);
+    ENSURE(r != -EWOULDBLOCK, ERR_IN_USE,
+           "older points stay in %s while a restore or a verification reads there; they go with "
+           "the next --keep",
+           p->path);
+    return OK; /* or this file system has no locks */
+}
+
 err tidy(const place *p, uint64_t keep, uint64_t *ret_removed) {
     names points = {0};
     named n = {.p = p};
@@ -87,6 +96,7 @@ err tidy(const place *p, uint64_t keep, uint64_t *ret_removed) {
     const size_t gone = keep > 0 && points.count > keep ? points.count - (size_t)keep : 0;
     for (size_t i = gone; e == OK && i < points.count; i++)
         e = manifest_each(p->io, p->points, points.name[i], take_named, &n);
+    if (e == OK && gone > 0) e = lock_points(p);
     for (size_t i = 0; e == OK && i < gone; i++) e = retire(p, points.name[i]);
     if (e == OK) e = remove_parts(p);
     names_sort(&n.tables);

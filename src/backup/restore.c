@@ -1,4 +1,4 @@
-/* Restoring: a data folder from a point.
+/* Restoring: a data folder from a point. Verifying: the same, without the folder.
  *
  *   (none) --> rows, extents, vault, without FORMAT: no program opens it --all verified and durable--> FORMAT */
 #include "backup/internal.h"
@@ -10,7 +10,7 @@ typedef struct restore {
     const backup_watch *w;
     backup_progress done;
     const char *point;
-    int data, extents;
+    int data, extents; /* -1: none is made, all is only read */
     names packs;
     int pack_fd, extent_fd; /* -1: none */
     uint32_t pack, extent;
@@ -49,6 +49,7 @@ static err put_file(restore *r, const line *l) {
 
 static err make_extent(restore *r, uint32_t id) {
     char name[16];
+    if (r->extents < 0) return OK;
     engine_local_extent_name(id, name);
     const int fd = r->p->io->open(r->p->io, r->extents, name, O_WRONLY | O_CREAT);
     if (fd < 0) return file_failed(fd, name);
@@ -66,7 +67,7 @@ static err leave_extent(restore *r) {
 
 static err enter_extent(restore *r, uint32_t id) {
     char name[16];
-    if (r->extent_fd >= 0 && r->extent == id) return OK;
+    if (r->extents < 0 || (r->extent_fd >= 0 && r->extent == id)) return OK;
     TRY(leave_extent(r));
     engine_local_extent_name(id, name);
     r->extent = id;
@@ -185,6 +186,15 @@ static err choose(const place *p, const char *name, char out[BACKUP_NAME_MAX]) {
     return e;
 }
 
+static err verify(restore *r) {
+    TRY(manifest_each(r->p->io, r->p->points, r->point, put_line, r));
+    ENSURE(r->done.damaged == 0, ERR_CORRUPT,
+           "the point %s is damaged: what does not verify in it is not copied again by itself. "
+           "Back up to a new folder, and keep this one for what is whole in it",
+           r->point);
+    return OK;
+}
+
 static err run(restore *r, const char *data, bool accept_damage) {
     TRY(begin(r, data));
     TRY(manifest_each(r->p->io, r->p->points, r->point, put_line, r));
@@ -196,15 +206,16 @@ static err run(restore *r, const char *data, bool accept_damage) {
     return finish(r);
 }
 
-err backup_restore(const char *from, const char *name, const char *data, bool accept_damage,
-                   const backup_watch *w, backup_point *ret, backup_progress *ret_done) {
+/* data NULL: none. */
+static err read_point(const char *from, const char *name, const char *data, bool accept_damage,
+                      const backup_watch *w, backup_point *ret, backup_progress *ret_done) {
     place p;
     char point[BACKUP_NAME_MAX];
     TRY(place_open(from, false, false, &p));
     restore r = {
         .p = &p, .w = w, .point = point, .data = -1, .extents = -1, .pack_fd = -1, .extent_fd = -1};
     err e = choose(&p, name, point);
-    if (e == OK) e = run(&r, data, accept_damage);
+    if (e == OK) e = data ? run(&r, data, accept_damage) : verify(&r);
     const int all[] = {r.data, r.extents, r.pack_fd, r.extent_fd};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         if (all[i] >= 0) p.io->close(p.io, all[i]);
@@ -214,4 +225,14 @@ err backup_restore(const char *from, const char *name, const char *data, bool ac
     if (e == OK) snprintf(ret->name, sizeof ret->name, "%s", point);
     *ret_done = r.done;
     return e;
+}
+
+err backup_restore(const char *from, const char *name, const char *data, bool accept_damage,
+                   const backup_watch *w, backup_point *ret, backup_progress *ret_done) {
+    return read_point(from, name, data, accept_damage, w, ret, ret_done);
+}
+
+err backup_verify(const char *from, const char *name, const backup_watch *w, backup_point *ret,
+                  backup_progress *ret_done) {
+    return read_point(from, name, NULL, false, w, ret, ret_done);
 }

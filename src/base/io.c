@@ -129,6 +129,11 @@ static int real_lock(const io *self, int fd) {
     return flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
 }
 
+static int real_share(const io *self, int fd) {
+    (void)self;
+    return flock(fd, LOCK_SH | LOCK_NB) < 0 ? -errno : 0;
+}
+
 static int real_stat(const io *self, int fd, uint64_t *ret_size, uint64_t *ret_allocated) {
     (void)self;
     struct stat st;
@@ -224,6 +229,7 @@ const io io_real = {
     .rmdir = real_rmdir,
     .mkdir = real_mkdir,
     .lock = real_lock,
+    .share = real_share,
     .stat = real_stat,
     .next_data = real_next_data,
     .list = real_list,

@@ -29,7 +29,8 @@ struct io {
     int (*unlink)(const io *, int dir, const char *name);
     int (*rmdir)(const io *, int dir, const char *name);
     int (*mkdir)(const io *, int dir, const char *name); /* mode 0700 */
-    int (*lock)(const io *, int fd); /* exclusive; -EWOULDBLOCK when another holds it */
+    int (*lock)(const io *, int fd);  /* exclusive; -EWOULDBLOCK when another holds it */
+    int (*share)(const io *, int fd); /* likewise, with others who share it */
     int (*stat)(const io *, int fd, uint64_t *ret_size, uint64_t *ret_allocated);
     /* The next range [*ret_from, *ret_to) at or after `at` that may hold data. -ENXIO: none. */
     int (*next_data)(const io *, int fd, uint64_t at, uint64_t *ret_from, uint64_t *ret_to);

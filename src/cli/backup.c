@@ -10,7 +10,7 @@
 typedef struct work {
     cli_folder folder;
     const char *to, *from, *point, *keep, *data;
-    bool list, accept_damage;
+    bool list, verify, accept_damage;
     arena *a; /* of one call */
     const char *socket;
     bool running;      /* a server holds the point */
@@ -117,6 +117,9 @@ static void print_point(void *ctx, const backup_point *p) {
 
 static err check_flags(const work *k, uint64_t *ret_keep) {
     ENSURE(k->to != NULL, ERR_USAGE, "where to? Say --to FOLDER");
+    ENSURE(!k->list + !k->verify + !k->keep >= 2, ERR_USAGE,
+           "--list, --verify and --keep go one at a time");
+    ENSURE(!k->point || k->verify, ERR_USAGE, "--point says what --verify reads");
     *ret_keep = 0;
     return k->keep ? cli_number("keep", k->keep, 1, 1000000, ret_keep) : OK;
 }
@@ -140,6 +143,19 @@ static err tell_backup(work *k, const backup_point *point, const backup_progress
     return OK;
 }
 
+static err run_verify(work *k) {
+    const backup_watch w = {k, progress, damaged};
+    backup_point point;
+    backup_progress done;
+    start(k);
+    err e = backup_verify(k->to, k->point, &w, &point, &done);
+    cli_bar_clear(&k->bar);
+    TRY(e);
+    printf("%s: %llu bytes read and verified in %.1f s\n", point.name,
+           (unsigned long long)done.seen, cli_bar_seconds(&k->bar));
+    return OK;
+}
+
 static err run_backup(work *k, arena *kept) {
     const backup_watch w = {k, progress, damaged};
     backup_point point;
@@ -147,6 +163,7 @@ static err run_backup(work *k, arena *kept) {
     uint64_t keep, removed = 0;
     TRY(check_flags(k, &keep));
     if (k->list) return backup_each(k->to, print_point, NULL);
+    if (k->verify) return run_verify(k);
     TRY(hold(k, kept));
     start(k);
     TRY(backup_take(k->folder.data, k->to, &w, finish, &point, &done));
@@ -165,6 +182,8 @@ int cli_backup(int argc, char **argv) {
         {"to", "FOLDER", &k.to, NULL, "where backups are kept (required)"},
         {"keep", "N", &k.keep, NULL, "then remove all but the newest N points"},
         {"list", NULL, NULL, &k.list, "make none, show the points there are"},
+        {"verify", NULL, NULL, &k.verify, "make none, read a point and verify all of it"},
+        {"point", "NAME", &k.point, NULL, "which one to verify; default: the newest"},
         {0}};
     const cli_spec spec = {
         "backup",

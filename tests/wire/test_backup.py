@@ -1,5 +1,6 @@
 """`strongroom backup` and `restore`: while the server works and without one, again and again into the same folder,
 interrupted, and with damage in what was backed up."""
+import fcntl
 import hashlib
 import os
 import pathlib
@@ -248,6 +249,32 @@ def test_older_points_go(served, place):
     api.close()
 
 
+def test_no_point_goes_while_one_is_read(served, place):
+    api = wire.Api(served)
+    container = api.create_container()
+    names = []
+    for i in range(2):
+        api.put_ok(container, f"b{i}", content("b", i, LARGE))
+        names.append(backup(served, place / "to")[0])
+    held = os.open(place / "to/points", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_SH)  # as a restore does, and a verification
+    assert run(served, "backup", "--to", place / "to", "--verify").returncode == 0  # beside it
+    r = run(served, "backup", "--data", served.folder, "--to", place / "to", "--keep", "1")
+    assert r.returncode == 1 and "older points stay" in r.stderr and "restore" in r.stderr, r
+    assert len(os.listdir(place / "to/points")) == 3, "the new point is there, and the older ones"
+    r = run(served, "backup", "--to", place / "to", "--verify", "--point", names[0])
+    assert r.returncode == 0, r
+    os.close(held)
+    backup(served, place / "to", "--keep", "1")
+    assert len(os.listdir(place / "to/points")) == 1
+    held = os.open(place / "to/points", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)  # as who removes
+    r = run(served, "restore", "--from", place / "to", "--data", place / "new")
+    assert r.returncode == 1 and "being removed" in r.stderr and not (place / "new").exists(), r
+    os.close(held)
+    api.close()
+
+
 def test_it_leaves_entries_in_the_record(served, place):
     backup(served, place / "to")
     restore(served, place / "to", place / "new")
@@ -342,16 +369,24 @@ def test_a_wrong_byte_is_found(served, place):
     name, _, _ = backup(served, place / "to")
     files = [f for f in (place / "to").rglob("*") if f.is_file() and f.stat().st_size > 0 and f.name != "STRONGROOM-BACKUP"]
     assert {f.parent.name for f in files} == {"packs", "tables", "rows", name}
+    r = run(served, "backup", "--to", place / "to", "--verify")
+    assert r.returncode == 0 and re.match(name + r": \d+ bytes read and verified", r.stdout), r
+    before = {f: f.read_bytes() for f in files}
     for n, f in enumerate(files):
         good = f.read_bytes()
         flip(f)
+        r = run(served, "backup", "--to", place / "to", "--verify", "--point", name)
+        assert r.returncode == 1 and ("damaged: " in r.stdout or "manifest is damaged" in r.stderr), (f, r)
         r = run(served, "restore", "--from", place / "to", "--data", place / f"new{n}")
         assert r.returncode == 1 and ("damaged: " in r.stdout or "manifest is damaged" in r.stderr), (f, r)
         assert not (place / f"new{n}/FORMAT").exists()
         f.unlink()
         r = run(served, "restore", "--from", place / "to", "--data", place / f"missing{n}")
         assert r.returncode == 1 and not (place / f"missing{n}/FORMAT").exists(), (f, r)
+        r = run(served, "backup", "--to", place / "to", "--verify")
+        assert r.returncode == 1, (f, r)
         f.write_bytes(good)
+    assert before == {f: f.read_bytes() for f in files}
     pack = next((place / "to/packs").iterdir())
     flip(pack)
     r = run(served, "restore", "--from", place / "to", "--data", place / "so", "--accept-damage")
@@ -375,7 +410,9 @@ def test_what_is_refused(served, place):
     r = run(served, "restore", "--from", place / "to", "--data", place / "new", "--point", "yesterday")
     assert r.returncode == 1 and "no point 'yesterday'" in r.stderr and not (place / "new").exists()
     for words in (["backup", "--data", served.folder], ["restore", "--from", place / "to"],
-                  ["backup", "--data", served.folder, "--to", place / "to", "--keep", "0"]):
+                  ["backup", "--data", served.folder, "--to", place / "to", "--keep", "0"],
+                  ["backup", "--to", place / "to", "--verify", "--list"], ["backup", "--to", place / "to", "--verify", "--keep", "2"],
+                  ["backup", "--to", place / "to", "--point", "x"]):
         assert run(served, *words).returncode == 2
     other = Backed()
     r = run(other, "backup", "--data", other.folder, "--to", place / "to")
