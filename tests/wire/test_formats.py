@@ -12,7 +12,7 @@ import pytest
 import wire
 
 ARCHIVES = sorted((wire.ROOT / "tests/formats").glob("*.tar.xz"))
-CURRENT = 4
+CURRENT = 5
 SIZES = {"empty": 0, "short": 10, "a/inline": 3_000, "a/extent": 36_000}
 
 
