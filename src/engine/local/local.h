@@ -13,7 +13,7 @@
 
 #include "engine/engine.h"
 
-#define ENGINE_LOCAL_FORMAT        5
+#define ENGINE_LOCAL_FORMAT 5
 /* 5: rows that older programs would take for damage (scopes, overseers, the record's retention); the files are as in 4.
  * Whoever adds a kind of rows that an older program must not meet raises it. */
 #define ENGINE_LOCAL_FORMAT_OLDEST 1 /* upgraded when opened for writing */
