@@ -28,11 +28,12 @@ typedef struct witness {
     audit_witnesses *all;
     const audit_policy_witness *what;
     pthread_t thread;
-    char *url;      /* …/add-checkpoint; NULL: it has none, and no thread */
-    uint64_t round; /* the last one that it has settled: cosigned, or failed at */
-    bool cosigned;  /* in that round */
-    buf line;       /* its cosignature then */
-    uint64_t size;  /* what it has cosigned, as far as is known */
+    char *url;           /* …/add-checkpoint; NULL: it has none, and no thread */
+    fetch_line *line_to; /* its thread's */
+    uint64_t round;      /* the last one that it has settled: cosigned, or failed at */
+    bool cosigned;       /* in that round */
+    buf line;            /* its cosignature then */
+    uint64_t size;       /* what it has cosigned, as far as is known */
     int64_t again_us, pause_us;
     int told_status; /* of the failure that was told last */
     audit_witness_stats stats;
@@ -95,6 +96,7 @@ static err post(const witness *w, arena *a, slice body, int *ret_status, slice *
     const pair headers[] = {{S("Content-Type"), S("text/plain; charset=utf-8")},
                             {S("Expect"), SLICE_NONE}};
     const fetch_ask ask = {.url = slice_str(w->url),
+                           .line = w->line_to,
                            .headers = headers,
                            .header_count = ARRAY_LEN(headers),
                            .post = body,
@@ -405,7 +407,9 @@ static err start(audit_witnesses *all, const audit_verifier *log, const char *ca
         w->what = &all->policy.witness[i];
         w->stats.name = w->what->name;
         buf_init(&w->line, ANSWER_MAX);
-        if (w->url) MUST(pthread_create(&w->thread, NULL, run, w) == 0);
+        if (!w->url) continue;
+        w->line_to = fetch_line_new();
+        MUST(pthread_create(&w->thread, NULL, run, w) == 0);
     }
     return OK;
 }
@@ -447,6 +451,7 @@ audit_witnesses *audit_witnesses_stop(audit_witnesses *all) {
     for (unsigned i = 0; i < AUDIT_POLICY_MAX; i++) {
         witness *w = &all->witness[i];
         if (w->all && w->url) pthread_join(w->thread, NULL);
+        fetch_line_free(w->line_to);
         free(w->url);
         buf_done(&w->line);
     }

@@ -14,7 +14,8 @@
 
 struct fetch_stream {
     fetch *f;
-    CURLM *multi;
+    CURLM *multi; /* the line's, or its own */
+    bool on_line;
     CURL *easy;
     CURLU *url;
     struct curl_slist *headers;
@@ -58,6 +59,19 @@ err fetch_new(const fetch_options *o, fetch **ret) {
     if (o->ca_file != NULL) f->ca_file = arena_cstr(mem, slice_str(o->ca_file));
     *ret = f;
     return OK;
+}
+
+/* libcurl keeps connections with the multi handle. */
+fetch_line *fetch_line_new(void) {
+    CURLM *multi = curl_multi_init();
+    MUST(multi != NULL);
+    MUST(curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, 1L) == CURLM_OK);
+    return (fetch_line *)multi;
+}
+
+fetch_line *fetch_line_free(fetch_line *l) {
+    if (l != NULL) (void)curl_multi_cleanup((CURLM *)l);
+    return NULL;
 }
 
 void fetch_cancel(fetch *f) {
@@ -250,7 +264,8 @@ err fetch_open(fetch *f, arena *a, const fetch_ask *ask, fetch_answer *ret,
     s->got = arena_alloc(a, FETCH_HEADERS_MAX * sizeof *s->got);
     s->buf = malloc(FETCH_BUFFER);
     s->easy = curl_easy_init();
-    s->multi = curl_multi_init();
+    s->on_line = ask->line != NULL;
+    s->multi = s->on_line ? (CURLM *)ask->line : curl_multi_init();
     MUST(s->buf != NULL && s->easy != NULL && s->multi != NULL);
     add_headers(s, ask);
     set_up(s, ask);
@@ -294,7 +309,7 @@ fetch_stream *fetch_close(fetch_stream *s) {
     if (s == NULL) return NULL;
     (void)curl_multi_remove_handle(s->multi, s->easy);
     curl_easy_cleanup(s->easy);
-    (void)curl_multi_cleanup(s->multi);
+    if (!s->on_line) (void)curl_multi_cleanup(s->multi);
     curl_slist_free_all(s->headers);
     curl_url_cleanup(s->url);
     free(s->buf);

@@ -12,7 +12,7 @@
  *  4. A stream holds at most FETCH_BUFFER bytes; who does not read stops the sender. Every wait has an
  *     end: to connect, for the answer's head, between bytes, and altogether.
  *
- * Threads: a fetch is shared, a stream is used by one thread at a time.
+ * Threads: a fetch is shared, a stream or a line is used by one thread at a time.
  * What it needs from below: base, libcurl. */
 #pragma once
 
@@ -47,8 +47,16 @@ fetch *fetch_free(fetch *f); /* no stream may be open */
 /* Would this URL be asked? ERR_COPY_SOURCE_REFUSED, ERR_INVALID_HEADER_VALUE for what is no URL. */
 err fetch_admit(const fetch *f, slice url) CHECKED;
 
+/* Keeps one connection between questions, for who asks the same server again and again. Used by one thread, for one
+ * stream at a time. A connection that the other side has closed meanwhile is made anew, without an error. */
+typedef struct fetch_line fetch_line;
+fetch_line *fetch_line_new(void);
+fetch_line *
+fetch_line_free(fetch_line *l); /* no stream of it may be open; NULL allowed; returns NULL */
+
 typedef struct fetch_ask {
     slice url;
+    fetch_line *line; /* NULL: a connection of its own, closed with the stream */
     bool ranged;
     uint64_t first, last; /* of the range; last UINT64_MAX: to the end */
     const pair *headers;  /* more headers: conditions, Authorization, x-ms-version */

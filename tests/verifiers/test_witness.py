@@ -244,8 +244,16 @@ class Fake:
 
     def __init__(self, answer, key=bytes(range(32))):
         self.asked = []
+        self.connections, self.questions_max = 0, 10 ** 9  # on one connection
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(handler):
+                super().setup()
+                self.connections += 1
+                handler.questions = 0
+
             def do_POST(handler):
                 body = handler.rfile.read(int(handler.headers["Content-Length"])).decode()
                 self.asked.append((handler.path, body))
@@ -258,6 +266,8 @@ class Fake:
                 handler.send_header("Content-Length", str(len(text)))
                 handler.end_headers()
                 handler.wfile.write(text)
+                handler.questions += 1
+                handler.close_connection = handler.questions >= self.questions_max  # without a word
 
             def log_message(handler, *_):
                 pass
@@ -388,6 +398,20 @@ def test_a_folder_made_again_is_no_rollback(log):
     log.until_published(size)
     assert "witness_refuses" not in log.server.output and "witness_fails" not in log.server.output
     assert log.metric("refuses") == 0 and log.metric("failures_total") == 0
+    w.stop()
+
+
+def test_a_connection_is_kept_and_made_anew(log):
+    w = Cosigner("w.test/w")
+    log.start(f"witness w {w.key} {w.url}\nquorum w\n")
+    for _ in range(4):
+        log.until_published(log.work(1))
+    assert len(w.asked) >= 4 and w.connections == 1
+    w.questions_max, asked = 1, len(w.asked)
+    for _ in range(4):
+        log.until_published(log.work(1))
+    assert len(w.asked) - asked >= 4 and w.connections >= 4
+    assert log.metric("failures_total") == 0 and "witness_fails" not in log.server.output
     w.stop()
 
 
