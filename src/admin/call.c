@@ -277,6 +277,7 @@ static void put_guard(json_t *to, const store_guard *g) {
     json_object_set_new(protection, "locked", json_boolean(g->locked));
     call_set(protection, "holds", g->holds);
     call_set(protection, "purpose", g->purpose ? S("required") : S("optional"));
+    call_set(protection, "acknowledge", g->witnessed ? S("witnessed") : S("durable"));
     MUST(json_object_set_new(to, "protection", protection) == 0);
 }
 

@@ -150,6 +150,7 @@ ERR(ERR_OPERATION_NOT_ALLOWED_ON_INCREMENTAL_COPY_BLOB, 409, "OperationNotAllowe
 ERR(ERR_OPERATION_NOT_ALLOWED_ON_ROOT_BLOB, 403, "OperationNotAllowedOnRootBlob", "The specified operation is not allowed on root blob.", ERR_QUIET)
 ERR(ERR_OPERATION_TIMED_OUT, 500, "OperationTimedOut", "The operation could not be completed within the permitted time.", ERR_ERROR)
 ERR(ERR_NOT_WITNESSED, 500, "OperationTimedOut", "The operation was done and recorded, but the witnesses that must cosign the record did not do so within the permitted time. See whether a change was made before making it again.", ERR_WARN)
+ERR(ERR_WITNESSES_REQUIRED, 503, "WitnessesRequired", "The container's answers wait for the witnesses of the record, and this server has none: its operator sets audit.witnesses.", ERR_WARN)
 ERR(ERR_OUT_OF_RANGE_INPUT, 400, "OutOfRangeInput", "A query parameter or header specified in the request is outside the permissible range.", ERR_QUIET)
 ERR(ERR_OUT_OF_RANGE_QUERY_PARAMETER_VALUE, 400, "OutOfRangeQueryParameterValue", "A query parameter specified in the request URI is outside the permissible range.", ERR_QUIET)
 ERR(ERR_PENDING_COPY_OPERATION, 409, "PendingCopyOperation", "There is currently a pending copy operation.", ERR_QUIET)

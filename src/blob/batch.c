@@ -34,6 +34,7 @@ static ops_method method_of(slice text) {
 static void take_headers(const batch *b) {
     ops_request *r = b->r;
     const blob_batch_part *p = &b->part;
+    r->outer = b->outer;
     r->headers[r->header_count++] = (pair){S("Host"), ops_header(b->outer, "Host")};
     for (size_t i = 0; i < p->header_count; i++)
         if (!slice_eq_nocase(p->headers[i].name, S("Host")))

@@ -186,6 +186,7 @@ static void add_source_key(const ops_request *r, pair *list, size_t *n) {
 /* The source as a request of its own, allowed in. */
 static err admit_local(ops_request *r, const blob_source_asks *a, const place *p, ops_request *n) {
     n->server = r->server;
+    n->outer = r;
     n->arena = r->arena;
     n->method = OPS_HEAD;
     n->method_text = S("HEAD");
@@ -207,7 +208,7 @@ static err admit_local(ops_request *r, const blob_source_asks *a, const place *p
     TRY(blob_names_check(n));
     bool bare = !has_param(n, "sig") && a->authorization.len == 0;
     err e = bare ? ops_begin_as(n, r) : ERR_AUTHORIZATION_FAILURE;
-    if (e == OK || e == ERR_PURPOSE_REQUIRED) return e;
+    if (e == OK || e == ERR_PURPOSE_REQUIRED || e == ERR_WITNESSES_REQUIRED) return e;
     return ops_begin(n);
 }
 

@@ -312,7 +312,7 @@ static const command commands[] = {
      0},
     {"container",
      "set",
-     "retention policy, legal holds, and whether accesses must say their purpose",
+     "retention policy, legal holds, and what is asked of every access",
      "ACCOUNT NAME SETTING=VALUE [flags]",
      "Sets what holds for all blobs of a container, whoever asks:\n"
      "  immutable_days=N         no blob is changed, and none deleted before N days after its "
@@ -324,6 +324,9 @@ static const command commands[] = {
      "  purpose=required|optional  only accesses with a purpose are let in (x-ms-purpose, or the "
      "default\n"
      "                           of their key: account set … purpose_key1=CODE)\n"
+     "  acknowledge=witnessed|durable  answers wait until the record's witnesses have cosigned "
+     "what they tell\n"
+     "                           (audit.witnesses; without any, nobody is let in)\n"
      "A container with a policy or a hold is not deleted.",
      {"account", "name", "setting"},
      0},

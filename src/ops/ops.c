@@ -123,20 +123,27 @@ static void default_purpose(ops_request *r) {
     r->purpose_default = r->purpose.len > 0;
 }
 
-/* A container may ask for a purpose of whoever comes (`container set … purpose=required`). One that is not there
- * is the handler's matter. */
-static err check_purpose(ops_request *r) {
+/* Answers of this container wait for the witnesses, and so does that of the request it is asked for within. */
+static err want_witnesses(ops_request *r) {
+    ENSURE(r->server->builder != NULL, ERR_WITNESSES_REQUIRED, "container '%.*s' is one of these",
+           SLICE_ARG(slice_take(r->container, 64)));
+    for (ops_request *x = r; x != NULL; x = x->outer) x->witnessed = true;
+    return OK;
+}
+
+/* A container may ask for a purpose of whoever comes (`container set … purpose=required`), and that the record of its
+ * answers is witnessed (`acknowledge=witnessed`). One that is not there is the handler's matter. */
+static err check_container(ops_request *r) {
     const store_container *k;
-    if (!r->server->authenticate || r->purpose.len > 0 || r->account == NULL) return OK;
-    if (r->container.len == 0) return OK;
+    if (!r->server->authenticate || r->account == NULL || r->container.len == 0) return OK;
     err e = store_container_get(r->server->store, ops_call(r), r->account, r->container, &k);
     if (e == ERR_WOULD_BLOCK) return e;
     if (e != OK) return OK;
-    const bool required = k->guard.purpose;
+    const bool purpose = k->guard.purpose, witnessed = k->guard.witnessed;
     store_container_unref(k);
-    ENSURE(!required, ERR_PURPOSE_REQUIRED, "container '%.*s' is one of these",
+    ENSURE(!purpose || r->purpose.len > 0, ERR_PURPOSE_REQUIRED, "container '%.*s' is one of these",
            SLICE_ARG(slice_take(r->container, 64)));
-    return OK;
+    return witnessed ? want_witnesses(r) : OK;
 }
 
 err ops_begin(ops_request *r) {
@@ -146,7 +153,7 @@ err ops_begin(ops_request *r) {
     TRY(ops_parse_purpose(r));
     TRY(authorize(r));
     default_purpose(r);
-    TRY(check_purpose(r));
+    TRY(check_container(r));
     TRY(settle_version(r));
     TRY(check_body(r));
     r->authorized = true;
@@ -175,7 +182,7 @@ err ops_begin_as(ops_request *r, const ops_request *by) {
         TRY(auth_permit(r->server->store, ops_call(r), &a, &by->caller, r->account, &r->row->need));
     }
     r->caller = by->caller;
-    TRY(check_purpose(r));
+    TRY(check_container(r));
     r->authorized = true;
     return OK;
 }

@@ -158,13 +158,16 @@ struct ops_request {
     slice scope; /* the encryption scope that it names, from the handler on; empty: none */
     uint64_t bytes_in, bytes_out;
     bool authorized; /* ops_begin came to its end */
-    bool counted;    /* its refusal is told with others' (flood.c), in no entry of its own */
+    bool witnessed;  /* its container's answers wait for the witnesses */
+    ops_request
+        *outer;   /* the one that it is inside of, and whose answer waits with it; NULL: none */
+    bool counted; /* its refusal is told with others' (flood.c), in no entry of its own */
 
     store_recorder recorder;  /* of its record (record.c) */
     store_recorder *record;   /* that; NULL: the server keeps none */
     engine_done *record_done; /* of ops_record_later */
     void *record_ctx;
-    audit_wait witnessed;
+    audit_wait wait;
     slice purpose, reason;   /* x-ms-purpose, once it was read */
     bool purpose_default;    /* the purpose is its key's, which the account's settings name */
     const char *recorded_as; /* the record's action, when it is not the row's; NULL: it is */
@@ -230,8 +233,9 @@ struct ops_server {
     bool development;
     bool authenticate; /* false: admin listener and socket; route only */
     bool records;      /* requests leave records (store_options.records) */
-    audit_builder *
-        witnessed; /* answers wait until the witnesses have cosigned their records; NULL: not for that */
+    audit_builder
+        *builder;   /* where answers wait for the witnesses; NULL: there are none to wait for */
+    bool witnessed; /* all answers do; otherwise those of containers that ask for it */
     int64_t witnessed_wait_us; /* at most so long */
     slice region;              /* what records name as the place */
     struct ops_floods *floods; /* NULL: each refusal leaves an entry */
@@ -254,8 +258,8 @@ void ops_fail(ops_request *r, ops_response *w, err e);
 /* Whether the answer w may leave only after ops_record_later: a record of its own is due, since no change carries it
  * (refusals and failures after a change have one as well), or its record is not witnessed yet. */
 bool ops_record_due(const ops_request *r, const ops_response *w);
-/* Whether the answer waits for the witnesses (ops_server.witnessed): only what was allowed does, a refusal tells
- * nothing of what is kept. */
+/* Whether the answer waits for the witnesses: the server's all do, or its container's, or that of a request inside it.
+ * Only what was allowed does, a refusal tells nothing of what is kept. */
 bool ops_witness_due(const ops_request *r);
 /* Writes the record that is due; done is called once, when it is durable, and witnessed where that is due, or with an
  * error: then ops_fail(r, w, error), and that is what may leave. done must not block. */

@@ -138,7 +138,8 @@ static bool entry_due(const ops_request *r, const ops_response *w) {
 }
 
 bool ops_witness_due(const ops_request *r) {
-    return r->server->witnessed != NULL && r->record != NULL && r->authorized;
+    const bool wanted = r->server->witnessed || r->witnessed;
+    return r->server->builder != NULL && wanted && r->record != NULL && r->authorized;
 }
 
 bool ops_record_due(const ops_request *r, const ops_response *w) {
@@ -151,8 +152,8 @@ static void note_outcome(ops_request *r, const ops_response *w) {
 }
 
 static void await_witnesses(ops_request *r) {
-    r->witnessed = (audit_wait){.done = r->record_done, .ctx = r->record_ctx};
-    audit_builder_await(r->server->witnessed, &r->witnessed, r->server->witnessed_wait_us);
+    r->wait = (audit_wait){.done = r->record_done, .ctx = r->record_ctx};
+    audit_builder_await(r->server->builder, &r->wait, r->server->witnessed_wait_us);
 }
 
 static err not_recorded(err e) {

@@ -119,13 +119,22 @@ static err set_purpose(arena *a, slice value, store_guard *g) {
     return OK;
 }
 
+static err set_acknowledge(arena *a, slice value, store_guard *g) {
+    (void)a;
+    g->witnessed = slice_eq(value, S("witnessed"));
+    ENSURE(g->witnessed || slice_eq(value, S("durable")), ERR_INVALID_INPUT,
+           "acknowledge is witnessed or durable");
+    return OK;
+}
+
 err guard_change(arena *a, slice setting, store_guard *g) {
     static const struct {
         const char *name;
         err (*set)(arena *a, slice value, store_guard *g);
-    } settings[] = {{"immutable_days", set_days}, {"immutable_append", set_append},
-                    {"immutable_lock", set_lock}, {"hold", add_hold},
-                    {"release", release_hold},    {"purpose", set_purpose}};
+    } settings[] = {{"immutable_days", set_days},    {"immutable_append", set_append},
+                    {"immutable_lock", set_lock},    {"hold", add_hold},
+                    {"release", release_hold},       {"purpose", set_purpose},
+                    {"acknowledge", set_acknowledge}};
     size_t at = slice_find(setting, 0, '=');
     ENSURE(at < setting.len, ERR_INVALID_INPUT, "a setting is written NAME=VALUE");
     for (size_t i = 0; i < ARRAY_LEN(settings); i++)

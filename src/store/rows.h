@@ -78,7 +78,8 @@ typedef struct row_container {
     N(25, guard.days)                                                                              \
     N(26, guard.locked)                                                                            \
     N(27, guard.append)                                                                            \
-    B(28, guard.holds) N(29, guard.purpose) B(20, scope.name) N(21, scope.deny_override)
+    B(28, guard.holds)                                                                             \
+    N(29, guard.purpose) N(30, guard.witnessed) B(20, scope.name) N(21, scope.deny_override)
 
 /* An encryption scope. */
 typedef struct row_scope {

@@ -398,6 +398,8 @@ typedef struct store_guard {
     bool append;   /* append blobs still take blocks (allowProtectedAppendWrites) */
     slice holds;   /* names of legal holds, with commas between */
     bool purpose;  /* only accesses that say their purpose are let in; who lets in asks */
+    bool
+        witnessed; /* answers wait until the witnesses have cosigned their records; who answers does */
 } store_guard;
 
 /* Under which encryption scope blobs go that are put without naming one; for good. */

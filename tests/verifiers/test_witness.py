@@ -477,6 +477,38 @@ def test_clients_share_checkpoints(log):
     w.stop()
 
 
+def test_one_container_can_ask_for_it(log):
+    w = Cosigner("w.test/w")
+    log.start(f"witness w {w.key} {w.url}\nquorum w\n")
+    for name in ("secret", "open"):
+        assert log.ask("PUT", name, b"", "restype=container&")[0] == 201
+        assert log.ask("PUT", f"{name}/b", name.encode())[0] == 201
+    log.operate("container", "set", "records", "secret", "acknowledge=witnessed")
+    source = {"x-ms-copy-source": f"http://127.0.0.1:{log.port}/records/secret/b?{log.sas}", "x-ms-requires-sync": "true"}
+    part = (f"--b\r\nContent-Type: application/http\r\nContent-ID: 0\r\n\r\nDELETE /records/secret/c?{log.sas} HTTP/1.1\r\n"
+            "Content-Length: 0\r\n\r\n--b--\r\n").encode()
+    ways = [("GET", "secret/b", None, "", {}, 200), ("PUT", "secret/c", b"x", "", {}, 201),
+            ("GET", "secret", None, "restype=container&comp=list&", {}, 200), ("GET", "secret/none", None, "", {}, 404),
+            ("PUT", "open/copy", b"", "", source, 201),  # what is in it, by way of another one
+            ("POST", "", part, "comp=batch&", {"Content-Type": "multipart/mixed; boundary=b"}, 202)]
+    for method, path, body, query, headers, wanted in ways:
+        status, data, _ = log.ask(method, path, body, query, **headers)
+        assert status == wanted, (path, data)
+        assert log.published() == log.entries(), path
+    # without the witness others are answered, and this one is not
+    w.answers = False
+    assert log.ask("GET", "open/b")[:2] == (200, b"open")
+    assert log.published() < log.entries()
+    log.stop()
+    log.set(acknowledge_wait="1s")
+    log.start(log.policy.read_text())
+    for method, path, body, query, headers, _ in ways:
+        status, data, _ = log.ask(method, path, body, query, **headers)
+        assert status == 500 and b"OperationTimedOut" in data and b"secret" not in data, (path, data)
+    assert log.ask("GET", "open/b")[:2] == (200, b"open")
+    w.stop()
+
+
 def test_without_the_witness_there_is_no_answer_but_an_error_that_says_so(log):
     w = Cosigner("w.test/w")
     log.set(acknowledge="witnessed", acknowledge_wait="2s")

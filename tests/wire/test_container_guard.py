@@ -97,10 +97,29 @@ def test_what_an_operator_sees(server, api, container, guard):
     guard("hold=case17")
     code, out, _ = ask(server, "show", wire.ACCOUNT, container, "--json")
     assert code == 0 and json.loads(out)["protection"] == {"immutable_days": 3, "immutable_append": "off",
-                                                           "locked": False, "holds": "case17", "purpose": "optional"}
+                                                           "locked": False, "holds": "case17", "purpose": "optional",
+                                                           "acknowledge": "durable"}
     for setting, says in (("immutable_days=x", "number from 0"), ("colour=red", "no setting 'colour'"),
-                          ("release=other", "no hold 'other'"), ("hold=a", "3 to 23")):
+                          ("release=other", "no hold 'other'"), ("hold=a", "3 to 23"),
+                          ("acknowledge=later", "witnessed or durable")):
         code, _, err = ask(server, "set", wire.ACCOUNT, container, setting)
         assert code == 1 and says in err, err
     assert ask(server, "set", wire.ACCOUNT, "nosuchcontainer", "hold=case")[0] == 1
     assert ask(server, "set", wire.ACCOUNT, container)[0] == 2
+
+
+def test_witnesses_that_nobody_has_named(server, api, container, guard):
+    """Its answers wait for witnesses; without any, nobody is let in, by no way."""
+    api.put_ok(container, "b", b"abc")
+    other = api.create_container()
+    guard("acknowledge=witnessed")
+    for method, path in (("GET", f"/{container}/b"), ("HEAD", f"/{container}/b"), ("DELETE", f"/{container}/b"),
+                         ("GET", f"/{container}?restype=container&comp=list"), ("GET", f"/{container}/none")):
+        assert_error(api(method, path), 503, "WitnessesRequired", head=method == "HEAD")
+    source = {"x-ms-copy-source": f"http://127.0.0.1:{server.port}/{api.account}/{container}/b"}
+    for extra in ({}, {"x-ms-requires-sync": "true"}, {"x-ms-blob-type": "BlockBlob"}):
+        r = api("PUT", f"/{other}/copy", source | extra)
+        assert r.status >= 400 and not api.exists(other, "copy"), r
+    assert api.put(other, "b", b"x").status == 201
+    guard("acknowledge=durable")
+    assert api("GET", f"/{container}/b").body == b"abc"
