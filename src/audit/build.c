@@ -56,10 +56,7 @@ static err checkpoint(audit_builder *b, uint64_t held, bool *ret_enough) {
 
 /* ---- those who wait ---- */
 
-static void tell_in_vain(audit_builder *b, const audit_wait *w) {
-    pthread_mutex_lock(&b->mutex);
-    b->stats.in_vain++;
-    pthread_mutex_unlock(&b->mutex);
+static void tell_in_vain(const audit_wait *w) {
     w->done(w->ctx, err_fail(ERR_NOT_WITNESSED, "the status page says what each witness answered"));
 }
 
@@ -78,6 +75,7 @@ static void take_over_locked(audit_builder *b, audit_wait **ret_well, audit_wait
         w->next = *to;
         *to = w;
         b->stats.waiting--;
+        b->stats.in_vain += to == ret_in_vain;
     }
 }
 
@@ -92,7 +90,7 @@ static void end_waits(audit_builder *b) {
     }
     for (audit_wait *next; in_vain != NULL; in_vain = next) {
         next = in_vain->next;
-        tell_in_vain(b, in_vain);
+        tell_in_vain(in_vain);
     }
 }
 
@@ -108,11 +106,12 @@ void audit_builder_await(audit_builder *b, audit_wait *w, int64_t wait_us) {
         b->waiting = w;
         b->stats.waiting++;
     }
+    b->stats.in_vain += ended && !published;
     pthread_mutex_unlock(&b->mutex);
     if (published)
         w->done(w->ctx, OK);
     else if (ended)
-        tell_in_vain(b, w);
+        tell_in_vain(w);
 }
 
 void audit_builder_hurry(audit_builder *b, int64_t wait_us) {

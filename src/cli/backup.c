@@ -117,7 +117,7 @@ static void print_point(void *ctx, const backup_point *p) {
 
 static err check_flags(const work *k, uint64_t *ret_keep) {
     ENSURE(k->to != NULL, ERR_USAGE, "where to? Say --to FOLDER");
-    ENSURE(!k->list + !k->verify + !k->keep >= 2, ERR_USAGE,
+    ENSURE(k->list + k->verify + (k->keep != NULL) <= 1, ERR_USAGE,
            "--list, --verify and --keep go one at a time");
     ENSURE(!k->point || k->verify, ERR_USAGE, "--point says what --verify reads");
     *ret_keep = 0;

@@ -1,15 +1,10 @@
 /* Who waits for the builder: told when a checkpoint covers what was recorded, and told when it will not. */
-#include <ftw.h>
-
+#include "audit_test.h"
 #include "store_test.h"
 
 #include "memory_engine.c"
 
-#include "audit/audit.h"
-
 #define LONG_US 300000000
-
-static char folder[64];
 
 typedef struct built {
     fixture f;
@@ -17,25 +12,10 @@ typedef struct built {
     audit_builder *b;
 } built;
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *w) {
-    (void)st, (void)kind, (void)w;
-    return remove(path);
-}
-
-static void remove_folder(void) {
-    (void)nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static audit_signer signer(void) {
-    audit_signer s = {.name = S("example.com/records")};
-    memset(s.seed, 1, sizeof s.seed);
-    return s;
-}
-
 static void start(built *l) {
     const audit_builder_options o = {.engine = store_engine(l->f.s),
                                      .folder = folder,
-                                     .signer = signer(),
+                                     .signer = signer(1),
                                      .witnesses = l->witnesses,
                                      .store = l->f.s,
                                      .region = S("local")};
@@ -49,8 +29,7 @@ static int setup(void **state) {
         .engine = memory_engine_open(l->f.disk), .keys = test_keys_new(), .records = true};
     assert_ok(store_open(&o, &l->f.s));
     l->f.c = (store_call){.arena = arena_new(4096, 0)};
-    snprintf(folder, sizeof folder, "/tmp/build-test-%d", getpid());
-    remove_folder();
+    name_folder("build");
     *state = l;
     return 0;
 }
@@ -64,18 +43,6 @@ static int teardown(void **state) {
     free(l);
     remove_folder();
     return 0;
-}
-
-static void make_entry(store_recorder *r, buf *entry, buf *private_part) {
-    const audit_record record = {.time_us = clock_wall_us(),
-                                 .region = S("local"),
-                                 .action = "Get Blob",
-                                 .audit_class = "consultation",
-                                 .actor_kind = "key",
-                                 .result = "ok"};
-    (void)r;
-    audit_record_put(entry, &record);
-    buf_str(private_part, "opening");
 }
 
 static void record_one(built *l) {
@@ -139,7 +106,7 @@ static void with_a_dead_witness(built *l) {
     memcpy(numbered, named, sizeof named - 1);
     crypto_sha256(slice_of(numbered, sizeof numbered), number);
     audit_verifier log;
-    const audit_signer s = signer();
+    const audit_signer s = signer(1);
     audit_verifier_of(&s, &log);
     buf policy;
     buf_init(&policy, 1024);

@@ -1,36 +1,20 @@
 /* The published record: notes, the tree, tiles, the folder under failing writes, receipts, tampering. */
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "audit/audit.h"
-#include "base_test.h"
-
-static char folder[64];
-
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *f) {
-    (void)st, (void)kind, (void)f;
-    return remove(path);
-}
+#include "audit_test.h"
 
 static int setup(void **state) {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/audit-test-%d", getpid());
-    (void)nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    name_folder("audit");
     return 0;
 }
 
 static int teardown(void **state) {
     (void)state;
-    (void)nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    remove_folder();
     return 0;
-}
-
-static audit_signer signer(uint8_t seed) {
-    audit_signer s = {.name = S("example.com/records")};
-    memset(s.seed, seed, sizeof s.seed);
-    return s;
 }
 
 static audit_verifier verifier(uint8_t seed) {
@@ -344,17 +328,6 @@ static audit_publisher *open_folder(void) {
     return p;
 }
 
-/* Signs what was added and publishes it. */
-static err checkpoint(audit_publisher *p) {
-    audit_checkpoint c;
-    buf note;
-    buf_init(&note, AUDIT_CHECKPOINT_MAX);
-    err e = audit_publisher_sign(p, &c, &note);
-    if (e == OK) e = audit_publisher_put(p, buf_slice(&note));
-    buf_done(&note);
-    return e;
-}
-
 static bool is_there(const char *name) {
     char path[128];
     snprintf(path, sizeof path, "%s/%s", folder, name);
@@ -454,7 +427,7 @@ static void whatever_fails_a_checkpoint_holds(void **state) {
     failing.mkdir = failing_mkdir;
     int failures = 0;
     for (int n = 0;; n++) {
-        (void)nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        remove_folder();
         audit_publisher *p = open_folder();
         add_entries(p, 0, 250);
         assert_int_equal(checkpoint(p), OK);

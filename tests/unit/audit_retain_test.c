@@ -1,7 +1,7 @@
 /* Retention of the log: what goes and what stays, each step interrupted, a folder that is made again, what verifiers say. */
 #include <errno.h>
-#include <ftw.h>
 
+#include "audit_test.h"
 #include "store_test.h"
 
 #include "memory_engine.c"
@@ -12,8 +12,6 @@
 #define DAY_US (INT64_C(24) * 3600 * 1000000)
 #define KEEP_S (90 * DAY_S)
 
-static char folder[64];
-
 /* A server's log: the store, the publisher and who removes. */
 typedef struct logged {
     fixture f;
@@ -22,23 +20,8 @@ typedef struct logged {
     uint64_t keep_s;
 } logged;
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *w) {
-    (void)st, (void)kind, (void)w;
-    return remove(path);
-}
-
-static void remove_folder(void) {
-    (void)nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static audit_signer signer(void) {
-    audit_signer s = {.name = S("example.com/records")};
-    memset(s.seed, 1, sizeof s.seed);
-    return s;
-}
-
 static err try_open(logged *l) {
-    const audit_signer s = signer();
+    const audit_signer s = signer(1);
     const audit_builder_options o = {
         .engine = store_engine(l->f.s), .store = l->f.s, .keep_s = l->keep_s, .region = S("local")};
     err e = retain_open(&l->r, &o);
@@ -70,8 +53,7 @@ static int setup(void **state) {
     logged *l = calloc(1, sizeof *l);
     l->f.disk = memory_disk_new();
     open_store(&l->f);
-    snprintf(folder, sizeof folder, "/tmp/retain-test-%d", getpid());
-    remove_folder();
+    name_folder("retain");
     clock_skew_us(0);
     l->keep_s = KEEP_S;
     assert_ok(try_open(l));
@@ -98,15 +80,8 @@ static err add(void *ctx, uint64_t index, slice entry, slice private_part) {
 }
 
 static err publish(logged *l) {
-    audit_checkpoint c;
-    buf note;
-    buf_init(&note, AUDIT_CHECKPOINT_MAX);
-    err e =
-        engine_log_read(store_engine(l->f.s), audit_publisher_added(l->p), UINT64_MAX, add, l->p);
-    if (e == OK) e = audit_publisher_sign(l->p, &c, &note);
-    if (e == OK) e = audit_publisher_put(l->p, buf_slice(&note));
-    buf_done(&note);
-    return e;
+    TRY(engine_log_read(store_engine(l->f.s), audit_publisher_added(l->p), UINT64_MAX, add, l->p));
+    return checkpoint(l->p);
 }
 
 static err step(logged *l) {
@@ -121,18 +96,6 @@ static err settle(logged *l) {
         TRY(step(l));
     }
     return OK;
-}
-
-static void make_entry(store_recorder *r, buf *entry, buf *private_part) {
-    audit_record record = {.time_us = clock_wall_us(),
-                           .region = S("local"),
-                           .action = "Get Blob",
-                           .audit_class = "consultation",
-                           .actor_kind = "key",
-                           .result = "ok"};
-    (void)r;
-    audit_record_put(entry, &record);
-    buf_str(private_part, "opening");
 }
 
 static void log_entries(logged *l, unsigned n) {
@@ -159,7 +122,7 @@ typedef struct found {
 static err verify(found *ret) {
     arena *a = arena_new(64 << 10, 0);
     const audit_source s = audit_folder(folder);
-    const audit_signer own = signer();
+    const audit_signer own = signer(1);
     audit_verifier v;
     slice note;
     audit_verifier_of(&own, &v);
@@ -180,7 +143,7 @@ static uint64_t verified_minimum(void) {
 static err prove(uint64_t index) {
     arena *a = arena_new(64 << 10, 0);
     const audit_source s = audit_folder(folder);
-    const audit_signer own = signer();
+    const audit_signer own = signer(1);
     audit_verifier v;
     audit_checkpoint c, of;
     audit_proof p;
